@@ -1,0 +1,7 @@
+//! Everything that can be decided without nginx: no nginx, no Lua, no clock.
+//!
+//! Time, randomness and input come in as arguments, so `cargo test -p logic` takes seconds and needs no nginx.
+#![forbid(unsafe_code)]
+
+pub mod autoscale;
+pub mod text;

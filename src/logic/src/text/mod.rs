@@ -1,0 +1,1 @@
+//! Text formats: what Lua scripts escape, encode, parse and print.
