@@ -4,4 +4,5 @@
 #![forbid(unsafe_code)]
 
 pub mod autoscale;
+pub mod lua_lex;
 pub mod text;
