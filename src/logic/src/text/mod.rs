@@ -8,4 +8,6 @@
 
 pub mod args;
 pub mod byte_set;
+pub mod header;
+pub mod sql;
 pub mod uri;
