@@ -7,7 +7,9 @@
 //! a function names, and keeps the vector, pays for no allocation in a call.
 
 pub mod args;
+pub mod base64;
 pub mod byte_set;
+pub mod hash;
 pub mod header;
 pub mod sql;
 pub mod uri;
