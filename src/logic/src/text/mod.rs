@@ -9,6 +9,7 @@
 pub mod args;
 pub mod base64;
 pub mod byte_set;
+pub mod date;
 pub mod hash;
 pub mod header;
 pub mod sql;
