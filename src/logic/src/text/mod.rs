@@ -12,5 +12,7 @@ pub mod byte_set;
 pub mod date;
 pub mod hash;
 pub mod header;
+pub mod re_opts;
+pub mod re_template;
 pub mod sql;
 pub mod uri;
