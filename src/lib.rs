@@ -1,1 +1,23 @@
-pub fn placeholder() {}
+//! OpenResty's Lua directives and API, and live-metric autoscaling, for stock nginx.
+//!
+//! The journey of a request, and where to read about each step:
+//!
+//! 1. `conf/`: `access_by_lua_block {…}` becomes a [`conf::Handler`] of the location, compiled before the first request
+//! 2. `phase/`: nginx calls the phase's callback, which [`run::enter`]s the script
+//! 3. `run/`: a coroutine (reused from a pool) is handed to the driver
+//! 4. `vm/`: the coroutine runs until it returned, failed or yielded an operation
+//! 5. `run/wait`: the operation is armed; whoever holds it can cancel it by dropping it
+//! 6. `ngx/event`: the operation's event fires and wakes the driver
+//! 7. `run/`: the result goes back into the coroutine: step 4 again
+//! 8. `phase/`: with no coroutine left, the outcome becomes one nginx return code
+//!
+//! Only `ngx/` (nginx made safe), `native/` (the boundary to Lua) and `vm/` (LuaJIT) may say `unsafe`.
+#![deny(unsafe_code)]
+
+mod api;
+mod conf;
+mod native;
+mod ngx;
+mod phase;
+mod run;
+mod vm;

@@ -1,0 +1,122 @@
+//! What we keep per request: one structure in the request's pool, dropped with it.
+
+use core::cell::{Cell, RefCell};
+use core::ffi::c_void;
+
+use ::ngx::ffi;
+
+use super::chain::Output;
+use super::module;
+use super::request::{Rc, Request};
+use crate::run::State;
+use crate::vm::Vm;
+
+/// The part that the prelude reads and writes through the FFI.
+#[repr(C)]
+#[derive(Default)]
+pub struct Shared {
+    /// Where the request's `ngx.ctx` table lies in the VM's slots; 0 when it has none.
+    pub ctx_slot: Cell<i32>,
+    /// Whether output was produced: from then on the response header counts as sent.
+    pub started: Cell<i32>,
+}
+
+/// State of one request.
+#[derive(Default)]
+#[repr(C)]
+pub struct Ctx {
+    pub shared: Shared,
+    pub run: RefCell<State>,
+    pub output: Output,
+    /// `ngx.exit(code)` in a phase that cannot be left in the middle.
+    pub exit: Cell<Option<Rc>>,
+    /// The further words of the set_by_lua directive that runs.
+    pub set_args: RefCell<Vec<Box<[u8]>>>,
+    /// With `lua_code_cache off`, the VM of this request alone.
+    pub own_vm: RefCell<Option<Box<Vm>>>,
+    pub has_own_vm: Cell<bool>,
+    vm: Cell<Option<core::ptr::NonNull<Vm>>>,
+}
+
+impl Ctx {
+    /// The VM that this request's scripts run on.
+    pub fn vm(&self) -> &Vm {
+        // SAFETY: set when the structure was made, to the cycle's VM or to the box in `own_vm`; both outlive it.
+        unsafe { self.vm.get().unwrap_unchecked().as_ref() }
+    }
+}
+
+impl Drop for Ctx {
+    fn drop(&mut self) {
+        self.run.take().abandon(self.vm());
+        let slot = self.shared.ctx_slot.get();
+        if slot != 0 && !self.has_own_vm.get() {
+            self.vm().release_ctx(slot);
+        }
+    }
+}
+
+impl Request {
+    /// The request's state, if it has one.
+    pub fn ctx_if_any(&self) -> Option<&Ctx> {
+        // SAFETY: the slot holds null or the structure that `ctx` put there, which lives as long as the pool.
+        unsafe { (*(*self.raw()).ctx.add(module::ctx_index())).cast::<Ctx>().as_ref() }
+    }
+
+    /// The request's state, made on first use; `None` when memory is out or a VM of its own cannot start.
+    pub fn ctx(&self) -> Option<&Ctx> {
+        match self.ctx_if_any() {
+            Some(ctx) => Some(ctx),
+            None => self.new_ctx(),
+        }
+    }
+
+    #[cold]
+    fn new_ctx(&self) -> Option<&Ctx> {
+        let main = self.main_conf();
+        let own = if main.settings.code_cache(self.loc_conf()) {
+            None
+        } else {
+            match main.new_vm() {
+                Ok(vm) => Some(Box::new(vm)),
+                Err(e) => {
+                    self.log(super::Level::Error, &format!("failed to start a Lua VM for this request: {e}"));
+                    return None;
+                }
+            }
+        };
+        let vm = match &own {
+            Some(vm) => core::ptr::NonNull::from(&**vm),
+            None => core::ptr::NonNull::from(main.vm()),
+        };
+        let ctx = Ctx::default();
+        ctx.has_own_vm.set(own.is_some());
+        ctx.own_vm.replace(own);
+        ctx.vm.set(Some(vm));
+        // SAFETY: the pool is the request's; the cleanup drops the value once, before the memory goes.
+        unsafe {
+            let pool = (*self.raw()).pool;
+            let cleanup = ffi::ngx_pool_cleanup_add(pool, size_of::<Ctx>());
+            if cleanup.is_null() {
+                return None;
+            }
+            let place = (*cleanup).data.cast::<Ctx>();
+            place.write(ctx);
+            (*cleanup).handler = Some(drop_ctx);
+            *(*self.raw()).ctx.add(module::ctx_index()) = place.cast();
+            Some(&*place)
+        }
+    }
+}
+
+unsafe extern "C" fn drop_ctx(data: *mut c_void) {
+    // SAFETY: `data` is the place that `new_ctx` wrote; nginx runs a cleanup once.
+    crate::native::guard(|| unsafe { core::ptr::drop_in_place(data.cast::<Ctx>()) });
+}
+
+/// The state of the request whose script is running: it outlives the script's call into us.
+pub fn running_ctx(request: Request) -> Option<&'static Ctx> {
+    // SAFETY: natives and classics run inside the request's script, while the request's pool is alive; the reference is
+    // used until they return.
+    unsafe { request.ctx().map(|ctx| &*core::ptr::from_ref(ctx)) }
+}

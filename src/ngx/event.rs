@@ -1,0 +1,79 @@
+//! Timers and posted events that own their cancel: dropping one disarms it.
+
+use core::time::Duration;
+
+use ::ngx::ffi::{self, ngx_event_t};
+
+/// Laid out so that nginx's debug log, which takes `data` for a connection, reads -1 as its descriptor.
+#[repr(C)]
+struct Armed {
+    not_a_connection: [usize; 3],
+    fd: i32,
+    event: ngx_event_t,
+    fire: Option<Box<dyn FnOnce()>>,
+}
+
+impl Armed {
+    fn new(fire: Box<dyn FnOnce()>) -> Box<Armed> {
+        // SAFETY: all-zero is nginx's initial state of an event.
+        let event = unsafe { core::mem::zeroed() };
+        let mut armed = Box::new(Armed { not_a_connection: [0; 3], fd: -1, event, fire: Some(fire) });
+        armed.event.handler = Some(fired);
+        // SAFETY: the cycle and its log live as long as the worker.
+        armed.event.log = unsafe { (*ffi::ngx_cycle).log };
+        armed.event.data = (&raw mut *armed).cast();
+        armed
+    }
+}
+
+unsafe extern "C" fn fired(event: *mut ngx_event_t) {
+    // SAFETY: `data` is the `Armed` that owns this event; it is alive, or its drop would have disarmed the event.
+    let fire = unsafe { (*(*event).data.cast::<Armed>()).fire.take() };
+    if let Some(fire) = fire {
+        crate::native::guard(fire);
+    }
+}
+
+/// A one-shot timer.
+pub struct Timer(Box<Armed>);
+
+impl Timer {
+    /// Calls `fire` from the event loop once `after` has passed.
+    pub fn after(after: Duration, fire: Box<dyn FnOnce()>) -> Timer {
+        let mut armed = Armed::new(fire);
+        let ms = after.as_millis().min(u128::from(u32::MAX)) as usize;
+        // SAFETY: the event lives in a box that its drop disarms before freeing.
+        unsafe { ffi::ngx_add_timer(&raw mut armed.event, ms) };
+        Timer(armed)
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        if self.0.event.timer_set() != 0 {
+            // SAFETY: the event is armed.
+            unsafe { ffi::ngx_del_timer(&raw mut self.0.event) };
+        }
+    }
+}
+
+/// A call that the event loop makes right after the events at hand.
+pub struct Posted(Box<Armed>);
+
+impl Posted {
+    pub fn new(fire: Box<dyn FnOnce()>) -> Posted {
+        let mut armed = Armed::new(fire);
+        // SAFETY: the event lives in a box that its drop takes off the queue before freeing.
+        unsafe { ffi::ngx_post_event(&raw mut armed.event, &raw mut ffi::ngx_posted_events) };
+        Posted(armed)
+    }
+}
+
+impl Drop for Posted {
+    fn drop(&mut self) {
+        if self.0.event.posted() != 0 {
+            // SAFETY: the event is on the queue.
+            unsafe { ffi::ngx_delete_posted_event(&raw mut self.0.event) };
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! The module as nginx loads it, and the callbacks it is called by.
+
+use core::ffi::{c_char, c_void, CStr};
+use core::ptr;
+
+use ::ngx::ffi::{
+    self, ngx_chain_t, ngx_command_t, ngx_conf_t, ngx_cycle_t, ngx_http_handler_pt, ngx_http_module_t,
+    ngx_http_request_t, ngx_int_t, ngx_module_t,
+};
+
+use super::command::{rows, table, Table};
+use super::conf::Cf;
+use super::request::{Rc, Request};
+use super::shm::{Zone, ZoneUser};
+use crate::conf::{LocConf, MainConf, SrvConf, DIRECTIVES};
+use crate::native::guard;
+use crate::phase::{self, Phase};
+
+static COMMANDS: Table<{ rows(DIRECTIVES) }> = table(DIRECTIVES);
+
+static CONTEXT: Context = Context(ngx_http_module_t {
+    preconfiguration: Some(preconfiguration),
+    postconfiguration: Some(postconfiguration),
+    create_main_conf: Some(create::<MainConf>),
+    init_main_conf: None,
+    create_srv_conf: Some(create::<SrvConf>),
+    merge_srv_conf: None,
+    create_loc_conf: Some(create::<LocConf>),
+    merge_loc_conf: Some(merge_loc_conf),
+});
+
+struct Context(ngx_http_module_t);
+
+// SAFETY: nginx only reads it.
+unsafe impl Sync for Context {}
+
+#[no_mangle]
+#[allow(non_upper_case_globals)]
+pub static mut ngx_http_autoscale_lua_module: ngx_module_t = ngx_module_t {
+    ctx: ptr::addr_of!(CONTEXT) as *mut c_void,
+    commands: COMMANDS.as_ptr() as *mut ngx_command_t,
+    type_: ffi::NGX_HTTP_MODULE as usize,
+    init_process: Some(init_process),
+    exit_process: Some(exit_process),
+    ..ngx_module_t::default()
+};
+
+#[no_mangle]
+#[allow(non_upper_case_globals)]
+static mut ngx_modules: [*const ngx_module_t; 2] =
+    [ptr::addr_of!(ngx_http_autoscale_lua_module), ptr::null()];
+
+#[no_mangle]
+#[allow(non_upper_case_globals)]
+static mut ngx_module_names: [*const c_char; 2] = [c"ngx_http_autoscale_lua_module".as_ptr(), ptr::null()];
+
+/// Our filters run where those of third-party modules do: after `copy`, before `headers`. Without this a dynamic
+/// module's filters see the response last, compressed and chunked.
+#[no_mangle]
+#[allow(non_upper_case_globals)]
+static mut ngx_module_order: [*const c_char; 3] =
+    [c"ngx_http_autoscale_lua_module".as_ptr(), c"ngx_http_copy_filter_module".as_ptr(), ptr::null()];
+
+/// Where our structures lie in nginx's per-module arrays.
+#[inline]
+pub fn ctx_index() -> usize {
+    // SAFETY: written by nginx while it loads modules, before anything runs.
+    unsafe { (*ptr::addr_of!(ngx_http_autoscale_lua_module)).ctx_index }
+}
+
+/// Marks buffers and zones as ours.
+pub fn tag() -> *mut c_void {
+    ptr::addr_of!(ngx_http_autoscale_lua_module) as *mut c_void
+}
+
+unsafe extern "C" fn create<T: Default>(cf: *mut ngx_conf_t) -> *mut c_void {
+    // SAFETY: nginx passes its live parser; the pool drops the value with the cycle.
+    guard(|| unsafe { ::ngx::core::Pool::from_ngx_pool((*cf).pool).allocate(T::default()) })
+        .unwrap_or(ptr::null_mut())
+        .cast()
+}
+
+unsafe extern "C" fn merge_loc_conf(
+    _: *mut ngx_conf_t,
+    above: *mut c_void,
+    conf: *mut c_void,
+) -> *mut c_char {
+    // SAFETY: both are what `create::<LocConf>` made.
+    let merged = guard(|| unsafe { (*conf.cast::<LocConf>()).merge(&*above.cast::<LocConf>()) });
+    if merged.is_some() {
+        ptr::null_mut()
+    } else {
+        ::ngx::core::NGX_CONF_ERROR
+    }
+}
+
+unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
+    // SAFETY: nginx passes its live parser.
+    let cf = unsafe { Cf::new(cf) };
+    if cf.has_module(c"ngx_http_lua_module") {
+        cf.emerg(
+            "ngx_http_autoscale_lua_module and ngx_http_lua_module provide the same directives: \
+             remove one of the two load_module lines",
+        );
+        return Rc::ERROR.0;
+    }
+    Rc::OK.0
+}
+
+unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
+    // SAFETY: nginx passes its live parser.
+    let mut cf = unsafe { Cf::new(cf) };
+    match guard(|| configure(&mut cf)) {
+        Some(Ok(())) => Rc::OK.0,
+        Some(Err(e)) => {
+            cf.emerg(&e.0);
+            Rc::ERROR.0
+        }
+        None => Rc::ERROR.0,
+    }
+}
+
+/// Everything that waits for the whole configuration to be read.
+fn configure(cf: &mut Cf) -> Result<(), super::ConfError> {
+    cf.main_conf().start_vm()?.prepare(&cf.main_conf().settings)?;
+    // added last, so that every other zone is ready when init_by_lua runs
+    let user = InitByLua(ptr::from_ref(cf.main_conf()));
+    cf.add_zone("autoscale_lua:init", 8 * ffi_pagesize(), user)?;
+
+    let main = cf.main_conf();
+    let (rewrite_first, access_first) =
+        (main.settings.rewrite_no_postpone == Some(true), main.settings.access_no_postpone == Some(true));
+    let uses = |phase| main.uses_phase(phase);
+    if uses(Phase::ServerRewrite) {
+        cf.add_handler(ffi::ngx_http_phases_NGX_HTTP_SERVER_REWRITE_PHASE, Some(server_rewrite), true)?;
+    }
+    if uses(Phase::Rewrite) {
+        cf.add_handler(ffi::ngx_http_phases_NGX_HTTP_REWRITE_PHASE, Some(rewrite), rewrite_first)?;
+    }
+    if uses(Phase::Access) {
+        cf.add_handler(ffi::ngx_http_phases_NGX_HTTP_ACCESS_PHASE, Some(access), access_first)?;
+    }
+    if uses(Phase::Log) {
+        cf.add_handler(ffi::ngx_http_phases_NGX_HTTP_LOG_PHASE, Some(log), true)?;
+    }
+    // SAFETY: the filter chains are plain globals, built on one thread while configuring.
+    unsafe {
+        if uses(Phase::HeaderFilter) {
+            NEXT_HEADER_FILTER = ffi::ngx_http_top_header_filter;
+            ffi::ngx_http_top_header_filter = Some(header_filter);
+        }
+        if uses(Phase::BodyFilter) {
+            NEXT_BODY_FILTER = ffi::ngx_http_top_body_filter;
+            ffi::ngx_http_top_body_filter = Some(body_filter);
+        }
+    }
+    Ok(())
+}
+
+fn ffi_pagesize() -> usize {
+    // SAFETY: set by nginx at start.
+    unsafe { ffi::ngx_pagesize }
+}
+
+/// The zone whose only content is the moment at which it is ready.
+struct InitByLua(*const MainConf);
+
+impl ZoneUser for InitByLua {
+    fn init(&self, _: Zone, _: Option<&Self>) -> Result<(), String> {
+        // SAFETY: the configuration lives in the same cycle's pool as the zone.
+        let main = unsafe { &*self.0 };
+        match &main.init {
+            Some(handler) => {
+                phase::init::run_in(main.vm(), handler).map_err(|e| format!("init_by_lua error: {e}"))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl Cf {
+    fn has_module(&self, name: &CStr) -> bool {
+        // SAFETY: the cycle's list of modules ends with null; each has a name once modules are counted.
+        unsafe {
+            let mut m = (*(*self.raw()).cycle).modules;
+            while !(*m).is_null() {
+                if !(**m).name.is_null() && CStr::from_ptr((**m).name) == name {
+                    return true;
+                }
+                m = m.add(1);
+            }
+        }
+        false
+    }
+
+    /// Adds a phase handler. nginx runs those added last first; `first` is the usual place, in front of the modules
+    /// configured so far, otherwise the handler runs after all others of its phase.
+    fn add_handler(
+        &self,
+        phase: u32,
+        handler: ngx_http_handler_pt,
+        first: bool,
+    ) -> Result<(), super::ConfError> {
+        // SAFETY: the core module's main configuration and its arrays exist in postconfiguration.
+        unsafe {
+            let ctx = (*self.raw()).ctx.cast::<ffi::ngx_http_conf_ctx_t>();
+            let core = *(*ctx).main_conf.add((*ptr::addr_of!(ffi::ngx_http_core_module)).ctx_index);
+            let handlers =
+                &raw mut (*core.cast::<ffi::ngx_http_core_main_conf_t>()).phases[phase as usize].handlers;
+            let place = ffi::ngx_array_push(handlers).cast::<ngx_http_handler_pt>();
+            if place.is_null() {
+                return Err("out of memory".into());
+            }
+            *place = handler;
+            if !first {
+                let all = (*handlers).as_slice_mut::<ngx_http_handler_pt>();
+                all.rotate_right(1);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The body of a request callback: a panic becomes a 500.
+fn handle(r: *mut ngx_http_request_t, f: impl FnOnce(Request) -> Rc) -> ngx_int_t {
+    // SAFETY: nginx passes the live request of the callback.
+    let request = unsafe { Request::new(r) };
+    guard(|| f(request)).unwrap_or(Rc::INTERNAL_SERVER_ERROR).0
+}
+
+pub unsafe extern "C" fn content_handler(r: *mut ngx_http_request_t) -> ngx_int_t {
+    handle(r, phase::content::handle)
+}
+
+unsafe extern "C" fn server_rewrite(r: *mut ngx_http_request_t) -> ngx_int_t {
+    handle(r, |r| phase::rewrite::handle(r, Phase::ServerRewrite))
+}
+
+unsafe extern "C" fn rewrite(r: *mut ngx_http_request_t) -> ngx_int_t {
+    handle(r, |r| phase::rewrite::handle(r, Phase::Rewrite))
+}
+
+unsafe extern "C" fn access(r: *mut ngx_http_request_t) -> ngx_int_t {
+    handle(r, phase::access::handle)
+}
+
+unsafe extern "C" fn log(r: *mut ngx_http_request_t) -> ngx_int_t {
+    handle(r, phase::log::handle)
+}
+
+static mut NEXT_HEADER_FILTER: ffi::ngx_http_output_header_filter_pt = None;
+static mut NEXT_BODY_FILTER: ffi::ngx_http_output_body_filter_pt = None;
+
+unsafe extern "C" fn header_filter(r: *mut ngx_http_request_t) -> ngx_int_t {
+    match handle(r, phase::header_filter::handle) {
+        // SAFETY: set in `configure`, before any request.
+        0 => unsafe { NEXT_HEADER_FILTER.map_or(0, |next| next(r)) },
+        rc => rc,
+    }
+}
+
+unsafe extern "C" fn body_filter(r: *mut ngx_http_request_t, chain: *mut ngx_chain_t) -> ngx_int_t {
+    super::body_filter::filter(r, chain, |chain| {
+        // SAFETY: set in `configure`, before any request.
+        unsafe { NEXT_BODY_FILTER.map_or(0, |next| next(r, chain)) }
+    })
+}
+
+/// The main configuration of the running cycle, if it has an `http {}`.
+pub fn cycle_main_conf() -> Option<&'static MainConf> {
+    // SAFETY: the cycle outlives whoever asks; a cycle without `http {}` has a null context.
+    unsafe {
+        let ctx = *(*ffi::ngx_cycle).conf_ctx.add((*ptr::addr_of!(ffi::ngx_http_module)).index);
+        let ctx = ctx.cast::<ffi::ngx_http_conf_ctx_t>().as_ref()?;
+        (*(*ctx).main_conf.add(ctx_index())).cast::<MainConf>().as_ref()
+    }
+}
+
+unsafe extern "C" fn init_process(_: *mut ngx_cycle_t) -> ngx_int_t {
+    guard(|| cycle_main_conf().map(phase::init::worker_started));
+    Rc::OK.0
+}
+
+unsafe extern "C" fn exit_process(_: *mut ngx_cycle_t) {
+    guard(|| cycle_main_conf().map(phase::init::worker_stopping));
+}
+
+/// nginx's prefix, for the running cycle or the one being configured.
+pub fn prefix() -> Vec<u8> {
+    // SAFETY: the cycle's strings live as long as it does.
+    unsafe { super::text::bytes((*ffi::ngx_cycle).prefix) }.to_vec()
+}
+
+/// `path`, made absolute with nginx's prefix.
+pub fn full_path(path: &[u8]) -> Vec<u8> {
+    if path.first() == Some(&b'/') {
+        return path.to_vec();
+    }
+    let mut full = prefix();
+    full.extend_from_slice(path);
+    full
+}

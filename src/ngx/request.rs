@@ -1,0 +1,130 @@
+//! A request, as the callback that was called for it may use it.
+
+use core::ptr::NonNull;
+
+use ::ngx::ffi::{self, ngx_http_request_t, ngx_int_t};
+
+use super::log::{self, Level};
+use super::module;
+use super::text::bytes;
+use crate::conf::{LocConf, MainConf};
+
+/// One of nginx's return codes, or an HTTP status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct Rc(pub ngx_int_t);
+
+impl Rc {
+    pub const OK: Rc = Rc(ffi::NGX_OK as ngx_int_t);
+    pub const ERROR: Rc = Rc(ffi::NGX_ERROR as ngx_int_t);
+    pub const AGAIN: Rc = Rc(ffi::NGX_AGAIN as ngx_int_t);
+    pub const DONE: Rc = Rc(ffi::NGX_DONE as ngx_int_t);
+    pub const DECLINED: Rc = Rc(ffi::NGX_DECLINED as ngx_int_t);
+    pub const INTERNAL_SERVER_ERROR: Rc = Rc(ffi::NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t);
+    pub const NOT_FOUND: Rc = Rc(ffi::NGX_HTTP_NOT_FOUND as ngx_int_t);
+    pub const HTTP_OK: Rc = Rc(ffi::NGX_HTTP_OK as ngx_int_t);
+}
+
+/// A handle to a request: as valid as the callback or the armed event that holds it.
+///
+/// Whoever keeps one beyond a callback must be cancelled when the request's state is dropped (see [`crate::run`]).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Request(NonNull<ngx_http_request_t>);
+
+impl Request {
+    /// # Safety
+    /// `r` must be the live request nginx passed to the calling callback.
+    pub unsafe fn new(r: *mut ngx_http_request_t) -> Request {
+        // SAFETY: nginx never calls a handler with a null request.
+        Request(unsafe { NonNull::new_unchecked(r) })
+    }
+
+    pub(crate) fn raw(&self) -> *mut ngx_http_request_t {
+        self.0.as_ptr()
+    }
+
+    /// The main request of this one: itself, unless it is a subrequest.
+    pub fn main(&self) -> Request {
+        // SAFETY: `main` is never null.
+        unsafe { Request::new((*self.raw()).main) }
+    }
+
+    pub fn is_subrequest(&self) -> bool {
+        self.main() != *self
+    }
+
+    pub fn main_conf(&self) -> &MainConf {
+        // SAFETY: `create_main_conf` filled our slot.
+        unsafe { &*(*(*self.raw()).main_conf.add(module::ctx_index())).cast::<MainConf>() }
+    }
+
+    pub fn loc_conf(&self) -> &LocConf {
+        // SAFETY: `create_loc_conf` filled our slot of each location.
+        unsafe { &*(*(*self.raw()).loc_conf.add(module::ctx_index())).cast::<LocConf>() }
+    }
+
+    /// Writes to the request's error log.
+    pub fn log(&self, level: Level, message: &str) {
+        self.log_bytes(level, message.as_bytes());
+    }
+
+    pub fn log_bytes(&self, level: Level, message: &[u8]) {
+        // SAFETY: the connection and its log outlive the request.
+        unsafe { log::write((*(*self.raw()).connection).log, level, message) }
+    }
+
+    /// Whether the request's error log takes messages of this level.
+    pub fn logs(&self, level: Level) -> bool {
+        // SAFETY: as above.
+        unsafe { log::takes((*(*self.raw()).connection).log, level) }
+    }
+
+    /// Whether the response header has left, or is about to with output already produced.
+    pub fn header_sent(&self) -> bool {
+        // SAFETY: plain field reads of a live request.
+        unsafe { (*self.raw()).header_sent() != 0 }
+    }
+
+    pub fn status(&self) -> usize {
+        // SAFETY: a plain field read of a live request.
+        unsafe { (*self.raw()).headers_out.status }
+    }
+
+    /// Whether a status was chosen for the response.
+    pub fn has_status(&self) -> bool {
+        self.status() != 0
+    }
+
+    /// Sets the status of the response to come, dropping a status line that an upstream may have set.
+    pub fn set_status(&self, status: usize) {
+        // SAFETY: plain field writes to a live request.
+        unsafe {
+            let out = &raw mut (*self.raw()).headers_out;
+            (*out).status = status;
+            (*out).status_line = ffi::ngx_str_t { len: 0, data: core::ptr::null_mut() };
+        }
+    }
+
+    /// The error status that an internal redirect to an error page carries; 0 when there is none.
+    pub fn err_status(&self) -> usize {
+        // SAFETY: a plain field read of a live request.
+        unsafe { (*self.raw()).err_status }
+    }
+
+    /// The protocol as nginx numbers it: 9, 1000, 1001, 2000.
+    pub fn http_version(&self) -> usize {
+        // SAFETY: a plain field read of a live request.
+        unsafe { (*self.raw()).http_version }
+    }
+
+    pub fn uri(&self) -> &[u8] {
+        // SAFETY: the URI lives in the request's pool.
+        unsafe { bytes((*self.raw()).uri) }
+    }
+
+    /// Whether our phase handler may be entered: not while nginx answers an error to a broken request line.
+    pub fn has_uri(&self) -> bool {
+        // SAFETY: a plain field read of a live request.
+        unsafe { (*self.raw()).uri.len != 0 }
+    }
+}

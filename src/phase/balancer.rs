@@ -1,0 +1,1 @@
+//! balancer_by_lua: chooses the upstream peer.

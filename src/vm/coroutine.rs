@@ -1,0 +1,109 @@
+//! Coroutines: what a script of a yielding phase runs in.
+
+use core::ffi::{c_char, c_int};
+
+use mlua::ffi::{self, lua_State};
+
+use super::{Function, Stack, Vm};
+
+extern "C-unwind" {
+    /// LuaJIT's own (mlua's replacement for plain Lua 5.1 is slower and words it differently).
+    #[link_name = "luaL_traceback"]
+    fn traceback(l: *mut lua_State, of: *mut lua_State, message: *const c_char, level: c_int);
+}
+
+/// A Lua coroutine, anchored in the registry of its VM.
+pub struct Coroutine {
+    l: *mut lua_State,
+    anchor: c_int,
+}
+
+/// Where a resumed coroutine stopped.
+pub enum Outcome {
+    /// It returned; its values are on its stack.
+    Returned,
+    /// It yielded; its values are on its stack.
+    Yielded,
+    /// It failed, with a message and a traceback.
+    Failed(String),
+}
+
+impl Coroutine {
+    /// The values it yielded or returned, or will be resumed with.
+    pub fn stack(&mut self) -> Stack<'_> {
+        // SAFETY: the coroutine is anchored, and `&mut self` keeps others off it.
+        unsafe { Stack::new(self.l) }
+    }
+
+    /// Puts `function` on a fresh or finished coroutine: the next resume starts it.
+    pub fn load(&mut self, function: Function) {
+        // SAFETY: the function is anchored in the registry that this coroutine shares.
+        unsafe {
+            ffi::lua_rawgeti(self.l, ffi::LUA_REGISTRYINDEX, function.anchor().into());
+        }
+    }
+
+    /// Runs it with the top `args` values of its stack until it returns, yields or fails.
+    pub fn resume(&mut self, args: c_int) -> Outcome {
+        let mut count = 0;
+        // SAFETY: the coroutine is suspended or holds a function and its arguments.
+        match unsafe { ffi::lua_resume(self.l, core::ptr::null_mut(), args, &raw mut count) } {
+            ffi::LUA_OK => Outcome::Returned,
+            ffi::LUA_YIELD => Outcome::Yielded,
+            _ => Outcome::Failed(self.failure()),
+        }
+    }
+
+    #[cold]
+    fn failure(&mut self) -> String {
+        let message = message_at_top(self.l);
+        // SAFETY: a failed coroutine's frames are still there to be described; its stack takes one string more.
+        unsafe {
+            traceback(self.l, self.l, core::ptr::null(), 0);
+        }
+        let trace = message_at_top(self.l);
+        let frames = trace.split_once('\n').map_or("", |(_, frames)| frames);
+        format!("{message}\nstack traceback:\ncoroutine 0:\n{frames}")
+    }
+}
+
+/// The error value on top of the stack as text.
+pub fn message_at_top(l: *mut lua_State) -> String {
+    // SAFETY: `l` is live and has an error value on top.
+    let stack = unsafe { Stack::new(l) };
+    match stack.bytes(-1) {
+        Some(text) => String::from_utf8_lossy(text).into_owned(),
+        None => match stack.number(-1) {
+            Some(n) => n.to_string(),
+            None => "unknown reason".to_owned(),
+        },
+    }
+}
+
+impl Vm {
+    /// A coroutine to run a script in: a finished one if there is one.
+    pub fn coroutine(&self) -> Coroutine {
+        if let Some(co) = self.idle.borrow_mut().pop() {
+            return co;
+        }
+        // SAFETY: the VM is live; the new thread is anchored before anything can collect it.
+        unsafe {
+            let l = ffi::lua_newthread(self.raw());
+            let anchor = ffi::luaL_ref(self.raw(), ffi::LUA_REGISTRYINDEX);
+            Coroutine { l, anchor }
+        }
+    }
+
+    /// Takes a coroutine back: one that returned is used again, another one is left to the collector.
+    pub fn recycle(&self, co: Coroutine, returned: bool) {
+        let mut idle = self.idle.borrow_mut();
+        if returned && idle.len() < self.max_idle.get() {
+            // SAFETY: nothing runs in it.
+            unsafe { ffi::lua_settop(co.l, 0) };
+            idle.push(co);
+        } else {
+            // SAFETY: the anchor is this coroutine's alone.
+            unsafe { ffi::luaL_unref(self.raw(), ffi::LUA_REGISTRYINDEX, co.anchor) };
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! LuaJIT: one state per cycle, forked into the workers; functions compiled once; coroutines used again.
+#![allow(unsafe_code)]
+
+mod coroutine;
+mod prelude;
+mod stack;
+mod state;
+
+pub use coroutine::{Coroutine, Outcome};
+pub use stack::{wait_tag, Stack};
+pub use state::{Function, Vm, VmError};

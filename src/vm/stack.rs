@@ -1,0 +1,134 @@
+//! The values passed between Lua and Rust.
+
+use core::ffi::c_int;
+use core::marker::PhantomData;
+
+use mlua::ffi::{self, lua_State};
+
+/// A Lua stack, for as long as Lua waits for us.
+pub struct Stack<'a> {
+    l: *mut lua_State,
+    lives: PhantomData<&'a mut ()>,
+}
+
+impl Stack<'_> {
+    /// # Safety
+    /// `l` must be a live state that nobody else uses while the value lives.
+    pub unsafe fn new(l: *mut lua_State) -> Self {
+        Stack { l, lives: PhantomData }
+    }
+
+    pub(crate) fn raw(&self) -> *mut lua_State {
+        self.l
+    }
+
+    /// Number of values.
+    pub fn len(&self) -> c_int {
+        // SAFETY: the state is live (all methods rely on `new`'s contract).
+        unsafe { ffi::lua_gettop(self.l) }
+    }
+
+    pub fn truncate(&mut self, n: c_int) {
+        // SAFETY: `n` values exist or are filled with nil.
+        unsafe { ffi::lua_settop(self.l, n) }
+    }
+
+    pub fn number(&self, i: c_int) -> Option<f64> {
+        // SAFETY: reading any index is defined.
+        unsafe { (ffi::lua_type(self.l, i) == ffi::LUA_TNUMBER).then(|| ffi::lua_tonumber(self.l, i)) }
+    }
+
+    /// Value `i` as a whole number, 0 when it is none.
+    pub fn int(&self, i: c_int) -> i64 {
+        self.number(i).map_or(0, |n| n as i64)
+    }
+
+    /// Value `i` if it is a string.
+    pub fn bytes(&self, i: c_int) -> Option<&[u8]> {
+        // SAFETY: the string is anchored by the stack, which the borrow of `self` keeps unchanged.
+        unsafe {
+            if ffi::lua_type(self.l, i) != ffi::LUA_TSTRING {
+                return None;
+            }
+            let mut len = 0;
+            let data = ffi::lua_tolstring(self.l, i, &raw mut len);
+            Some(core::slice::from_raw_parts(data.cast(), len))
+        }
+    }
+
+    pub fn boolean(&self, i: c_int) -> bool {
+        // SAFETY: reading any index is defined.
+        unsafe { ffi::lua_toboolean(self.l, i) != 0 }
+    }
+
+    pub fn is_nil(&self, i: c_int) -> bool {
+        // SAFETY: reading any index is defined.
+        unsafe { ffi::lua_type(self.l, i) <= ffi::LUA_TNIL }
+    }
+
+    pub fn push_nil(&mut self) {
+        // SAFETY: Lua guarantees room for a few values to a C function and to a suspended coroutine.
+        unsafe { ffi::lua_pushnil(self.l) }
+    }
+
+    pub fn push_bool(&mut self, b: bool) {
+        // SAFETY: as in `push_nil`.
+        unsafe { ffi::lua_pushboolean(self.l, c_int::from(b)) }
+    }
+
+    pub fn push_number(&mut self, n: f64) {
+        // SAFETY: as in `push_nil`.
+        unsafe { ffi::lua_pushnumber(self.l, n) }
+    }
+
+    pub fn push_bytes(&mut self, s: &[u8]) {
+        // SAFETY: as in `push_nil`; Lua copies the bytes.
+        unsafe {
+            ffi::lua_pushlstring(self.l, s.as_ptr().cast(), s.len());
+        }
+    }
+}
+
+/// What the first value of a yield must be for the driver to take it as an operation: an address of ours.
+pub fn wait_tag() -> *mut core::ffi::c_void {
+    static TAG: u8 = 0;
+    core::ptr::from_ref(&TAG).cast_mut().cast()
+}
+
+impl Stack<'_> {
+    /// Whether value `i` is [`wait_tag`].
+    pub fn is_tag(&self, i: c_int) -> bool {
+        // SAFETY: reading any index is defined.
+        unsafe {
+            ffi::lua_type(self.l, i) == ffi::LUA_TLIGHTUSERDATA
+                && ffi::lua_touserdata(self.l, i) == wait_tag()
+        }
+    }
+
+    /// Keeps only the top `n` values.
+    pub fn keep_top(&mut self, n: c_int) {
+        while self.len() > n {
+            // SAFETY: there is a value at index 1.
+            unsafe { ffi::lua_remove(self.l, 1) }
+        }
+    }
+}
+
+impl Stack<'_> {
+    /// Value `i` as Lua would print it; nil is empty.
+    pub fn text(&self, i: c_int) -> Vec<u8> {
+        // SAFETY: reading any index is defined; a number is turned into a string in place.
+        unsafe {
+            let mut len = 0;
+            match ffi::lua_type(self.l, i) {
+                ffi::LUA_TBOOLEAN => {
+                    return if self.boolean(i) { b"true".to_vec() } else { b"false".to_vec() }
+                }
+                ffi::LUA_TSTRING | ffi::LUA_TNUMBER => {}
+                _ => return Vec::new(),
+            }
+            let data = ffi::lua_tolstring(self.l, i, &raw mut len);
+            core::slice::from_raw_parts(data.cast(), len).to_vec()
+        }
+    }
+}

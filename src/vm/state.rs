@@ -1,0 +1,183 @@
+//! The LuaJIT state.
+
+use core::cell::{Cell, RefCell};
+use core::ffi::{c_int, CStr};
+use std::collections::HashMap;
+
+use mlua::ffi::{self, lua_State};
+
+use super::coroutine::{message_at_top, Coroutine};
+use super::Stack;
+
+/// How many finished coroutines are kept unless `lua_thread_cache_max_entries` says otherwise.
+const MAX_IDLE: usize = 1024;
+
+/// A compiled function, anchored for the life of its VM.
+#[derive(Clone, Copy, Debug)]
+pub struct Function(c_int);
+
+impl Function {
+    pub(super) fn anchor(self) -> c_int {
+        self.0
+    }
+}
+
+/// Why Lua refused: a message, with a traceback where there is one.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct VmError(pub String);
+
+/// One Lua world: globals, loaded modules, compiled scripts.
+pub struct Vm {
+    l: *mut lua_State,
+    pub(super) idle: RefCell<Vec<Coroutine>>,
+    pub(super) max_idle: Cell<usize>,
+    /// The prelude's table of `ngx.ctx` tables.
+    pub(super) ctx_slots: Cell<Option<Function>>,
+    /// Script files that were loaded, by path.
+    files: RefCell<HashMap<Box<[u8]>, Function>>,
+    /// The message handler of protected calls.
+    traceback: Function,
+}
+
+impl Vm {
+    /// A state with the standard libraries; [`Vm::prepare`] makes it useful.
+    pub fn new() -> Result<Vm, VmError> {
+        // SAFETY: a fresh state; its libraries open on an empty stack.
+        unsafe {
+            let l = ffi::luaL_newstate();
+            if l.is_null() {
+                return Err(VmError("out of memory".into()));
+            }
+            ffi::luaL_openlibs(l);
+            ffi::lua_pushcfunction(l, add_traceback);
+            let traceback = Function(ffi::luaL_ref(l, ffi::LUA_REGISTRYINDEX));
+            Ok(Vm {
+                l,
+                idle: RefCell::default(),
+                max_idle: Cell::new(MAX_IDLE),
+                ctx_slots: Cell::new(None),
+                files: RefCell::default(),
+                traceback,
+            })
+        }
+    }
+
+    pub(crate) fn raw(&self) -> *mut lua_State {
+        self.l
+    }
+
+    /// Compiles `code`; `name` is what messages call it (`=…` for as it stands, `@…` for a file).
+    pub fn load(&self, code: &[u8], name: &CStr) -> Result<Function, VmError> {
+        // SAFETY: the state is live; whatever is pushed is popped again.
+        unsafe {
+            let rc = ffi::luaL_loadbufferx(
+                self.l,
+                code.as_ptr().cast(),
+                code.len(),
+                name.as_ptr(),
+                core::ptr::null(),
+            );
+            if rc != ffi::LUA_OK {
+                let message = message_at_top(self.l);
+                ffi::lua_pop(self.l, 1);
+                return Err(VmError(message));
+            }
+            Ok(self.anchor())
+        }
+    }
+
+    /// Anchors the value on top of the main stack, and pops it.
+    pub(super) fn anchor(&self) -> Function {
+        // SAFETY: the caller has pushed a value.
+        Function(unsafe { ffi::luaL_ref(self.l, ffi::LUA_REGISTRYINDEX) })
+    }
+
+    /// The function of script file `path`, which is read on first use; `fresh` reads it anew each time.
+    pub fn file(&self, path: &[u8], fresh: bool) -> Result<Function, std::io::Error> {
+        use std::os::unix::ffi::OsStrExt;
+        if let Some(f) = self.files.borrow().get(path).filter(|_| !fresh) {
+            return Ok(*f);
+        }
+        let code = std::fs::read(std::ffi::OsStr::from_bytes(path))?;
+        let mut name = Vec::with_capacity(path.len() + 2);
+        name.push(b'@');
+        name.extend_from_slice(path);
+        let name = std::ffi::CString::new(name)?;
+        // a first line that starts with # is for the shell
+        let code = match code.first() {
+            Some(b'#') => &code[code.iter().position(|c| *c == b'\n').unwrap_or(code.len())..],
+            _ => &code[..],
+        };
+        let function = self.load(code, &name).map_err(|e| std::io::Error::other(e.0))?;
+        if !fresh {
+            self.files.borrow_mut().insert(path.into(), function);
+        }
+        Ok(function)
+    }
+
+    /// Calls `function` on the main stack; `push` leaves its arguments there and `take` reads its `results` values.
+    ///
+    /// For the phases that cannot wait: a yield inside is an error.
+    pub fn call<T>(
+        &self,
+        function: Function,
+        results: c_int,
+        push: impl FnOnce(&mut Stack<'_>) -> c_int,
+        take: impl FnOnce(&Stack<'_>) -> T,
+    ) -> Result<T, VmError> {
+        // SAFETY: the state is live, and what is pushed here is popped here.
+        unsafe {
+            let base = ffi::lua_gettop(self.l);
+            ffi::lua_rawgeti(self.l, ffi::LUA_REGISTRYINDEX, self.traceback.0.into());
+            ffi::lua_rawgeti(self.l, ffi::LUA_REGISTRYINDEX, function.0.into());
+            let mut stack = Stack::new(self.l);
+            let args = push(&mut stack);
+            let rc = ffi::lua_pcall(self.l, args, results, base + 1);
+            let out = if rc == ffi::LUA_OK { Ok(take(&stack)) } else { Err(VmError(message_at_top(self.l))) };
+            ffi::lua_settop(self.l, base);
+            out
+        }
+    }
+
+    /// Gives the `ngx.ctx` table in `slot` up, and the slot back.
+    pub fn release_ctx(&self, slot: i32) {
+        let Some(slots) = self.ctx_slots.get() else { return };
+        // SAFETY: raw accesses to the prelude's table: index 0 is the head of the list of free slots.
+        unsafe {
+            ffi::lua_rawgeti(self.l, ffi::LUA_REGISTRYINDEX, slots.0.into());
+            ffi::lua_rawgeti(self.l, -1, 0);
+            ffi::lua_rawseti(self.l, -2, slot.into());
+            ffi::lua_pushinteger(self.l, slot.into());
+            ffi::lua_rawseti(self.l, -2, 0);
+            ffi::lua_pop(self.l, 1);
+        }
+    }
+}
+
+impl Drop for Vm {
+    fn drop(&mut self) {
+        // SAFETY: nothing runs on the state, and nobody else owns it.
+        unsafe { ffi::lua_close(self.l) }
+    }
+}
+
+/// Adds a traceback to the error being raised.
+unsafe extern "C-unwind" fn add_traceback(l: *mut lua_State) -> c_int {
+    extern "C-unwind" {
+        fn luaL_traceback(
+            l: *mut lua_State,
+            of: *mut lua_State,
+            message: *const core::ffi::c_char,
+            level: c_int,
+        );
+    }
+    // SAFETY: Lua calls message handlers with the error value alone on the stack.
+    unsafe {
+        let message = ffi::lua_tostring(l, 1);
+        if !message.is_null() {
+            luaL_traceback(l, l, message, 1);
+        }
+    }
+    1
+}
