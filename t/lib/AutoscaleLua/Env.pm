@@ -1,0 +1,88 @@
+# The surroundings of a test file: where the modules lie, which mode it runs
+# in, a network and process namespace of its own where the machine allows it.
+package AutoscaleLua::Env;
+
+use strict;
+use warnings;
+use Cwd qw(abs_path);
+use File::Basename qw(dirname);
+use File::Path qw(remove_tree);
+use File::Temp qw(tempdir);
+
+our $ROOT = abs_path(dirname(__FILE__) . '/../../..');
+our $MODE = $ENV{AUTOSCALE_TEST_MODE} || 'plain';
+my $OWNER = $$;
+my $SCRATCH;
+
+# What each mode changes. `repeats` is how often the requests of a block are
+# sent to the same nginx.
+my %MODES = (
+    plain    => {repeats => 2},
+    hup      => {repeats => 1, env => {TEST_NGINX_USE_HUP => 1}},
+    workers  => {repeats => 2, workers => 2, env => {TEST_NGINX_REUSE_PORT => 1}},
+    valgrind => {repeats => 1, timeout => 30, env => {TEST_NGINX_SLEEP => 0.1}},
+);
+my $mode = $MODES{$MODE} or die "AUTOSCALE_TEST_MODE: unknown mode \"$MODE\"\n";
+
+sub workers { $mode->{workers} // 1 }
+sub repeats { $ENV{AUTOSCALE_TEST_REPEAT} // $mode->{repeats} }
+sub timeout { $ENV{TEST_NGINX_TIMEOUT} // $mode->{timeout} // 5 }
+sub scratch { $SCRATCH }
+
+# load_module lines for AUTOSCALE_LUA_MODULE, a ':'-joined list of .so files.
+sub load_modules {
+    my $list = $ENV{AUTOSCALE_LUA_MODULE} || "$ROOT/build/ngx_http_autoscale_lua_module.so";
+    my @files = map { m{^/} ? $_ : "$ROOT/$_" } grep { length } split /:/, $list;
+    for my $file (@files) {
+        -f $file or die "$file is not there: run ci/build, or set AUTOSCALE_LUA_MODULE\n";
+    }
+    return join '', map { "load_module $_;\n" } @files;
+}
+
+# Runs this very file again in new network, pid and mount namespaces: ports
+# cannot collide, nothing leaves the loopback, and whatever the test leaves
+# running dies with it. `sh` stays as pid 1 and reaps. Where the kernel
+# refuses, the file runs where it is, on a random port.
+sub isolate {
+    return if $ENV{AUTOSCALE_TEST_ISOLATED};
+    my @unshare = (qw(unshare --net --pid --fork --kill-child --mount --mount-proc), $> ? '--map-root-user' : ());
+    if (system("@unshare ip link set lo up >/dev/null 2>&1") == 0) {
+        $ENV{AUTOSCALE_TEST_ISOLATED} = 1;
+        my @perl = ($^X, (map { "-I$_" } grep { !ref } @INC), $0, @ARGV);
+        exec @unshare, 'sh', '-c', 'ip link set lo up; "$@"; exit $?', 'sh', @perl;
+        die "exec @unshare: $!\n";
+    }
+    $ENV{TEST_NGINX_RANDOMIZE} //= 1;
+}
+
+sub set_up {
+    # /usr/share/nginx is where Debian's nginx looks for relative names
+    $ENV{PATH} .= ':/usr/sbin:/sbin';
+    $ENV{TEST_NGINX_FAST_SHUTDOWN} = 0;
+    if (!$ENV{TEST_NGINX_SERVROOT} && !$ENV{TEST_NGINX_RANDOMIZE}) {
+        $SCRATCH = tempdir('autoscale-lua-XXXXXX', TMPDIR => 1);
+        chmod 0755, $SCRATCH;
+        $ENV{TEST_NGINX_SERVROOT} = "$SCRATCH/servroot";
+    }
+    $SCRATCH //= tempdir('autoscale-lua-XXXXXX', TMPDIR => 1);
+    $ENV{$_} //= $mode->{env}{$_} for keys %{$mode->{env} // {}};
+    if ($MODE eq 'valgrind') {
+        $ENV{TEST_NGINX_USE_VALGRIND} = join ' ', qw(--tool=memcheck --leak-check=full
+            --show-leak-kinds=definite --errors-for-leak-kinds=definite --num-callers=30),
+            "--suppressions=$ROOT/ci/valgrind.suppress", "--log-file=$SCRATCH/valgrind.%p";
+    }
+}
+
+unshift @INC, "$ROOT/build/perl" if -d "$ROOT/build/perl";
+isolate();
+set_up();
+
+# A failed file leaves its server root for the developer to look at.
+END {
+    if ($$ == $OWNER && $SCRATCH) {
+        if ($? == 0 && !$ENV{TEST_NGINX_NO_CLEAN}) { remove_tree($SCRATCH) }
+        else { print STDERR "# kept: $SCRATCH\n" }
+    }
+}
+
+1;
