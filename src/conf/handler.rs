@@ -33,7 +33,7 @@ impl Handler {
         let main = cf.main_conf();
         let function = main
             .start_vm()?
-            .load(&code, &name)
+            .load_script(&code, &name)
             .map_err(|e| ConfError(format!("failed to load inlined Lua code: {e}")))?;
         let source = Source::Inline { code: code.into(), name };
         Ok(Handler { phase, source, function: Cell::new(Some(function)) })

@@ -32,7 +32,7 @@ fn run_logged(main: &MainConf, handler: Option<&Handler>) {
 fn function(vm: &Vm, handler: &Handler) -> Result<Function, String> {
     match &handler.source {
         Source::Inline { code, name } => {
-            vm.load(code, name).map_err(|e| format!("failed to load inlined Lua code: {e}"))
+            vm.load_script(code, name).map_err(|e| format!("failed to load inlined Lua code: {e}"))
         }
         Source::File(path) => {
             let full = crate::ngx::full_path(path.text());

@@ -148,7 +148,7 @@ pub fn function(request: Request, ctx: &Ctx, vm: &Vm, handler: &Handler) -> Resu
     }
     match &handler.source {
         Source::Inline { code, name } => {
-            let loaded = vm.load(code, name).map_err(|e| {
+            let loaded = vm.load_script(code, name).map_err(|e| {
                 request.log(Level::Error, &format!("failed to load inlined Lua code: {e}"));
                 Rc::INTERNAL_SERVER_ERROR
             })?;

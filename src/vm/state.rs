@@ -87,6 +87,30 @@ impl Vm {
         }
     }
 
+    /// Compiles the script `code` to a function without arguments.
+    ///
+    /// A Lua chunk takes `...`, and LuaJIT never starts a trace at a vararg function: as it stands, a script without a
+    /// loop would stay interpreted for ever. So the chunk only makes the function that is called per request.
+    pub fn load_script(&self, code: &[u8], name: &CStr) -> Result<Function, VmError> {
+        const BYTECODE: &[u8] = b"\x1bLJ";
+        if code.starts_with(BYTECODE) {
+            return self.load(code, name);
+        }
+        let factory = self.load(&[b"return function() ", code, b"\nend"].concat(), name)?;
+        // SAFETY: the state is live; the factory leaves the function on the stack, or an error.
+        unsafe {
+            ffi::lua_rawgeti(self.l, ffi::LUA_REGISTRYINDEX, factory.0.into());
+            let rc = ffi::lua_pcall(self.l, 0, 1, 0);
+            ffi::luaL_unref(self.l, ffi::LUA_REGISTRYINDEX, factory.0);
+            if rc != ffi::LUA_OK {
+                let message = message_at_top(self.l);
+                ffi::lua_pop(self.l, 1);
+                return Err(VmError(message));
+            }
+        }
+        Ok(self.anchor())
+    }
+
     /// Anchors the value on top of the main stack, and pops it.
     pub(super) fn anchor(&self) -> Function {
         // SAFETY: the caller has pushed a value.
@@ -109,7 +133,7 @@ impl Vm {
             Some(b'#') => &code[code.iter().position(|c| *c == b'\n').unwrap_or(code.len())..],
             _ => &code[..],
         };
-        let function = self.load(code, &name).map_err(|e| std::io::Error::other(e.0))?;
+        let function = self.load_script(code, &name).map_err(|e| std::io::Error::other(e.0))?;
         if !fresh {
             self.files.borrow_mut().insert(path.into(), function);
         }
