@@ -7,6 +7,7 @@ BUILD=$ROOT/build
 MODULE=ngx_http_autoscale_lua_module
 # sbin holds nginx on Debian and is not on every user's PATH
 PATH=$PATH:/usr/sbin:/sbin
+[ ! -d "${HOME:-/root}/.cargo/bin" ] || PATH=$PATH:${HOME:-/root}/.cargo/bin
 export PATH
 
 say() { printf '%s: %s\n' "$(basename "$0")" "$*"; }

@@ -136,6 +136,18 @@ setmetatable(ngx, {
     end,
 })
 
+-- Makes `require(name)` answer `what`: the module's table, or a function that makes it on first use.
+local preload = package.preload
+function base.module(name, what)
+    if type(what) == "function" then
+        preload[name] = what
+    else
+        preload[name] = function()
+            return what
+        end
+    end
+end
+
 -- The tables behind ngx.ctx by slot; [0] is the first free slot, a free slot holds the next one.
 base.ctx_slots = { [0] = 0 }
 

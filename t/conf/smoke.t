@@ -1,4 +1,5 @@
 # The shape of every test file: these three lines, then blocks.
+# modes: plain hup workers valgrind
 use lib 't/lib';
 use AutoscaleLua;
 run_tests();

@@ -6,10 +6,12 @@ package AutoscaleLua;
 
 use strict;
 use warnings;
-use AutoscaleLua::Env;          # first: sets what Test::Nginx reads when loaded
+use AutoscaleLua::Env;          # these two first: Test::Nginx reads what they set when loaded
+use AutoscaleLua::Start;
 use Test::Nginx::Socket -Base;
 use AutoscaleLua::Audit;
 use AutoscaleLua::Blocks;
+use AutoscaleLua::Phases;
 
 no_long_string();
 no_shuffle();
@@ -19,6 +21,7 @@ workers(AutoscaleLua::Env::workers());
 repeat_each(AutoscaleLua::Env::repeats());
 timeout(AutoscaleLua::Env::timeout());
 plan('no_plan');
+AutoscaleLua::Start::install();
 
 add_block_preprocessor(\&AutoscaleLua::Blocks::prepare);
 add_test_cleanup_handler(\&AutoscaleLua::Audit::after_block);

@@ -64,10 +64,8 @@ sub after_block {
     *Test::Nginx::Util::check_prev_block_shutdown_error_log = sub () {
         $original->();
         my $block = $Test::Nginx::Util::PrevBlock;
-        return if !defined $block || defined $block->SKIP || $block->autoscale_audited;
-        return if $Test::Nginx::Util::UseHup && !defined $block->must_die;
-        $block->set_value('autoscale_audited', 1);
-        audit($block);
+        return if !defined $block || defined $block->SKIP;
+        audit($block) if !AutoscaleLua::Reload::master_runs();
     };
 }
 
@@ -85,6 +83,8 @@ sub master_pid {
     my ($pid) = AutoscaleLua::Audit::slurp($Test::Nginx::Util::PidFile);
     return $pid && $pid =~ /^(\d+)/ ? $1 : undef;
 }
+
+sub master_runs { my $pid = master_pid(); return $pid && -e "/proc/$pid" }
 
 # pid => accepting? of the workers
 sub workers {
