@@ -20,4 +20,5 @@ mod native;
 mod ngx;
 mod phase;
 mod run;
+mod scale;
 mod vm;

@@ -1,0 +1,207 @@
+//! Watches every attempt of every upstream, whatever balances it.
+//!
+//! The `peer.init` of each upstream is wrapped once the configuration is read. Per request that leaves our `get` and
+//! `free` outermost, around those of the balancer and of `keepalive`, which see their own data and nothing of us.
+
+use core::ffi::c_void;
+use core::ptr;
+
+use ::ngx::ffi::{
+    self, ngx_event_free_peer_pt, ngx_event_get_peer_pt, ngx_event_notify_peer_pt, ngx_http_request_t,
+    ngx_http_upstream_init_peer_pt, ngx_http_upstream_srv_conf_t, ngx_int_t, ngx_peer_connection_t,
+    ngx_uint_t,
+};
+
+use super::conf::Cf;
+use super::request::Request;
+use super::text::bytes;
+use crate::native::guard;
+use crate::scale::collect::{self, Attempt, Outcome};
+
+/// An upstream whose attempts are watched.
+pub struct Observed {
+    upstream: *mut ngx_http_upstream_srv_conf_t,
+    init: ngx_http_upstream_init_peer_pt,
+    /// Its name in the configuration, with the port that an upstream without a block has.
+    pub name: Box<str>,
+}
+
+impl Cf {
+    /// Wraps every upstream of the configuration; the list must be kept as long as the configuration.
+    pub fn observe_upstreams(&mut self) -> Vec<Observed> {
+        let mut all = Vec::new();
+        // SAFETY: in postconfiguration the upstream module's main configuration holds every upstream; those named by a
+        // block or by an address of `proxy_pass` have been initialised.
+        unsafe {
+            let ctx = (*self.raw()).ctx.cast::<ffi::ngx_http_conf_ctx_t>();
+            let main = *(*ctx).main_conf.add((*ptr::addr_of!(ffi::ngx_http_upstream_module)).ctx_index);
+            let main = main.cast::<ffi::ngx_http_upstream_main_conf_t>();
+            for upstream in (*main).upstreams.as_slice::<*mut ngx_http_upstream_srv_conf_t>() {
+                let u = &mut **upstream;
+                let Some(init) = u.peer.init else { continue };
+                let mut name = String::from_utf8_lossy(bytes(u.host)).into_owned();
+                if u.port != 0 {
+                    name.push_str(&format!(":{}", u.port));
+                }
+                u.peer.init = Some(init_peer);
+                all.push(Observed { upstream: *upstream, init: Some(init), name: name.into() });
+            }
+        }
+        // so that a request finds its upstream by bisection
+        all.sort_by_key(|o| o.upstream as usize);
+        all
+    }
+}
+
+/// Our data in front of the balancer's, in the request's pool.
+struct Watch {
+    data: *mut c_void,
+    get: ngx_event_get_peer_pt,
+    free: ngx_event_free_peer_pt,
+    notify: ngx_event_notify_peer_pt,
+    set_session: ffi::ngx_event_set_peer_session_pt,
+    save_session: ffi::ngx_event_save_peer_session_pt,
+    request: Request,
+    upstream: u32,
+    attempt: Option<Attempt>,
+}
+
+unsafe extern "C" fn init_peer(
+    r: *mut ngx_http_request_t,
+    us: *mut ngx_http_upstream_srv_conf_t,
+) -> ngx_int_t {
+    // SAFETY: nginx passes a live request that has an upstream; what we leave in it lives in its pool.
+    unsafe {
+        let request = Request::new(r);
+        let observed = &request.main_conf().observed;
+        let Ok(index) = observed.binary_search_by_key(&(us as usize), |o| o.upstream as usize) else {
+            return ffi::NGX_ERROR as ngx_int_t;
+        };
+        let rc = observed[index].init.map_or(ffi::NGX_ERROR as ngx_int_t, |init| init(r, us));
+        if rc != ffi::NGX_OK as ngx_int_t {
+            return rc;
+        }
+        let peer = &mut (*(*r).upstream).peer;
+        let watch = ffi::ngx_palloc((*r).pool, size_of::<Watch>()).cast::<Watch>();
+        if watch.is_null() {
+            return ffi::NGX_ERROR as ngx_int_t;
+        }
+        watch.write(Watch {
+            data: peer.data,
+            get: peer.get,
+            free: peer.free,
+            notify: peer.notify,
+            set_session: peer.set_session,
+            save_session: peer.save_session,
+            request,
+            upstream: index as u32,
+            attempt: None,
+        });
+        peer.data = watch.cast();
+        peer.get = Some(get);
+        peer.free = Some(free);
+        peer.notify = peer.notify.map(|_| notify as unsafe extern "C" fn(_, _, _));
+        peer.set_session = peer.set_session.map(|_| set_session as unsafe extern "C" fn(_, _) -> _);
+        peer.save_session = peer.save_session.map(|_| save_session as unsafe extern "C" fn(_, _));
+        rc
+    }
+}
+
+unsafe extern "C" fn get(pc: *mut ngx_peer_connection_t, data: *mut c_void) -> ngx_int_t {
+    // SAFETY: `data` is the `Watch` that `init_peer` made; the connection belongs to the same request.
+    unsafe {
+        let watch = &mut *data.cast::<Watch>();
+        let rc = watch.get.map_or(ffi::NGX_ERROR as ngx_int_t, |get| get(pc, watch.data));
+        let chosen = rc == ffi::NGX_OK as ngx_int_t || rc == ffi::NGX_DONE as ngx_int_t;
+        guard(|| {
+            let main = watch.request.main_conf();
+            if chosen && !(*pc).name.is_null() {
+                watch.attempt = collect::start(main, watch.upstream, bytes(*(*pc).name));
+            } else if !chosen {
+                collect::refused(main, watch.upstream);
+            }
+        });
+        rc
+    }
+}
+
+unsafe extern "C" fn free(pc: *mut ngx_peer_connection_t, data: *mut c_void, state: ngx_uint_t) {
+    // SAFETY: as in `get`.
+    unsafe {
+        let watch = &mut *data.cast::<Watch>();
+        if let Some(attempt) = watch.attempt.take() {
+            guard(|| {
+                collect::end(
+                    watch.request.main_conf(),
+                    watch.request,
+                    attempt,
+                    &outcome(watch.request, pc, state),
+                )
+            });
+        }
+        if let Some(free) = watch.free {
+            free(pc, watch.data, state);
+        }
+    }
+}
+
+/// What nginx knows about the attempt that is being given up.
+unsafe fn outcome(request: Request, pc: *mut ngx_peer_connection_t, state: ngx_uint_t) -> Outcome {
+    // SAFETY: the caller is inside `free`: the upstream and its state are those of the attempt.
+    unsafe {
+        let u = (*request.raw()).upstream;
+        let s = (*u).state.as_ref();
+        let c = (*pc).connection.as_ref();
+        let ms = |value: ffi::ngx_msec_t| (value != ffi::ngx_msec_t::MAX).then_some(value as u32);
+        Outcome {
+            status: s.map_or(0, |s| s.status as u16),
+            connect_ms: s.and_then(|s| ms(s.connect_time)),
+            first_byte_ms: s.and_then(|s| ms(s.header_time)),
+            failed: state & ffi::NGX_PEER_FAILED as ngx_uint_t != 0,
+            timed_out: c.is_some_and(|c| (*c.read).timedout() != 0 || (*c.write).timedout() != 0),
+        }
+    }
+}
+
+unsafe extern "C" fn notify(pc: *mut ngx_peer_connection_t, data: *mut c_void, kind: ngx_uint_t) {
+    // SAFETY: as in `get`.
+    unsafe {
+        let watch = &*data.cast::<Watch>();
+        if let Some(notify) = watch.notify {
+            notify(pc, watch.data, kind);
+        }
+    }
+}
+
+unsafe extern "C" fn set_session(pc: *mut ngx_peer_connection_t, data: *mut c_void) -> ngx_int_t {
+    // SAFETY: as in `get`.
+    unsafe {
+        let watch = &*data.cast::<Watch>();
+        watch.set_session.map_or(ffi::NGX_OK as ngx_int_t, |set| set(pc, watch.data))
+    }
+}
+
+unsafe extern "C" fn save_session(pc: *mut ngx_peer_connection_t, data: *mut c_void) {
+    // SAFETY: as in `get`.
+    unsafe {
+        let watch = &*data.cast::<Watch>();
+        if let Some(save) = watch.save_session {
+            save(pc, watch.data);
+        }
+    }
+}
+
+/// The first bytes of a response are on their way to the client: called for each response header that is sent.
+pub fn header_sent(request: Request) {
+    // SAFETY: a request without upstream has a null one; the data is a `Watch` exactly when `get` is ours.
+    unsafe {
+        let Some(u) = (*request.raw()).upstream.as_mut() else { return };
+        let ours = u.peer.get.is_some_and(|g| g as usize == get as *const () as usize);
+        if !ours || u.peer.sockaddr.is_null() {
+            return;
+        }
+        if let Some(attempt) = (*u.peer.data.cast::<Watch>()).attempt.as_mut() {
+            collect::first_byte(request.main_conf(), attempt);
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! The autoscale shell: it moves what happens into the zone and what the zone says to Lua; it decides nothing.
+
+pub mod collect;
