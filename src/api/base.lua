@@ -35,6 +35,8 @@ local base = {
     sizeof = ffi.sizeof,
     string = ffi_string,
     null = ffi.cast("void *", 0),
+    new_table = require "table.new",
+    clear_table = require "table.clear",
 }
 
 local cur = base.cur
@@ -80,10 +82,18 @@ function base.check(mask)
     end
 end
 
+-- What to say of a call that needs a request, where there is none.
+function base.refusal()
+    if cur.phase == boot.phases.init then
+        return "no request found"
+    end
+    return "API disabled in the current context"
+end
+
 -- Refuses a call that needs a request where there is none.
 function base.need_request()
     if cur.req == null then
-        error("no request found", 3)
+        error(base.refusal(), 3)
     end
 end
 

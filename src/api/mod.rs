@@ -3,9 +3,12 @@
 use crate::native::{Classic, Native};
 use crate::run::Op;
 
+mod args;
+mod body;
 mod control;
 mod core;
 mod output;
+mod request;
 
 /// The prelude's foundation: the only file that says `ffi` or yields.
 pub const BASE: &str = include_str!("base.lua");
@@ -16,13 +19,16 @@ pub const PRELUDE: &[(&str, &str)] = &[
     ("coroutine", include_str!("coroutine.lua")),
     ("output", include_str!("output.lua")),
     ("control", include_str!("control.lua")),
+    ("args", include_str!("args.lua")),
+    ("body", include_str!("body.lua")),
+    ("request", include_str!("request.lua")),
 ];
 
-pub const NATIVES: &[&[Native]] = &[core::NATIVES, output::NATIVES, control::NATIVES];
+pub const NATIVES: &[&[Native]] = &[core::NATIVES, output::NATIVES, control::NATIVES, args::NATIVES, body::NATIVES, request::NATIVES];
 
 pub const CLASSICS: &[&[Classic]] = &[output::CLASSICS];
 
-const OPS: &[&[Op]] = &[control::OPS, output::OPS];
+const OPS: &[&[Op]] = &[control::OPS, output::OPS, body::OPS, request::OPS];
 
 /// All operations, in the order of their numbers.
 pub fn ops() -> impl Iterator<Item = &'static Op> {

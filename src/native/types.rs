@@ -182,7 +182,7 @@ macro_rules! native_fn {
     };
     (@ $(#[$m:meta])* $n:ident $cx:ident [$($p:tt)*] [$($c:expr,)*] [$($b:tt)*] () [$ret:ty] $body:block) => {
         $(#[$m])*
-        #[allow(unsafe_code, unused_variables, non_snake_case, clippy::unused_unit)]
+        #[allow(unsafe_code, unused_variables, unused_imports, non_snake_case, clippy::unused_unit)]
         mod $n {
             use super::*;
             extern "C" fn native($($p)*) -> $ret {

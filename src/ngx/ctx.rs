@@ -30,6 +30,8 @@ pub struct Ctx {
     pub output: Output,
     /// `ngx.exit(code)` in a phase that cannot be left in the middle.
     pub exit: Cell<Option<Rc>>,
+    /// While the request body is being read for a script: to be set when it is there.
+    pub body_read: RefCell<Option<std::rc::Rc<Cell<bool>>>>,
     /// The further words of the set_by_lua directive that runs.
     pub set_args: RefCell<Vec<Box<[u8]>>>,
     /// With `lua_code_cache off`, the VM of this request alone.

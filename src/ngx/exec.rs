@@ -52,9 +52,12 @@ impl Request {
 
     /// While a script waits: no reads, no writes but those the script asked for.
     pub fn wait_quietly(&self) {
+        let reads_body = self.ctx_if_any().is_some_and(|ctx| ctx.body_read.borrow().is_some());
         // SAFETY: plain field writes to a live request.
         unsafe {
-            (*self.raw()).read_event_handler = Some(ffi::ngx_http_block_reading);
+            if !reads_body {
+                (*self.raw()).read_event_handler = Some(ffi::ngx_http_block_reading);
+            }
             (*self.raw()).write_event_handler = Some(ffi::ngx_http_request_empty_handler);
         }
     }

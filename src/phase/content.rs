@@ -21,7 +21,7 @@ pub fn handle(request: Request) -> Rc {
 pub fn finish(request: Request, end: End) -> Rc {
     let Some(ctx) = request.ctx() else { return Rc::ERROR };
     match end {
-        End::Returned => super::end_response(request, ctx),
+        End::Returned | End::Jump => super::end_response(request, ctx),
         End::Exit(code) => super::exit(request, ctx, code),
         End::Exec { uri, args } => super::exec(request, ctx, &uri, args.as_deref()),
         End::NotLoaded(rc) => rc,

@@ -112,6 +112,10 @@ fn finish_early(request: Request, end: End, go_on: Rc) -> Rc {
         _ if goes_on && (request.header_sent() || ctx.shared.started.get() != 0) => {
             finalized(end_response(request, ctx))
         }
+        End::Jump => {
+            request.set_uri_changed(true);
+            go_on
+        }
         _ if goes_on => go_on,
         End::Exec { uri, args } => {
             let rc = exec(request, ctx, &uri, args.as_deref());

@@ -7,7 +7,7 @@ use crate::run::{self, End, Progress};
 /// nginx's handler in either rewrite phase.
 pub fn handle(request: Request, phase: Phase) -> Rc {
     let Some(handler) = request.loc_conf().handler(phase) else { return Rc::DECLINED };
-    if !request.has_uri() {
+    if !request.has_uri() || request.uri_changed() {
         return Rc::DECLINED;
     }
     match run::enter(request, phase, handler) {
@@ -21,5 +21,5 @@ pub fn handle(request: Request, phase: Phase) -> Rc {
 
 /// Whether the exit code lets the request go on: `ngx.exit(ngx.OK)` or `ngx.exit(ngx.DECLINED)`.
 pub fn goes_on(end: &End) -> bool {
-    matches!(end, End::Returned | End::Exit(Rc::OK | Rc::DECLINED))
+    matches!(end, End::Returned | End::Jump | End::Exit(Rc::OK | Rc::DECLINED))
 }

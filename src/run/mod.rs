@@ -8,7 +8,7 @@
 
 use crate::conf::{Handler, Source};
 use crate::native;
-use crate::ngx::{Ctx, Level, Rc, Request};
+use crate::ngx::{Ctx, Level, Rc, Reading, Request};
 use crate::phase::{self, Phase};
 use crate::vm::{Coroutine, Function, Outcome, Stack, Vm};
 
@@ -25,6 +25,8 @@ pub enum State {
     Running,
     /// It waits; dropping `held` cancels what it waits for.
     Waiting { phase: Phase, co: Coroutine, held: Held },
+    /// Before it starts, the request body is read, as `lua_need_request_body` asks.
+    ReadingBody(#[allow(dead_code)] Reading),
     /// It ended in an event; the phase's callback has not collected this yet.
     Ended { phase: Phase, end: End },
 }
@@ -35,7 +37,7 @@ pub enum End {
     Returned,
     /// It failed; the error is logged.
     Failed,
-    /// It could not be loaded; the reason is logged.
+    /// It could not be loaded, or the body that it needs not be read; the reason is logged.
     NotLoaded(Rc),
     /// `ngx.exit(code)`
     Exit(Rc),
@@ -44,6 +46,8 @@ pub enum End {
         uri: Vec<u8>,
         args: Option<Vec<u8>>,
     },
+    /// `ngx.req.set_uri(uri, true)`: a location is to be chosen again.
+    Jump,
 }
 
 /// What a phase's callback learns.
@@ -58,7 +62,7 @@ pub fn enter(request: Request, phase: Phase, handler: &Handler) -> Progress {
     let state = ctx.run.take();
     match state {
         State::Ended { phase: p, end } if p == phase => Progress::Ended(end),
-        State::Waiting { .. } => {
+        State::Waiting { .. } | State::ReadingBody(_) => {
             ctx.run.replace(state);
             Progress::Waiting
         }
@@ -67,6 +71,11 @@ pub fn enter(request: Request, phase: Phase, handler: &Handler) -> Progress {
 }
 
 fn start(request: Request, ctx: &Ctx, phase: Phase, handler: &Handler) -> Progress {
+    if request.loc_conf().settings.need_request_body == Some(true) {
+        if let Some(progress) = read_body_first(request, ctx) {
+            return progress;
+        }
+    }
     let vm = ctx.vm();
     match function(request, ctx, vm, handler) {
         Ok(function) => {
@@ -89,6 +98,35 @@ pub fn wake(request: Request, push: impl FnOnce(&mut Stack<'_>) -> i32) {
         phase::resume(request, ctx, phase, end);
     }
     Request::run_posted(connection);
+}
+
+/// Reads the request body; `None` once it is there.
+fn read_body_first(request: Request, ctx: &Ctx) -> Option<Progress> {
+    match request.read_body() {
+        Rc::OK => None,
+        Rc::AGAIN => {
+            ctx.run.replace(State::ReadingBody(Reading::watch(request)?));
+            Some(Progress::Waiting)
+        }
+        rc => Some(Progress::Ended(End::NotLoaded(rc))),
+    }
+}
+
+/// The request body is there: goes on with the script that waits for it, or starts it. For events.
+pub fn body_read(request: Request) {
+    let Some(ctx) = request.ctx_if_any() else { return };
+    match ctx.run.take() {
+        State::ReadingBody(reading) => {
+            drop(reading);
+            let connection = request.connection();
+            request.run_phases();
+            Request::run_posted(connection);
+        }
+        state => {
+            ctx.run.replace(state);
+            wake(request, |_| 0);
+        }
+    }
 }
 
 /// Resumes `co` until it ends or has to wait.

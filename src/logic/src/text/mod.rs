@@ -12,6 +12,8 @@ pub mod byte_set;
 pub mod date;
 pub mod hash;
 pub mod header;
+pub mod host;
+pub mod raw_header;
 pub mod re_opts;
 pub mod re_template;
 pub mod sql;

@@ -78,6 +78,11 @@ pub fn unescape_uri(src: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(rest);
 }
 
+/// Whether `unescape_uri` would change nothing.
+pub fn is_unescaped(src: &[u8]) -> bool {
+    memchr2(b'%', b'+', src).is_none()
+}
+
 /// A query string given whole to `ngx.req.set_uri_args`: control characters and spaces are escaped, nothing else.
 /// Bound: three times the length.
 pub fn escape_query(src: &[u8], out: &mut Vec<u8>) {
