@@ -5,6 +5,7 @@ use crate::run::Op;
 
 mod control;
 mod core;
+mod dict;
 mod output;
 
 /// The prelude's foundation: the only file that says `ffi` or yields.
@@ -16,9 +17,10 @@ pub const PRELUDE: &[(&str, &str)] = &[
     ("coroutine", include_str!("coroutine.lua")),
     ("output", include_str!("output.lua")),
     ("control", include_str!("control.lua")),
+    ("dict", include_str!("dict.lua")),
 ];
 
-pub const NATIVES: &[&[Native]] = &[core::NATIVES, output::NATIVES, control::NATIVES];
+pub const NATIVES: &[&[Native]] = &[core::NATIVES, output::NATIVES, control::NATIVES, dict::NATIVES];
 
 pub const CLASSICS: &[&[Classic]] = &[output::CLASSICS];
 
