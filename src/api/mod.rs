@@ -7,28 +7,39 @@ mod args;
 mod body;
 mod control;
 mod core;
+mod dict;
 mod output;
 mod request;
 
 /// The prelude's foundation: the only file that says `ffi` or yields.
 pub const BASE: &str = include_str!("base.lua");
 
-/// The prelude files in the order they are loaded.
-pub const PRELUDE: &[(&str, &str)] = &[
-    ("core", include_str!("core.lua")),
-    ("coroutine", include_str!("coroutine.lua")),
-    ("output", include_str!("output.lua")),
-    ("control", include_str!("control.lua")),
-    ("args", include_str!("args.lua")),
-    ("body", include_str!("body.lua")),
-    ("request", include_str!("request.lua")),
-];
+/// One row an API, in the order in which the prelude files are loaded, with what its Rust half offers.
+macro_rules! apis {
+    ($( $name:ident: $($part:ident)*; )*) => {
+        /// The prelude files in the order they are loaded.
+        pub const PRELUDE: &[(&str, &str)] =
+            &[$( (stringify!($name), include_str!(concat!(stringify!($name), ".lua"))) ),*];
+        pub const NATIVES: &[&[Native]] = &[$( $( apis!(@natives $name $part), )* )*];
+        pub const CLASSICS: &[&[Classic]] = &[$( $( apis!(@classics $name $part), )* )*];
+        const OPS: &[&[Op]] = &[$( $( apis!(@ops $name $part), )* )*];
+    };
+    (@natives $name:ident natives) => { $name::NATIVES };
+    (@classics $name:ident classics) => { $name::CLASSICS };
+    (@ops $name:ident ops) => { $name::OPS };
+    (@$list:ident $name:ident $other:ident) => { &[] };
+}
 
-pub const NATIVES: &[&[Native]] = &[core::NATIVES, output::NATIVES, control::NATIVES, args::NATIVES, body::NATIVES, request::NATIVES];
-
-pub const CLASSICS: &[&[Classic]] = &[output::CLASSICS];
-
-const OPS: &[&[Op]] = &[control::OPS, output::OPS, body::OPS, request::OPS];
+apis! {
+    core: natives;
+    coroutine: ;
+    output: natives classics ops;
+    control: natives ops;
+    args: natives;
+    body: natives ops;
+    request: natives ops;
+    dict: natives;
+}
 
 /// All operations, in the order of their numbers.
 pub fn ops() -> impl Iterator<Item = &'static Op> {

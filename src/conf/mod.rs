@@ -7,6 +7,7 @@ use crate::ngx::{ConfError, Directive, Observed};
 use crate::phase::Phase;
 use crate::vm::{Vm, VmError};
 
+mod dict;
 mod handler;
 mod hooks;
 mod settings;
@@ -15,7 +16,7 @@ pub use handler::{Handler, Source};
 pub use settings::{LocSettings, MainSettings};
 
 /// Every directive family.
-pub const DIRECTIVES: &[&[Directive]] = &[hooks::DIRECTIVES, settings::DIRECTIVES];
+pub const DIRECTIVES: &[&[Directive]] = &[hooks::DIRECTIVES, settings::DIRECTIVES, dict::DIRECTIVES];
 
 /// Of `http {}`: one per cycle.
 #[derive(Default)]

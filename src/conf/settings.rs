@@ -1,6 +1,9 @@
 //! The `lua_*` directives that set a value.
 
+use std::rc::Rc;
+
 use super::{LocConf, MainConf};
+use crate::ngx::dict::Dict;
 use crate::ngx::{Args, Cf, ConfError, Directive, Setter, LOC, LOC_IF, MAIN, SRV};
 
 type Result = core::result::Result<(), ConfError>;
@@ -20,6 +23,7 @@ pub struct MainSettings {
     pub sa_restart: Option<bool>,
     pub rewrite_no_postpone: Option<bool>,
     pub access_no_postpone: Option<bool>,
+    pub dicts: Vec<Rc<Dict>>,
 }
 
 impl MainSettings {

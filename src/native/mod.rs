@@ -17,7 +17,7 @@ pub(crate) use classic::classics;
 pub use classic::{classic_entry, Classic};
 pub use current::{address as cur_address, enter, Cx};
 #[allow(unused_imports)]
-pub use types::{c_definitions, CType, Native, Pair, Param, Ret, Str};
+pub use types::{c_definitions, CType, DictValue, Native, Pair, Param, Ret, Str};
 pub(crate) use types::{native_fn, natives};
 
 /// Runs `f`; a panic becomes a log line and `None`, and the worker lives on.

@@ -21,7 +21,9 @@ c_types!(
     u8 = "unsigned char",
     () = "void",
     Str = "as_str",
-    Pair = "as_pair"
+    Pair = "as_pair",
+    crate::ngx::dict::Dict = "as_dict",
+    DictValue = "as_dict_value"
 );
 
 /// What a native returns; `PANIC` is what Lua gets if it panicked.
@@ -76,12 +78,23 @@ impl Pair {
     }
 }
 
+/// A value of a shared dictionary on its way to Lua.
+#[repr(C)]
+pub struct DictValue {
+    pub number: f64,
+    pub text: Str,
+    pub flags: u32,
+    pub stale: u32,
+}
+
 /// The structures' definitions for `ffi.cdef`.
 pub fn c_definitions() -> &'static str {
     "typedef struct { const char *data; size_t len; } as_str;
      typedef struct { as_str key; as_str value; } as_pair;
      typedef struct { int32_t ctx_slot; int32_t started; } as_req;
-     typedef struct { uint32_t phase; as_req *req; } as_cur;"
+     typedef struct { uint32_t phase; as_req *req; } as_cur;
+     typedef struct as_dict as_dict;
+     typedef struct { double number; as_str text; uint32_t flags; uint32_t stale; } as_dict_value;"
 }
 
 /// One C parameter.
@@ -131,7 +144,8 @@ impl Native {
 /// }
 /// ```
 /// Kinds of arguments: `bytes` is `&[u8]` (two C parameters: `s, #s`), `val<T>` a number, `out<T>` a `&mut T` (a
-/// structure that Lua allocated), `slice<T>` a `&mut [T]` (two C parameters: array, count).
+/// structure that Lua allocated), `slice<T>` a `&mut [T]` (two C parameters: array, count), `our<T>` a `&T` (something of
+/// ours whose address the prelude was given).
 macro_rules! natives {
     ($( $(#[$meta:meta])* fn $name:ident($cx:ident $(, $arg:ident : $kind:ident $(<$t:ty>)?)* $(,)?) $(-> $ret:ty)? $body:block )*) => {
         $( $crate::native::native_fn! {
@@ -166,6 +180,14 @@ macro_rules! native_fn {
             [$($c,)* $crate::native::Param { c: <$t as $crate::native::CType>::C, pointer: true, constant: false },]
             // SAFETY: the prelude passes a structure of this type that it allocated and nobody else uses meanwhile.
             [$($b)* let $a: &mut $t = unsafe { &mut *$a };]
+            ($($rest)*) $ret $body }
+    };
+    (@ $(#[$m:meta])* $n:ident $cx:ident [$($p:tt)*] [$($c:expr,)*] [$($b:tt)*] ($a:ident our<$t:ty>, $($rest:tt)*) $ret:tt $body:block) => {
+        $crate::native::native_fn! { @ $(#[$m])* $n $cx
+            [$($p)* $a: *const $t,]
+            [$($c,)* $crate::native::Param { c: <$t as $crate::native::CType>::C, pointer: true, constant: false },]
+            // SAFETY: the prelude passes an address that it was given at start, of something that lives as long as the VM.
+            [$($b)* let $a: &$t = unsafe { &*$a };]
             ($($rest)*) $ret $body }
     };
     (@ $(#[$m:meta])* $n:ident $cx:ident [$($p:tt)*] [$($c:expr,)*] [$($b:tt)*] ($a:ident slice<$t:ty>, $($rest:tt)*) $ret:tt $body:block) => {

@@ -10,6 +10,7 @@ mod chain;
 mod command;
 mod conf;
 mod ctx;
+pub mod dict;
 mod event;
 mod exec;
 mod headers_in;

@@ -11,6 +11,11 @@ use super::text::{bytes, to_pool};
 
 /// Who uses a zone: told once the memory is there, with its predecessor when a reload kept the memory.
 pub trait ZoneUser: 'static {
+    /// What tells this user's zones from others: a reload keeps memory only if name, size and this stay the same.
+    fn tag() -> *mut c_void {
+        module::tag()
+    }
+
     fn init(&self, zone: Zone, before: Option<&Self>) -> Result<(), String>;
 }
 
@@ -29,8 +34,24 @@ impl Zone {
         unsafe { (*self.0.as_ptr()).shm.size }
     }
 
-    pub(super) fn raw(&self) -> *mut ngx_shm_zone_t {
-        self.0.as_ptr()
+    /// The size of the zone of this name in the running cycle, when it is another one: a reload that changes a zone's
+    /// size gives it new memory.
+    pub fn size_before(&self) -> Option<usize> {
+        // SAFETY: while zones are set up, `ngx_cycle` is the cycle before, whose list of zones is complete.
+        unsafe {
+            let mut part = &raw const (*ffi::ngx_cycle).shared_memory.part;
+            while !part.is_null() {
+                let zones = (*part).elts.cast::<ngx_shm_zone_t>();
+                for i in 0..(*part).nelts {
+                    let other = zones.add(i);
+                    if bytes((*other).shm.name) == self.name() && (*other).tag == (*self.0.as_ptr()).tag {
+                        return Some((*other).shm.size).filter(|size| *size != self.size());
+                    }
+                }
+                part = (*part).next;
+            }
+        }
+        None
     }
 
     /// The zone's slab pool; only once the memory is mapped, that is from [`ZoneUser::init`] on.
@@ -47,7 +68,7 @@ impl Cf {
         unsafe {
             let pool = ::ngx::core::Pool::from_ngx_pool((*self.raw()).pool);
             let mut text = to_pool(pool.as_ptr(), name.as_bytes()).ok_or("out of memory")?;
-            let zone = ffi::ngx_shared_memory_add(self.raw(), &raw mut text, size, module::tag());
+            let zone = ffi::ngx_shared_memory_add(self.raw(), &raw mut text, size, T::tag());
             let zone = NonNull::new(zone).ok_or_else(|| format!("zone \"{name}\" cannot be added"))?;
             if !(*zone.as_ptr()).data.is_null() {
                 return Err(ConfError(format!("zone \"{name}\" is already defined")));

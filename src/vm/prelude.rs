@@ -79,6 +79,13 @@ fn push_boot(l: *mut lua_State, settings: &MainSettings) -> c_int {
         set_bytes(l, c"prefix", &crate::ngx::prefix());
 
         ffi::lua_newtable(l);
+        for dict in &settings.dicts {
+            ffi::lua_pushlightuserdata(l, std::rc::Rc::as_ptr(dict).cast_mut().cast());
+            set_field(l, dict.name());
+        }
+        ffi::lua_setfield(l, -2, c"dicts".as_ptr());
+
+        ffi::lua_newtable(l);
         for phase in phase::ALL {
             ffi::lua_pushnumber(l, f64::from(phase.bit()));
             set_field(l, phase.name());
