@@ -81,7 +81,12 @@ pub fn c_definitions() -> &'static str {
     "typedef struct { const char *data; size_t len; } as_str;
      typedef struct { as_str key; as_str value; } as_pair;
      typedef struct { int32_t ctx_slot; int32_t started; } as_req;
-     typedef struct { uint32_t phase; as_req *req; } as_cur;"
+     typedef struct { uint32_t phase; as_req *req; } as_cur;
+     typedef struct as_regex as_regex;
+     typedef struct as_template as_template;
+     typedef struct { as_regex *regex; const int32_t *offsets; as_str names; int32_t name_entry; int32_t captures;
+                      int32_t once; int32_t lists; int32_t utf; } as_regex_info;
+     typedef struct { as_template *template; } as_template_slot;"
 }
 
 /// One C parameter.
@@ -131,7 +136,8 @@ impl Native {
 /// }
 /// ```
 /// Kinds of arguments: `bytes` is `&[u8]` (two C parameters: `s, #s`), `val<T>` a number, `out<T>` a `&mut T` (a
-/// structure that Lua allocated), `slice<T>` a `&mut [T]` (two C parameters: array, count).
+/// structure that Lua allocated), `slice<T>` a `&mut [T]` (two C parameters: array, count), `held<T>` a `&mut T` that
+/// a native made and Lua keeps, `own<T>` the `Box<T>` that Lua gives back.
 macro_rules! natives {
     ($( $(#[$meta:meta])* fn $name:ident($cx:ident $(, $arg:ident : $kind:ident $(<$t:ty>)?)* $(,)?) $(-> $ret:ty)? $body:block )*) => {
         $( $crate::native::native_fn! {
@@ -166,6 +172,22 @@ macro_rules! native_fn {
             [$($c,)* $crate::native::Param { c: <$t as $crate::native::CType>::C, pointer: true, constant: false },]
             // SAFETY: the prelude passes a structure of this type that it allocated and nobody else uses meanwhile.
             [$($b)* let $a: &mut $t = unsafe { &mut *$a };]
+            ($($rest)*) $ret $body }
+    };
+    (@ $(#[$m:meta])* $n:ident $cx:ident [$($p:tt)*] [$($c:expr,)*] [$($b:tt)*] ($a:ident held<$t:ty>, $($rest:tt)*) $ret:tt $body:block) => {
+        $crate::native::native_fn! { @ $(#[$m])* $n $cx
+            [$($p)* $a: *mut $t,]
+            [$($c,)* $crate::native::Param { c: <$t as $crate::native::CType>::C, pointer: true, constant: false },]
+            // SAFETY: the prelude passes what a native made for it by `Box::into_raw` and it has not given back.
+            [$($b)* let $a: &mut $t = unsafe { &mut *$a };]
+            ($($rest)*) $ret $body }
+    };
+    (@ $(#[$m:meta])* $n:ident $cx:ident [$($p:tt)*] [$($c:expr,)*] [$($b:tt)*] ($a:ident own<$t:ty>, $($rest:tt)*) $ret:tt $body:block) => {
+        $crate::native::native_fn! { @ $(#[$m])* $n $cx
+            [$($p)* $a: *mut $t,]
+            [$($c,)* $crate::native::Param { c: <$t as $crate::native::CType>::C, pointer: true, constant: false },]
+            // SAFETY: the prelude gives back, once, what a native made for it by `Box::into_raw`.
+            [$($b)* let $a: Box<$t> = unsafe { Box::from_raw($a) };]
             ($($rest)*) $ret $body }
     };
     (@ $(#[$m:meta])* $n:ident $cx:ident [$($p:tt)*] [$($c:expr,)*] [$($b:tt)*] ($a:ident slice<$t:ty>, $($rest:tt)*) $ret:tt $body:block) => {
