@@ -82,6 +82,7 @@ pub fn c_definitions() -> &'static str {
      typedef struct { as_str key; as_str value; } as_pair;
      typedef struct { int32_t ctx_slot; int32_t started; } as_req;
      typedef struct { uint32_t phase; as_req *req; } as_cur;
+     typedef struct { volatile long sec; volatile uintptr_t msec; volatile intptr_t gmtoff; } as_time;
      typedef struct as_regex as_regex;
      typedef struct as_template as_template;
      typedef struct { as_regex *regex; const int32_t *offsets; as_str names; int32_t name_entry; int32_t captures;

@@ -7,6 +7,7 @@
 mod block;
 mod body_filter;
 mod chain;
+pub mod clock;
 mod command;
 mod conf;
 mod ctx;

@@ -101,8 +101,7 @@ impl Drop for OurMemory {
 }
 
 /// The stack of machine code; null is the library's own. As compiled code may refer to it, it is never freed.
-static JIT_STACK: core::sync::atomic::AtomicPtr<c_void> =
-    core::sync::atomic::AtomicPtr::new(ptr::null_mut());
+static JIT_STACK: core::sync::atomic::AtomicPtr<c_void> = core::sync::atomic::AtomicPtr::new(ptr::null_mut());
 
 pub fn set_jit_stack(size: usize) -> bool {
     let _memory = OurMemory::take();
