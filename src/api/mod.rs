@@ -5,11 +5,14 @@ use crate::run::Op;
 
 mod args;
 mod body;
+mod codec;
 mod control;
 mod core;
 mod dict;
 mod output;
+mod re;
 mod request;
+mod time;
 
 /// The prelude's foundation: the only file that says `ffi` or yields.
 pub const BASE: &str = include_str!("base.lua");
@@ -39,6 +42,10 @@ apis! {
     body: natives ops;
     request: natives ops;
     dict: natives;
+    codec: natives;
+    time: natives;
+    re: natives;
+    re_module: ;
 }
 
 /// All operations, in the order of their numbers.

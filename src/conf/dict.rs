@@ -29,9 +29,8 @@ fn shared_dict(cf: &mut Cf, conf: &mut MainConf) -> Result<(), ConfError> {
     let dict = Dict::new(&name, bytes)
         .map_err(|why| format!("invalid lua shared dict size \"{word}\" of \"{name}\": {why}"))?;
     let dict = Rc::new(dict);
-    cf.add_zone(&name, bytes, Rc::clone(&dict)).map_err(|e| {
-        format!("lua_shared_dict \"{name}\" needs a name that no other zone has: {}", e.0)
-    })?;
+    cf.add_zone(&name, bytes, Rc::clone(&dict))
+        .map_err(|e| format!("lua_shared_dict \"{name}\" needs a name that no other zone has: {}", e.0))?;
     conf.settings.dicts.push(dict);
     Ok(())
 }

@@ -94,7 +94,13 @@ pub fn c_definitions() -> &'static str {
      typedef struct { int32_t ctx_slot; int32_t started; } as_req;
      typedef struct { uint32_t phase; as_req *req; } as_cur;
      typedef struct as_dict as_dict;
-     typedef struct { double number; as_str text; uint32_t flags; uint32_t stale; } as_dict_value;"
+     typedef struct { double number; as_str text; uint32_t flags; uint32_t stale; } as_dict_value;
+     typedef struct { volatile long sec; volatile uintptr_t msec; volatile intptr_t gmtoff; } as_time;
+     typedef struct as_regex as_regex;
+     typedef struct as_template as_template;
+     typedef struct { as_regex *regex; const int32_t *offsets; as_str names; int32_t name_entry; int32_t captures;
+                      int32_t once; int32_t lists; int32_t utf; } as_regex_info;
+     typedef struct { as_template *template; } as_template_slot;"
 }
 
 /// One C parameter.
@@ -145,7 +151,8 @@ impl Native {
 /// ```
 /// Kinds of arguments: `bytes` is `&[u8]` (two C parameters: `s, #s`), `val<T>` a number, `out<T>` a `&mut T` (a
 /// structure that Lua allocated), `slice<T>` a `&mut [T]` (two C parameters: array, count), `our<T>` a `&T` (something of
-/// ours whose address the prelude was given).
+/// ours whose address the prelude was given), `held<T>` a `&mut T` that a native made and Lua keeps, `own<T>` the
+/// `Box<T>` that Lua gives back.
 macro_rules! natives {
     ($( $(#[$meta:meta])* fn $name:ident($cx:ident $(, $arg:ident : $kind:ident $(<$t:ty>)?)* $(,)?) $(-> $ret:ty)? $body:block )*) => {
         $( $crate::native::native_fn! {
@@ -188,6 +195,22 @@ macro_rules! native_fn {
             [$($c,)* $crate::native::Param { c: <$t as $crate::native::CType>::C, pointer: true, constant: false },]
             // SAFETY: the prelude passes an address that it was given at start, of something that lives as long as the VM.
             [$($b)* let $a: &$t = unsafe { &*$a };]
+            ($($rest)*) $ret $body }
+    };
+    (@ $(#[$m:meta])* $n:ident $cx:ident [$($p:tt)*] [$($c:expr,)*] [$($b:tt)*] ($a:ident held<$t:ty>, $($rest:tt)*) $ret:tt $body:block) => {
+        $crate::native::native_fn! { @ $(#[$m])* $n $cx
+            [$($p)* $a: *mut $t,]
+            [$($c,)* $crate::native::Param { c: <$t as $crate::native::CType>::C, pointer: true, constant: false },]
+            // SAFETY: the prelude passes what a native made for it by `Box::into_raw` and it has not given back.
+            [$($b)* let $a: &mut $t = unsafe { &mut *$a };]
+            ($($rest)*) $ret $body }
+    };
+    (@ $(#[$m:meta])* $n:ident $cx:ident [$($p:tt)*] [$($c:expr,)*] [$($b:tt)*] ($a:ident own<$t:ty>, $($rest:tt)*) $ret:tt $body:block) => {
+        $crate::native::native_fn! { @ $(#[$m])* $n $cx
+            [$($p)* $a: *mut $t,]
+            [$($c,)* $crate::native::Param { c: <$t as $crate::native::CType>::C, pointer: true, constant: false },]
+            // SAFETY: the prelude gives back, once, what a native made for it by `Box::into_raw`.
+            [$($b)* let $a: Box<$t> = unsafe { Box::from_raw($a) };]
             ($($rest)*) $ret $body }
     };
     (@ $(#[$m:meta])* $n:ident $cx:ident [$($p:tt)*] [$($c:expr,)*] [$($b:tt)*] ($a:ident slice<$t:ty>, $($rest:tt)*) $ret:tt $body:block) => {

@@ -74,9 +74,13 @@ fn push_boot(l: *mut lua_State, settings: &MainSettings) -> c_int {
         set_bytes(l, c"cdef", native::c_definitions().as_bytes());
         ffi::lua_pushlightuserdata(l, native::cur_address().cast_mut().cast());
         ffi::lua_setfield(l, -2, c"cur".as_ptr());
+        set_address(l, c"wall_clock", crate::ngx::clock::wall_clock_address());
+        set_address(l, c"msec", crate::ngx::clock::msec_address());
         set_optional(l, c"package_path", settings.package_path.as_deref());
         set_optional(l, c"package_cpath", settings.package_cpath.as_deref());
         set_bytes(l, c"prefix", &crate::ngx::prefix());
+        set_count(l, c"regex_cache_max_entries", settings.regex_cache_max_entries);
+        set_count(l, c"regex_match_limit", settings.regex_match_limit);
 
         ffi::lua_newtable(l);
         for dict in &settings.dicts {
@@ -154,5 +158,23 @@ unsafe fn set_optional(l: *mut lua_State, name: &core::ffi::CStr, value: Option<
     if let Some(value) = value {
         // SAFETY: as in `set_bytes`.
         unsafe { set_bytes(l, name, value) }
+    }
+}
+
+unsafe fn set_count(l: *mut lua_State, name: &core::ffi::CStr, value: Option<u32>) {
+    if let Some(value) = value {
+        // SAFETY: the caller has the table on top of a live stack.
+        unsafe {
+            ffi::lua_pushnumber(l, value.into());
+            ffi::lua_setfield(l, -2, name.as_ptr());
+        }
+    }
+}
+
+unsafe fn set_address(l: *mut lua_State, name: &core::ffi::CStr, address: *const core::ffi::c_void) {
+    // SAFETY: the caller has the table on top of a live stack.
+    unsafe {
+        ffi::lua_pushlightuserdata(l, address.cast_mut());
+        ffi::lua_setfield(l, -2, name.as_ptr());
     }
 }

@@ -16,8 +16,8 @@ mod slab;
 mod store;
 
 use slab::Slab;
-use store::{Store, Unfit};
 pub use store::{End, Found, Init, Put, Read, Refusal, Stored, Value, When};
+use store::{Store, Unfit};
 
 /// Offsets count units of 8 bytes in 32 bits.
 const LARGEST: usize = 32 << 30;

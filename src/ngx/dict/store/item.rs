@@ -117,10 +117,7 @@ impl<A: Arena> Store<A> {
         let from = at as usize * 8 + HEAD + words(item.key_len());
         // SAFETY: the value lies there, and under the lock nobody changes it.
         unsafe {
-            core::slice::from_raw_parts(
-                self.base.add(from).as_ptr(),
-                item.value_len.load(Relaxed) as usize,
-            )
+            core::slice::from_raw_parts(self.base.add(from).as_ptr(), item.value_len.load(Relaxed) as usize)
         }
     }
 

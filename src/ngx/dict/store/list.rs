@@ -112,13 +112,7 @@ impl<A: Arena> Store<A> {
     }
 
     /// Takes an element out; the bytes of a text go to `out`. A list that has become empty is removed.
-    pub fn pop(
-        &self,
-        key: &[u8],
-        end: End,
-        now: u64,
-        out: &mut Vec<u8>,
-    ) -> Result<Option<Found>, Refusal> {
+    pub fn pop(&self, key: &[u8], end: End, now: u64, out: &mut Vec<u8>) -> Result<Option<Found>, Refusal> {
         self.reap(now);
         let Some(list) = self.find_alive(key, now) else { return Ok(None) };
         if !self.item(list).is(LIST) {

@@ -34,8 +34,8 @@ mod sweep;
 pub use hash::Key;
 pub use item::Value;
 use item::{At, NONE};
-pub use put::{Init, Put, Stored, When};
 pub use list::End;
+pub use put::{Init, Put, Stored, When};
 pub use read::{Found, Read};
 
 /// Says "a dictionary, laid out like this"; to be changed with any change of [`Header`], [`item::Item`] or the lists.

@@ -180,14 +180,8 @@ impl<A: Arena> Store<A> {
         }
         let Some(init) = init else { return plain(Err(Refusal::NotFound)) };
         let sum = init.from + by;
-        let put = Put {
-            key,
-            value: Value::Number(sum),
-            ttl: init.ttl,
-            flags: 0,
-            when: When::Always,
-            safe: false,
-        };
+        let put =
+            Put { key, value: Value::Number(sum), ttl: init.ttl, flags: 0, when: When::Always, safe: false };
         if found.is_some_and(|at| self.overwrite(at, &put, now)) {
             return plain(Ok(sum));
         }

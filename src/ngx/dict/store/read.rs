@@ -93,13 +93,7 @@ impl<A: Arena> Store<A> {
     }
 
     /// The value under `key`, with the lock.
-    pub fn get(
-        &self,
-        key: &[u8],
-        stale: bool,
-        now: u64,
-        out: &mut Vec<u8>,
-    ) -> Result<Option<Read>, Refusal> {
+    pub fn get(&self, key: &[u8], stale: bool, now: u64, out: &mut Vec<u8>) -> Result<Option<Read>, Refusal> {
         let Some(at) = self.find(&self.key_for(key)) else { return Ok(None) };
         let item = self.item(at);
         let expired = item.is_expired(now);
