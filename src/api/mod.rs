@@ -6,6 +6,7 @@ use crate::run::Op;
 mod control;
 mod core;
 mod output;
+mod var;
 
 /// The prelude's foundation: the only file that says `ffi` or yields.
 pub const BASE: &str = include_str!("base.lua");
@@ -16,9 +17,10 @@ pub const PRELUDE: &[(&str, &str)] = &[
     ("coroutine", include_str!("coroutine.lua")),
     ("output", include_str!("output.lua")),
     ("control", include_str!("control.lua")),
+    ("var", include_str!("var.lua")),
 ];
 
-pub const NATIVES: &[&[Native]] = &[core::NATIVES, output::NATIVES, control::NATIVES];
+pub const NATIVES: &[&[Native]] = &[core::NATIVES, output::NATIVES, control::NATIVES, var::NATIVES];
 
 pub const CLASSICS: &[&[Classic]] = &[output::CLASSICS];
 

@@ -3,7 +3,7 @@
 use core::cell::{Cell, OnceCell};
 use std::rc::Rc;
 
-use crate::ngx::{ConfError, Directive};
+use crate::ngx::{ConfError, Directive, Variables};
 use crate::phase::Phase;
 use crate::vm::{Vm, VmError};
 
@@ -24,6 +24,8 @@ pub struct MainConf {
     pub init: Option<Rc<Handler>>,
     pub init_worker: Option<Rc<Handler>>,
     pub exit_worker: Option<Rc<Handler>>,
+    /// The nginx variables that scripts have named.
+    pub variables: Variables,
     /// Bits of the phases that some location has a script for.
     used_phases: Cell<u32>,
     vm: OnceCell<Vm>,

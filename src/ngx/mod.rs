@@ -18,6 +18,7 @@ mod request;
 mod script;
 mod shm;
 mod text;
+mod var;
 
 pub use chain::Output;
 pub use command::{Args, Directive, Setter, LOC, LOC_IF, MAIN, SRV, SRV_IF, UPSTREAM};
@@ -29,3 +30,4 @@ pub use module::{cycle_main_conf, full_path, prefix};
 pub use request::{Rc, Request};
 pub use script::SetVar;
 pub use shm::{Zone, ZoneUser};
+pub use var::{Variable, Variables};
