@@ -13,6 +13,7 @@ mod output;
 mod re;
 mod request;
 mod time;
+mod var;
 
 /// The prelude's foundation: the only file that says `ffi` or yields.
 pub const BASE: &str = include_str!("base.lua");
@@ -46,6 +47,7 @@ apis! {
     time: natives;
     re: natives;
     re_module: ;
+    var: natives;
 }
 
 /// All operations, in the order of their numbers.

@@ -3,7 +3,7 @@
 use core::cell::{Cell, OnceCell};
 use std::rc::Rc;
 
-use crate::ngx::{ConfError, Directive, Observed};
+use crate::ngx::{ConfError, Directive, Observed, Variables};
 use crate::phase::Phase;
 use crate::vm::{Vm, VmError};
 
@@ -25,6 +25,8 @@ pub struct MainConf {
     pub init: Option<Rc<Handler>>,
     pub init_worker: Option<Rc<Handler>>,
     pub exit_worker: Option<Rc<Handler>>,
+    /// The nginx variables that scripts have named.
+    pub variables: Variables,
     /// Bits of the phases that some location has a script for.
     /// The upstreams whose attempts are counted, once the configuration is read.
     pub observed: Vec<Observed>,

@@ -25,6 +25,7 @@ mod request_line;
 mod script;
 mod shm;
 mod text;
+mod var;
 
 pub use chain::Output;
 pub use command::{Args, Directive, Setter, LOC, LOC_IF, MAIN, SRV, SRV_IF, UPSTREAM};
@@ -40,3 +41,4 @@ pub use request::{Rc, Request};
 pub use request_body::{BodyError, Reading};
 pub use script::SetVar;
 pub use shm::{Zone, ZoneUser};
+pub use var::{Variable, Variables};
