@@ -10,6 +10,7 @@
 //! A process may be killed at any instruction. What it was counting may be lost; nothing stays locked, and nothing half-written is
 //! believed for longer than the slot it was in.
 
+pub mod columns;
 pub mod ewma;
 pub mod hist;
 pub mod recent;
