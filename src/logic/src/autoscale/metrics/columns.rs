@@ -140,10 +140,8 @@ impl<'a> Columns<'a> {
         let Some(word) = self.word(worker, entity) else { return };
         let seen = get(word);
         let counts = if seen >> TAG == tag(gen) { seen } else { tag(gen) << TAG };
-        // Full fields would spill; 262,142 in flight in one worker is more than it has connections.
-        let full = (0..3)
-            .any(|level| levels >> (level * BITS) & FIELD != 0 && counts >> (level * BITS) & FIELD >= FIELD);
-        if !full {
+        // A field that is full would spill; 131,072 in flight in one worker is more than it has connections.
+        if counts & (levels << (BITS - 1)) == 0 {
             put(word, counts + levels);
         }
     }
@@ -154,10 +152,12 @@ impl<'a> Columns<'a> {
         let Some(word) = self.word(worker, entity) else { return };
         let seen = get(word);
         if seen >> TAG == tag(gen) {
-            let left = (0..3)
-                .map(|level| level * BITS)
-                .filter(|at| levels >> at & FIELD != 0 && seen >> at & FIELD != 0);
-            put(word, left.fold(seen, |counts, at| counts - (1 << at)));
+            put(
+                word,
+                seen - (present(seen, levels, 0)
+                    | present(seen, levels, BITS)
+                    | present(seen, levels, 2 * BITS)),
+            );
         }
     }
 
@@ -181,6 +181,16 @@ impl<'a> Columns<'a> {
 /// One of a level, to add up for [`Columns::enter`] and [`Columns::leave`].
 pub const fn one(level: Level) -> u64 {
     1 << (level as u32 * BITS)
+}
+
+/// The one of `levels` at bit `at`, if there is one to take away.
+#[inline]
+const fn present(seen: u64, levels: u64, at: u32) -> u64 {
+    if seen >> at & FIELD == 0 {
+        0
+    } else {
+        levels & (1 << at)
+    }
 }
 
 const fn tag(gen: u16) -> u64 {
@@ -239,7 +249,7 @@ mod tests {
         let columns = memory.columns();
         let a = columns.claim(owner(1));
         (0..300_000).for_each(|_| columns.enter(a, 0, 1, BOTH));
-        assert_eq!(columns.levels(0, 1), levels(262_143, 262_143, 0));
+        assert_eq!(columns.levels(0, 1), levels(131_072, 131_072, 0));
     }
 
     #[test]

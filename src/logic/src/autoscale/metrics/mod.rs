@@ -4,19 +4,27 @@
 //! arithmetic on that slice through `&self`, so several processes may write at once and none of them owns anything. Only the cast
 //! from raw memory to the slice is unsafe, and it is not here.
 //!
-//! [`series`] is everything counted about one upstream, peer or key, in the time slots of [`ring`], with histograms ([`hist`]),
-//! moving averages ([`ewma`]) and the last requests one by one ([`recent`]).
+//! - [`zone`] lays the memory out and hands out what is below by name or by handle.
+//! - [`table`] finds upstreams, peers, key values and custom metrics by name; bounded, the coldest key goes.
+//! - [`series`] is everything counted about one of them, in the time slots of [`ring`], with histograms ([`hist`]), moving averages
+//!   ([`ewma`]) and the last requests one by one ([`recent`]).
+//! - [`columns`] is what is in flight, one column a worker, so that a dead worker's column can be dropped.
+//! - [`flight`] is the hot path: one proxied request from its start to its end.
 //!
 //! A process may be killed at any instruction. What it was counting may be lost; nothing stays locked, and nothing half-written is
 //! believed for longer than the slot it was in.
 
 pub mod columns;
+pub mod custom;
 pub mod ewma;
+pub mod flight;
 pub mod hist;
 pub mod recent;
 pub mod ring;
 pub mod series;
+pub mod table;
 pub mod word;
+pub mod zone;
 
 /// An instant of a clock that all processes share (`CLOCK_MONOTONIC`), in microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -220,8 +220,8 @@ impl<'a> Reader<'a> {
             _ if level => return refuse(stat.word().into(), "a level has avg and max"),
             _ => return refuse(stat.word().into(), "it is one number a window, without a stat"),
         }
-        if key && metric == Metric::Ttfb && !matches!(stat, Stat::Avg | Stat::Ewma) {
-            return refuse(stat.word().into(), "of a key only avg and ewma are kept");
+        if key && metric == Metric::Ttfb && stat != Stat::Avg {
+            return refuse(stat.word().into(), "of a key only avg is kept");
         }
         if key && level && window != Window::Now {
             return refuse(

@@ -88,7 +88,7 @@ fn errors_name_the_part_and_the_right_one() {
         ("peer.app/.latency", "needs an upstream and an address"),
         ("peer.unix:/a/b.sock.latency", "needs an upstream and an address"),
         ("key./x.rate", "no name after the scope"),
-        ("key.tenant/a.ttfb.p99", "of a key only avg and ewma are kept"),
+        ("key.tenant/a.ttfb.p99", "of a key only avg is kept"),
         ("key.tenant/a.inflight@1m", "of a key it is known only now"),
         ("key.tenant/a.latency@17r", "a key remembers its last 16 requests"),
         ("ext", "no name after the scope"),

@@ -128,7 +128,9 @@ impl<'a, S: Shape> Series<'a, S> {
         add(&slot[slot::TIMED], if stream { HIGH | LOW } else { HIGH });
         add(&slot[slot::TTFB], ttfb_us.into());
         self.time(slot, Time::Ttfb, ttfb_us);
-        ewma::feed(&self.words[head::TTFB], ttfb_us as f32, now.us);
+        if S::FULL {
+            ewma::feed(&self.words[head::TTFB], ttfb_us as f32, now.us);
+        }
         if let (true, Some(us)) = (S::FULL, connect_us) {
             add(&slot[slot::CONNECTS], LOW);
             add(&slot[slot::CONNECT], us.into());
@@ -216,7 +218,7 @@ impl<'a, S: Shape> Series<'a, S> {
         }
     }
 
-    /// The moving average of a time in microseconds.
+    /// The moving average of a time in microseconds; of a key there is only that of its latency.
     #[inline]
     pub fn ewma(&self, time: Time) -> Option<f32> {
         ewma::value(&self.words[head::LATENCY + time as usize])
