@@ -1,1 +1,6 @@
-//! The loop: metrics, signals.
+//! The loop, decided: what is measured, how it is named, how it is read and shown, which peer it prefers.
+//!
+//! A *zone* ([`metrics`]) holds what all workers know, in shared memory. A *signal* ([`signal`]) names one number of it with a window.
+
+pub mod metrics;
+pub mod signal;

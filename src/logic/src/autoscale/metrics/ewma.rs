@@ -1,0 +1,88 @@
+//! A moving average that forgets by time, in one word.
+//!
+//! The word holds the value (a float of 32 bits) and when it was last fed, so one store changes both and a writer that dies
+//! leaves the old average or the new one. The weight of a sample that comes `dt` after the one before is `dt/(dt+τ)`, the first
+//! step of `1-exp(-dt/τ)`: one float division instead of a call into libm, and the same while samples come faster than `τ`. It is at
+//! least 1/1024, because many requests may end in the same tick of a worker's clock: the average remembers [`TAU_US`] or the last
+//! thousand samples, whichever is less.
+//! (Finagle's peak EWMA weighs by time alone, which its nanosecond clock allows.)
+
+use super::word::{get, high, low, pair, put, Word};
+
+/// The memory of every moving average: ten seconds, as Finagle's balancers have it.
+pub const TAU_US: u64 = 10_000_000;
+/// Stamps count units of 256 us and turn after 12 days.
+const UNIT: u32 = 8;
+const TAU: f32 = (TAU_US >> UNIT) as f32;
+/// A stamp this little ahead of the clock is another worker's newer clock, not 12 days of silence.
+const SKEW: u32 = 1 << 20;
+const LEAST: f32 = 1.0 / 1024.0;
+
+/// Feeds one sample. Of two that race, one may be lost; the word is never torn.
+#[inline]
+pub fn feed(word: &Word, x: f32, now_us: u64) {
+    let stamp = (now_us >> UNIT) as u32 | 1;
+    let seen = get(word);
+    let value =
+        if seen == 0 { x } else { mix(f32::from_bits(high(seen) as u32), x, low(seen) as u32, stamp) };
+    put(word, pair(value.to_bits(), stamp));
+}
+
+#[inline]
+fn mix(old: f32, x: f32, then: u32, now: u32) -> f32 {
+    let dt = now.wrapping_sub(then);
+    let dt = if dt > u32::MAX - SKEW { 0.0 } else { dt as f32 };
+    let weight = (dt / (dt + TAU)).max(LEAST);
+    old + (x - old) * weight
+}
+
+/// The average, `None` before the first sample.
+#[inline]
+pub fn value(word: &Word) -> Option<f32> {
+    let seen = get(word);
+    (seen != 0).then(|| f32::from_bits(high(seen) as u32))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_sample_is_the_average() {
+        let word = Word::new(0);
+        assert_eq!(value(&word), None);
+        feed(&word, 0.0, 0);
+        assert_eq!(value(&word), Some(0.0));
+    }
+
+    #[test]
+    fn a_step_is_followed_in_tau() {
+        let word = Word::new(0);
+        feed(&word, 100.0, 1_000_000);
+        for step in 1..=500 {
+            feed(&word, 200.0, 1_000_000 + step * 20_000);
+        }
+        // 63 % of the way after one tau of fifty samples a second
+        assert!((value(&word).unwrap() - 163.2).abs() < 1.0, "{:?}", value(&word));
+    }
+
+    #[test]
+    fn samples_of_one_instant_all_weigh() {
+        let word = Word::new(0);
+        feed(&word, 0.0, 5_000_000);
+        for _ in 0..1024 {
+            feed(&word, 100.0, 5_000_000);
+        }
+        assert!((value(&word).unwrap() - 63.2).abs() < 1.0);
+    }
+
+    #[test]
+    fn silence_forgets_and_an_older_clock_does_not() {
+        let word = Word::new(0);
+        feed(&word, 100.0, 1_000_000);
+        feed(&word, 200.0, 900_000);
+        assert!(value(&word).unwrap() < 101.0);
+        feed(&word, 200.0, 3_000_000_000);
+        assert!(value(&word).unwrap() > 199.0);
+    }
+}

@@ -1,0 +1,372 @@
+//! Upstreams, peers, keys and custom metrics by name: who gets a place, and who has to go.
+
+use super::{Dists, Meters, Zone, KEYS_GIVEN, REFUSED};
+use crate::autoscale::metrics::columns::Levels;
+use crate::autoscale::metrics::custom::{Dist, Meter};
+use crate::autoscale::metrics::series::{Key, Name, Peer, Series, Shape, Upstream};
+use crate::autoscale::metrics::table::{Kind, Part, Ref, Refused, Tenancy};
+use crate::autoscale::metrics::word::{add, get, put, Word};
+use crate::autoscale::metrics::Now;
+use std::marker::PhantomData;
+use std::sync::atomic::Ordering::{AcqRel, Acquire};
+use thiserror::Error;
+
+/// Who reports a meter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reporter {
+    /// A script, by `as.incr`.
+    Script = 0,
+    /// An external signal.
+    External = 1,
+    /// The gateway about itself.
+    Gateway = 2,
+}
+
+/// A peer that nothing was sent to for this long may lose its place when the table is full.
+const PEER_IDLE_S: u64 = 600;
+
+/// Why an entry was not made.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum Denied {
+    #[error("no room for {what} \"{name}\" in the zone: make it larger")]
+    Full { what: &'static str, name: String },
+    #[error("{what} \"{name}\" is being written by another process")]
+    Busy { what: &'static str, name: String },
+    #[error("the owner of {what} \"{name}\" is gone")]
+    Gone { what: &'static str, name: String },
+}
+
+/// A key value together with its name: both are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyRef {
+    pub name: Ref<Name>,
+    pub value: Ref<Key>,
+}
+
+/// What an operator or a policy says about a peer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum State {
+    #[default]
+    Up,
+    Down,
+    /// Nothing new is sent; what is in flight ends.
+    Drain,
+}
+
+/// The override of a peer: zero means what the configuration says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Control {
+    pub state: State,
+    pub weight: u16,
+    pub limit: u32,
+}
+
+impl Control {
+    fn to_bits(self) -> u64 {
+        self.state as u64 | u64::from(self.weight) << 16 | u64::from(self.limit) << 32
+    }
+
+    fn of(bits: u64) -> Self {
+        let state = match bits & 3 {
+            1 => State::Down,
+            2 => State::Drain,
+            _ => State::Up,
+        };
+        Self { state, weight: (bits >> 16) as u16, limit: (bits >> 32) as u32 }
+    }
+}
+
+/// How cold an entry is; `None` when it may not be evicted.
+type Coldness = fn(&Zone<'_>, Now, usize) -> Option<u64>;
+
+/// Moves new owners of places in, and says who may be evicted for them.
+struct Landlord<'z, 'a, K> {
+    zone: &'z Zone<'a>,
+    now: Now,
+    coldness: Coldness,
+    reset: fn(&[Word], Now),
+    kind: PhantomData<K>,
+}
+
+impl<K: Kind> Tenancy for Landlord<'_, '_, K> {
+    fn coldness(&self, index: usize) -> Option<u64> {
+        (self.coldness)(self.zone, self.now, index)
+    }
+
+    fn move_in(&self, index: usize) {
+        (self.reset)(self.zone.data::<K>(index), self.now);
+    }
+}
+
+fn never(_: &Zone<'_>, _: Now, _: usize) -> Option<u64> {
+    None
+}
+
+/// The least used goes, of equals the one that was idle longest.
+fn coldest<K: Kind>(zone: &Zone<'_>, now: Now, index: usize) -> Option<u64> {
+    let (warm, idle_s) = zone.table::<K>().heat(index, now);
+    Some((u64::from(u32::MAX) - warm) << 32 | idle_s.min(u64::from(u32::MAX)))
+}
+
+/// A peer that is forgotten by its upstream goes, not one that somebody has said something about.
+fn forgotten(zone: &Zone<'_>, now: Now, index: usize) -> Option<u64> {
+    let table = zone.table::<Peer>();
+    let idle_s = table.heat(index, now).1;
+    let entry = table.entries(Part { start: index, len: 1 }).next()?;
+    let unused = zone.levels(entry) == Levels::default() && get(table.control(index)) == 0;
+    (unused && idle_s > PEER_IDLE_S).then_some(idle_s)
+}
+
+/// Counters of scripts go; what the configuration has named stays.
+fn counters(zone: &Zone<'_>, now: Now, index: usize) -> Option<u64> {
+    let table = zone.table::<Meters>();
+    let entry = table.entries(Part { start: index, len: 1 }).next()?;
+    (table.owner(entry) == Reporter::Script as u32).then(|| coldest::<Meters>(zone, now, index))?
+}
+
+fn reset<S: Shape>(words: &[Word], now: Now) {
+    Series::<S>::new(words).reset(now);
+}
+
+impl<'a> Zone<'a> {
+    fn insert<K: Kind>(
+        &self,
+        part: Part,
+        what: &'static str,
+        (owner, name): (u32, &[u8]),
+        landlord: &Landlord<'_, 'a, K>,
+    ) -> Result<Ref<K>, Denied> {
+        let table = self.table::<K>();
+        let found = table.find(part, owner, name);
+        let entry = found.map_or_else(|| table.insert(part, owner, name, landlord.now, landlord), Ok);
+        let entry = entry.map_err(|refused| {
+            let name = String::from_utf8_lossy(name).into_owned();
+            match refused {
+                Refused::Full => Denied::Full { what, name },
+                Refused::Busy => Denied::Busy { what, name },
+            }
+        });
+        match &entry {
+            Ok(entry) => table.touch(entry.index(), landlord.now),
+            Err(Denied::Full { .. }) => add(&self.words[REFUSED + K::TABLE], 1),
+            Err(_) => {}
+        }
+        entry
+    }
+
+    fn landlord<K>(&self, now: Now, coldness: Coldness, reset: fn(&[Word], Now)) -> Landlord<'_, 'a, K> {
+        Landlord { zone: self, now, coldness, reset, kind: PhantomData }
+    }
+}
+
+/// Finding and making entries by name.
+impl<'a> Zone<'a> {
+    pub fn upstream(&self, name: &[u8], now: Now) -> Result<Ref<Upstream>, Denied> {
+        let landlord = self.landlord(now, never, reset::<Upstream>);
+        self.insert(self.table::<Upstream>().whole(), "upstream", (0, name), &landlord)
+    }
+
+    pub fn find_upstream(&self, name: &[u8]) -> Option<Ref<Upstream>> {
+        let table = self.table::<Upstream>();
+        table.find(table.whole(), 0, name)
+    }
+
+    pub fn upstreams(&self) -> Vec<Ref<Upstream>> {
+        let table = self.table::<Upstream>();
+        table.entries(table.whole()).collect()
+    }
+
+    /// A peer of an upstream, by its address as nginx prints it.
+    pub fn peer(&self, upstream: Ref<Upstream>, addr: &[u8], now: Now) -> Result<Ref<Peer>, Denied> {
+        let landlord = self.landlord(now, forgotten, reset::<Peer>);
+        self.insert(self.table::<Peer>().whole(), "peer", (upstream.index() as u32, addr), &landlord)
+    }
+
+    pub fn find_peer(&self, upstream: Ref<Upstream>, addr: &[u8]) -> Option<Ref<Peer>> {
+        let table = self.table::<Peer>();
+        table.find(table.whole(), upstream.index() as u32, addr)
+    }
+
+    /// The peers of an upstream. Looks through all peers: to be cached while [`Zone::changes`] stays the same.
+    pub fn peers(&self, upstream: Ref<Upstream>) -> Vec<Ref<Peer>> {
+        let table = self.table::<Peer>();
+        let of = |peer: &Ref<Peer>| table.owner(*peer) == upstream.index() as u32;
+        table.entries(table.whole()).filter(of).collect()
+    }
+
+    pub fn remove_peer(&self, peer: Ref<Peer>) -> bool {
+        self.table::<Peer>().remove(peer)
+    }
+
+    /// The override of a peer.
+    pub fn control(&self, peer: Ref<Peer>) -> Control {
+        let table = self.table::<Peer>();
+        if table.is_current(peer) {
+            Control::of(get(table.control(peer.index())))
+        } else {
+            Control::default()
+        }
+    }
+
+    /// Sets the override of a peer; false when the peer is gone.
+    pub fn set_control(&self, peer: Ref<Peer>, control: Control) -> bool {
+        let table = self.table::<Peer>();
+        let is_current = table.is_current(peer);
+        if is_current {
+            put(table.control(peer.index()), control.to_bits());
+        }
+        is_current
+    }
+
+    /// A label of `autoscale_key` with room for `top` values. Asked again with another `top`, it keeps the room that it has.
+    pub fn key_name(&self, name: &[u8], top: usize, now: Now) -> Result<Ref<Name>, Denied> {
+        let table = self.table::<Name>();
+        let landlord = self.landlord(now, never, reset::<Name>);
+        let entry = self.insert(table.whole(), "key", (0, name), &landlord)?;
+        let part = table.control(entry.index());
+        if get(part) == 0 && !self.give_part(part, top.max(1)) {
+            add(&self.words[REFUSED + Name::TABLE], 1);
+            return Err(Denied::Full { what: "key", name: String::from_utf8_lossy(name).into_owned() });
+        }
+        Ok(entry)
+    }
+
+    /// Cuts a part off the key values. Who loses the race gives back what it cut.
+    fn give_part(&self, part: &Word, top: usize) -> bool {
+        let room = self.layout.room().keys;
+        let given = &self.words[KEYS_GIVEN];
+        let start = given.load(Acquire) as usize;
+        let len = top.min(room.saturating_sub(start));
+        let end = (start + len) as u64;
+        let cut = len > 0 && given.compare_exchange(start as u64, end, AcqRel, Acquire).is_ok();
+        if cut && part.compare_exchange(0, (len as u64) << 32 | start as u64, AcqRel, Acquire).is_err() {
+            let _ = given.compare_exchange(end, start as u64, AcqRel, Acquire);
+        }
+        get(part) != 0
+    }
+
+    pub fn find_key_name(&self, name: &[u8]) -> Option<Ref<Name>> {
+        let table = self.table::<Name>();
+        table.find(table.whole(), 0, name)
+    }
+
+    pub fn key_names(&self) -> Vec<Ref<Name>> {
+        let table = self.table::<Name>();
+        table.entries(table.whole()).collect()
+    }
+
+    fn part(&self, name: Ref<Name>) -> Part {
+        let table = self.table::<Name>();
+        let bits = if table.is_current(name) { get(table.control(name.index())) } else { 0 };
+        Part { start: (bits & 0xffff_ffff) as usize, len: (bits >> 32) as usize }
+    }
+
+    /// The value of a label that a request carries. When the label has as many values as it may, the coldest near it goes.
+    #[inline]
+    pub fn key(&self, name: Ref<Name>, value: &[u8], now: Now) -> Result<KeyRef, Denied> {
+        let (part, owner, table) = (self.part(name), name.index() as u32, self.table::<Key>());
+        match table.find(part, owner, value) {
+            Some(value) => {
+                table.touch(value.index(), now);
+                Ok(KeyRef { name, value })
+            }
+            None => self.new_key(name, value, now),
+        }
+    }
+
+    #[cold]
+    fn new_key(&self, name: Ref<Name>, value: &[u8], now: Now) -> Result<KeyRef, Denied> {
+        let landlord = self.landlord(now, coldest::<Key>, reset::<Key>);
+        let value = self.insert(self.part(name), "key value", (name.index() as u32, value), &landlord)?;
+        Ok(KeyRef { name, value })
+    }
+
+    pub fn find_key(&self, name: Ref<Name>, value: &[u8]) -> Option<Ref<Key>> {
+        self.table::<Key>().find(self.part(name), name.index() as u32, value)
+    }
+
+    pub fn keys(&self, name: Ref<Name>) -> Vec<Ref<Key>> {
+        self.table::<Key>().entries(self.part(name)).collect()
+    }
+
+    /// The counter of `as.incr(name, n, key)`.
+    pub fn counter(&self, name: &[u8], key: Option<&[u8]>, now: Now) -> Result<Ref<Meters>, Denied> {
+        self.new_meter(Reporter::Script, "counter", &joined(name, b'/', key), now)
+    }
+
+    /// The level of an external signal.
+    pub fn external(&self, name: &[u8], field: Option<&[u8]>, now: Now) -> Result<Ref<Meters>, Denied> {
+        self.new_meter(Reporter::External, "external signal", &joined(name, b'.', field), now)
+    }
+
+    /// A level of the gateway itself: `cpu`, `mem`.
+    pub fn gateway(&self, metric: &[u8], now: Now) -> Result<Ref<Meters>, Denied> {
+        self.new_meter(Reporter::Gateway, "level", metric, now)
+    }
+
+    fn new_meter(
+        &self,
+        reporter: Reporter,
+        what: &'static str,
+        name: &[u8],
+        now: Now,
+    ) -> Result<Ref<Meters>, Denied> {
+        let landlord = self.landlord(now, counters, |words, now| Meter::new(words).reset(now));
+        self.insert(self.table::<Meters>().whole(), what, (reporter as u32, name), &landlord)
+    }
+
+    pub fn find_meter(&self, reporter: Reporter, name: &[u8], part: Option<&[u8]>) -> Option<Ref<Meters>> {
+        let table = self.table::<Meters>();
+        let separator = if reporter == Reporter::Script { b'/' } else { b'.' };
+        table.find(table.whole(), reporter as u32, &joined(name, separator, part))
+    }
+
+    /// All that one reporter reports.
+    pub fn meters(&self, reporter: Reporter) -> Vec<Ref<Meters>> {
+        let table = self.table::<Meters>();
+        table.entries(table.whole()).filter(|entry| table.owner(*entry) == reporter as u32).collect()
+    }
+
+    /// The distribution of `as.observe(name, value, key)`.
+    pub fn distribution(&self, name: &[u8], key: Option<&[u8]>, now: Now) -> Result<Ref<Dists>, Denied> {
+        let landlord = self.landlord(now, coldest::<Dists>, |words, now| Dist::new(words).reset(now));
+        let name = joined(name, b'/', key);
+        self.insert(self.table::<Dists>().whole(), "distribution", (0, &name), &landlord)
+    }
+
+    pub fn find_distribution(&self, name: &[u8], key: Option<&[u8]>) -> Option<Ref<Dists>> {
+        let table = self.table::<Dists>();
+        table.find(table.whole(), 0, &joined(name, b'/', key))
+    }
+
+    pub fn distributions(&self) -> Vec<Ref<Dists>> {
+        let table = self.table::<Dists>();
+        table.entries(table.whole()).collect()
+    }
+
+    /// The name of an entry, as much of it as is kept.
+    pub fn name<K: Kind>(&self, entry: Ref<K>) -> Option<Vec<u8>> {
+        self.table::<K>().name(entry)
+    }
+
+    /// Samples the levels of every upstream and peer: to be called once a second by whoever gets [`Zone::tick`].
+    pub fn sample_levels(&self, now: Now) {
+        self.sample::<Upstream>(now);
+        self.sample::<Peer>(now);
+    }
+
+    fn sample<K: Kind + Shape>(&self, now: Now) {
+        let table = self.table::<K>();
+        for entry in table.entries(table.whole()) {
+            let levels = self.levels(entry);
+            if let Some(series) = self.series(entry) {
+                series.levels(now, levels.active, levels.waiting, levels.queued);
+            }
+        }
+    }
+}
+
+fn joined(name: &[u8], separator: u8, part: Option<&[u8]>) -> Vec<u8> {
+    let tail = part.map(|part| [&[separator], part].concat());
+    [name, tail.as_deref().unwrap_or_default()].concat()
+}

@@ -1,0 +1,143 @@
+use super::*;
+use crate::autoscale::metrics::columns::Owner;
+
+pub(crate) const SIZE: usize = 2 << 20;
+
+pub(crate) fn memory(bytes: usize) -> Vec<Word> {
+    (0..bytes / 8).map(|_| Word::new(0)).collect()
+}
+
+fn at(s: u64) -> Now {
+    Now::from_ms((1_000_000 + s) * 1000)
+}
+
+fn with_zone(keys: usize, test: impl FnOnce(&Zone<'_>)) {
+    let words = memory(SIZE);
+    let layout = Layout::plan(SIZE, keys, 4).unwrap();
+    test(&Zone::create(&words, &layout, 7, at(0)));
+}
+
+#[test]
+fn a_zone_is_opened_by_the_layout_that_made_it() {
+    let words = memory(SIZE);
+    let layout = Layout::plan(SIZE, 100, 4).unwrap();
+    assert_eq!(Zone::open(&words, &layout).err(), Some(OpenError::Blank));
+    let made = Zone::create(&words, &layout, 7, at(0));
+    let app = made.upstream(b"app", at(0)).unwrap();
+    let opened = Zone::open(&words, &layout).unwrap();
+    assert_eq!(opened.find_upstream(b"app"), Some(app));
+    assert_eq!(opened.born_us(), at(0).us);
+    let other = Layout::plan(SIZE, 101, 4).unwrap();
+    assert_eq!(Zone::open(&words, &other).err(), Some(OpenError::Foreign));
+    assert_eq!(Zone::open(&words[1..], &layout).err(), Some(OpenError::Foreign));
+}
+
+#[test]
+fn peers_belong_to_their_upstream() {
+    with_zone(10, |zone| {
+        let (a, b) = (zone.upstream(b"a", at(0)).unwrap(), zone.upstream(b"b", at(0)).unwrap());
+        let changes = zone.changes();
+        let one = zone.peer(a, b"10.0.0.1:80", at(0)).unwrap();
+        let two = zone.peer(b, b"10.0.0.1:80", at(0)).unwrap();
+        assert_ne!(one, two);
+        assert_ne!(zone.changes(), changes);
+        assert_eq!((zone.peers(a), zone.peers(b)), (vec![one], vec![two]));
+        assert_eq!(zone.find_peer(b, b"10.0.0.1:80"), Some(two));
+        assert_eq!(zone.find_peer(b, b"10.0.0.2:80"), None);
+        assert_eq!(zone.name(one).as_deref(), Some(&b"10.0.0.1:80"[..]));
+        let control = Control { state: State::Drain, weight: 5, limit: 70_000 };
+        assert_eq!(zone.control(one), Control::default());
+        assert!(zone.set_control(one, control));
+        assert_eq!((zone.control(one), zone.control(two)), (control, Control::default()));
+        assert!(zone.remove_peer(one));
+        assert!(!zone.set_control(one, control) && zone.series(one).is_none());
+    });
+}
+
+#[test]
+fn peers_that_are_forgotten_make_room() {
+    with_zone(0, |zone| {
+        let app = zone.upstream(b"app", at(0)).unwrap();
+        let room = zone.layout().room().peers;
+        let peers: Vec<_> =
+            (0..room).map(|i| zone.peer(app, format!("10.0.0.1:{i}").as_bytes(), at(0)).unwrap()).collect();
+        let error = zone.peer(app, b"10.0.0.2:1", at(1)).unwrap_err();
+        assert_eq!(error.to_string(), "no room for peer \"10.0.0.2:1\" in the zone: make it larger");
+        assert_eq!(zone.refused()[Peer::TABLE], 1);
+        assert!(zone.set_control(peers[3], Control { state: State::Down, ..Control::default() }));
+        assert!(zone.peer(app, b"10.0.0.2:1", at(601)).is_ok());
+        let moved_in =
+            (0..room).filter(|i| zone.peer(app, format!("10.0.0.3:{i}").as_bytes(), at(601)).is_ok());
+        assert_eq!(moved_in.count(), room - 2);
+        assert!(zone.series(peers[3]).is_some(), "somebody has said something about this peer");
+        assert_eq!(peers.iter().filter(|peer| zone.series(**peer).is_some()).count(), 1);
+    });
+}
+
+#[test]
+fn ten_times_as_many_keys_take_no_more_room() {
+    with_zone(128, |zone| {
+        let tenant = zone.key_name(b"tenant", 100, at(0)).unwrap();
+        let route = zone.key_name(b"route", 100, at(0)).unwrap();
+        assert!(matches!(zone.key_name(b"model", 1, at(0)), Err(Denied::Full { .. })));
+        let mut hot = Vec::new();
+        for i in 0..1000u32 {
+            let key = zone.key(tenant, format!("tenant {i}").as_bytes(), at(0)).unwrap();
+            zone.series(key.value).unwrap().arrive(at(0));
+            hot = (0..8).map(|i| zone.key(tenant, &[i], at(0)).unwrap()).collect();
+            zone.series(hot[0].value).unwrap().arrive(at(0));
+        }
+        assert_eq!(zone.keys(tenant).len(), 100);
+        assert_eq!((zone.keys(route).len(), zone.find_key(route, &[0])), (0, None));
+        assert!((0..8).all(|i| zone.find_key(tenant, &[i]) == Some(hot[i as usize].value)));
+        let series = zone.series(hot[0].value).unwrap();
+        assert!(series.window(Series::<Key>::span(at(0), 5).unwrap()).arrived > 900);
+        assert!((0..100u8).all(|i| zone.key(route, &[i], at(0)).is_ok()));
+        assert_eq!(zone.keys(route).len(), 28, "what was left");
+        assert_eq!(zone.key_name(b"tenant", 7, at(0)), Ok(tenant));
+        assert_eq!(zone.refused()[..4], [0, 0, 1, 0]);
+    });
+}
+
+#[test]
+fn counters_make_room_but_levels_stay() {
+    with_zone(0, |zone| {
+        let cpu = zone.gateway(b"cpu", at(0)).unwrap();
+        let depth = zone.external(b"queue", Some(b"depth"), at(0)).unwrap();
+        for i in 0..2000u32 {
+            let counter = zone.counter(b"orders", Some(i.to_string().as_bytes()), at(0)).unwrap();
+            zone.meter(counter).unwrap().incr(at(0), 1.0);
+            let dist = zone.distribution(b"size", Some(i.to_string().as_bytes()), at(0)).unwrap();
+            zone.dist(dist).unwrap().observe(at(0), 1.0);
+        }
+        assert!(zone.meter(cpu).is_some() && zone.meter(depth).is_some());
+        assert_eq!(zone.name(depth).as_deref(), Some(&b"queue.depth"[..]));
+        let room = zone.layout().room();
+        assert_eq!(zone.distributions().len(), room.dists);
+    });
+}
+
+#[test]
+fn one_caller_gets_each_tick() {
+    with_zone(0, |zone| {
+        let got: usize = std::thread::scope(|scope| {
+            let tick = || (0..100).filter(|s| zone.tick(at(*s), 5)).count();
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(tick)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+        });
+        assert_eq!(got, 20);
+        assert!(!zone.tick(at(3), 5), "time does not go back");
+    });
+}
+
+#[test]
+fn levels_are_sampled() {
+    with_zone(0, |zone| {
+        let app = zone.upstream(b"app", at(0)).unwrap();
+        let worker = zone.columns().claim(Owner { pid: 1, stamp: 1 });
+        zone.columns().enter(worker, zone.entity(app).unwrap(), app.gen(), 1);
+        (0..10).for_each(|s| zone.sample_levels(at(s)));
+        let window = zone.series(app).unwrap().window(Series::<Upstream>::span(at(9), 60).unwrap());
+        assert_eq!((window.samples, window.sums[0], window.maxima[0]), (10, 10, 1));
+    });
+}
