@@ -174,15 +174,31 @@ return function(ngx, native, base)
         end
     end
 
-    -- The captures of the last match; false stands for one that took no part.
+    -- Capture `i` of the last match; false stands for one that took no part.
+    local function capture(subject, offsets, i)
+        local from = offsets[i + i]
+        return from >= 0 and sub(subject, from + 1, offsets[i + i + 1])
+    end
+
+    -- The captures of the last match.
     local function collect(entry, subject, res)
         local offsets, n, names = entry.offsets, entry.captures, entry.names
         if not res then
             res = new_tab(n, names and #names / 2 or 0)
         end
-        for i = 0, n do
-            local from = offsets[i + i]
-            res[i] = from >= 0 and sub(subject, from + 1, offsets[i + i + 1])
+        res[0] = sub(subject, offsets[0] + 1, offsets[1])
+        -- few captures are the rule, and a loop of few turns makes poor machine code
+        if n > 0 then
+            res[1] = capture(subject, offsets, 1)
+            if n > 1 then
+                res[2] = capture(subject, offsets, 2)
+                if n > 2 then
+                    res[3] = capture(subject, offsets, 3)
+                    for i = 4, n do
+                        res[i] = capture(subject, offsets, i)
+                    end
+                end
+            end
         end
         if names then
             add_names(entry, names, res)
