@@ -3,7 +3,7 @@
 use core::cell::{Cell, OnceCell};
 use std::rc::Rc;
 
-use crate::ngx::{ConfError, Directive, Observed};
+use crate::ngx::{Capture, ConfError, Directive, Observed};
 use crate::phase::Phase;
 use crate::vm::{Vm, VmError};
 
@@ -24,9 +24,13 @@ pub struct MainConf {
     pub init: Option<Rc<Handler>>,
     pub init_worker: Option<Rc<Handler>>,
     pub exit_worker: Option<Rc<Handler>>,
-    /// Bits of the phases that some location has a script for.
+    /// Where `lua_capture_error_log` keeps the lines.
+    pub capture: Option<Capture>,
+    /// Requests since memory was last given back to the system.
+    pub requests_since_trim: Cell<u32>,
     /// The upstreams whose attempts are counted, once the configuration is read.
     pub observed: Vec<Observed>,
+    /// Bits of the phases that some location has a script for.
     used_phases: Cell<u32>,
     vm: OnceCell<Vm>,
 }
@@ -62,7 +66,7 @@ impl MainConf {
         let vm = Vm::new()?;
         vm.prepare(&self.settings)?;
         if let Some(init) = &self.init {
-            crate::phase::init::run_in(&vm, init).map_err(VmError)?;
+            crate::phase::init::run_in(&vm, init).map_err(|e| VmError(e.to_string()))?;
         }
         Ok(vm)
     }

@@ -6,6 +6,7 @@
 
 mod block;
 mod body_filter;
+mod capture;
 mod chain;
 mod command;
 mod conf;
@@ -16,6 +17,7 @@ mod headers_in;
 mod log;
 mod module;
 mod observe;
+pub mod process;
 mod request;
 mod request_body;
 mod request_line;
@@ -23,13 +25,14 @@ mod script;
 mod shm;
 mod text;
 
+pub use capture::Capture;
 pub use chain::Output;
 pub use command::{Args, Directive, Setter, LOC, LOC_IF, MAIN, SRV, SRV_IF, UPSTREAM};
 pub use conf::{Cf, ConfError, Path};
 pub use ctx::{running_ctx, Ctx, Shared};
 pub use event::{Posted, Timer};
 pub use headers_in::{Change, HeaderError};
-pub use log::{log_cycle, Level};
+pub use log::{cycle_log_level, log_cycle, log_cycle_bytes, Level, LogContext};
 pub use module::{cycle_main_conf, full_path, prefix};
 pub use observe::Observed;
 pub use request::{Rc, Request};

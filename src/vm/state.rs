@@ -27,6 +27,28 @@ impl Function {
 #[error("{0}")]
 pub struct VmError(pub String);
 
+/// Why a script file gives no function; the text is what is logged behind the file's name.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    #[error("cannot open {path}: {}", reason(cause))]
+    Unreadable { path: String, cause: std::io::Error },
+    #[error("{0}")]
+    Invalid(String),
+}
+
+fn shown(path: &[u8]) -> String {
+    String::from_utf8_lossy(path).into_owned()
+}
+
+/// The system's words alone: the standard library adds the number.
+fn reason(cause: &std::io::Error) -> String {
+    let text = cause.to_string();
+    match text.find(" (os error") {
+        Some(end) => text[..end].to_owned(),
+        None => text,
+    }
+}
+
 /// One Lua world: globals, loaded modules, compiled scripts.
 pub struct Vm {
     l: *mut lua_State,
@@ -34,6 +56,8 @@ pub struct Vm {
     pub(super) max_idle: Cell<usize>,
     /// The prelude's table of `ngx.ctx` tables.
     pub(super) ctx_slots: Cell<Option<Function>>,
+    /// Where the prelude notes the tracebacks of coroutines that `coroutine.wrap` made.
+    pub(super) wrapped: Cell<Option<Function>>,
     /// Script files that were loaded, by path.
     files: RefCell<HashMap<Box<[u8]>, Function>>,
     /// The message handler of protected calls.
@@ -57,6 +81,7 @@ impl Vm {
                 idle: RefCell::default(),
                 max_idle: Cell::new(MAX_IDLE),
                 ctx_slots: Cell::new(None),
+                wrapped: Cell::new(None),
                 files: RefCell::default(),
                 traceback,
             })
@@ -118,26 +143,33 @@ impl Vm {
     }
 
     /// The function of script file `path`, which is read on first use; `fresh` reads it anew each time.
-    pub fn file(&self, path: &[u8], fresh: bool) -> Result<Function, std::io::Error> {
+    pub fn file(&self, path: &[u8], fresh: bool) -> Result<Function, FileError> {
         use std::os::unix::ffi::OsStrExt;
         if let Some(f) = self.files.borrow().get(path).filter(|_| !fresh) {
             return Ok(*f);
         }
-        let code = std::fs::read(std::ffi::OsStr::from_bytes(path))?;
+        let unreadable = |cause| FileError::Unreadable { path: shown(path), cause };
+        let code = std::fs::read(std::ffi::OsStr::from_bytes(path)).map_err(unreadable)?;
         let mut name = Vec::with_capacity(path.len() + 2);
         name.push(b'@');
         name.extend_from_slice(path);
-        let name = std::ffi::CString::new(name)?;
+        let name = std::ffi::CString::new(name).map_err(|e| unreadable(e.into()))?;
         // a first line that starts with # is for the shell
         let code = match code.first() {
             Some(b'#') => &code[code.iter().position(|c| *c == b'\n').unwrap_or(code.len())..],
             _ => &code[..],
         };
-        let function = self.load_script(code, &name).map_err(|e| std::io::Error::other(e.0))?;
+        let function = self.load_script(code, &name).map_err(|e| FileError::Invalid(e.0))?;
         if !fresh {
             self.files.borrow_mut().insert(path.into(), function);
         }
         Ok(function)
+    }
+
+    /// A full collection: for the time before workers are forked.
+    pub fn collect_garbage(&self) {
+        // SAFETY: the state is live and at rest.
+        unsafe { ffi::lua_gc(self.l, ffi::LUA_GCCOLLECT, 0) };
     }
 
     /// Calls `function` on the main stack; `push` leaves its arguments there and `take` reads its `results` values.

@@ -4,5 +4,6 @@
 #![forbid(unsafe_code)]
 
 pub mod autoscale;
+pub mod log_ring;
 pub mod lua_lex;
 pub mod text;
