@@ -223,8 +223,7 @@ impl Request {
             let lower = to_pool((*r).pool, bytes(key)).ok_or(HeaderError::NoMemory)?;
             let hash = ffi::ngx_hash_strlow(lower.data, lower.data, lower.len);
             let table = &raw mut (*self.core_main_conf()).headers_in_hash;
-            let known =
-                ffi::ngx_hash_find(table, hash, lower.data, lower.len).cast::<ngx_http_header_t>();
+            let known = ffi::ngx_hash_find(table, hash, lower.data, lower.len).cast::<ngx_http_header_t>();
             let field = match known.as_ref() {
                 None => Field::None,
                 Some(known) => {
@@ -401,7 +400,8 @@ impl Request {
             let table = &raw mut (*self.core_main_conf()).variables_hash;
             let text = name.as_ptr().cast_mut();
             let hash = name.iter().fold(0, |hash: usize, b| hash.wrapping_mul(31).wrapping_add((*b).into()));
-            let variable = ffi::ngx_hash_find(table, hash, text, name.len()).cast::<ffi::ngx_http_variable_t>();
+            let variable =
+                ffi::ngx_hash_find(table, hash, text, name.len()).cast::<ffi::ngx_http_variable_t>();
             if let Some(variable) = variable.as_ref() {
                 if variable.flags & ffi::NGX_HTTP_VAR_INDEXED as usize != 0 {
                     let value = &mut *(*self.raw()).variables.add(variable.index);

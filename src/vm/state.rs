@@ -1,7 +1,7 @@
 //! The LuaJIT state.
 
 use core::cell::{Cell, RefCell};
-use core::ffi::{c_int, CStr};
+use core::ffi::{c_int, c_void, CStr};
 use std::collections::HashMap;
 
 use mlua::ffi::{self, lua_State};
@@ -115,25 +115,44 @@ impl Vm {
     /// Compiles the script `code` to a function without arguments.
     ///
     /// A Lua chunk takes `...`, and LuaJIT never starts a trace at a vararg function: as it stands, a script without a
-    /// loop would stay interpreted for ever. So the chunk only makes the function that is called per request.
+    /// loop would stay interpreted for ever. A script that does not use its `...` is made one that takes none.
     pub fn load_script(&self, code: &[u8], name: &CStr) -> Result<Function, VmError> {
         const BYTECODE: &[u8] = b"\x1bLJ";
-        if code.starts_with(BYTECODE) {
-            return self.load(code, name);
+        let chunk = self.load(code, name)?;
+        if code.starts_with(BYTECODE) || self.uses_varargs(code, name) {
+            return Ok(chunk);
         }
-        let factory = self.load(&[b"return function() ", code, b"\nend"].concat(), name)?;
-        // SAFETY: the state is live; the factory leaves the function on the stack, or an error.
-        unsafe {
-            ffi::lua_rawgeti(self.l, ffi::LUA_REGISTRYINDEX, factory.0.into());
-            let rc = ffi::lua_pcall(self.l, 0, 1, 0);
-            ffi::luaL_unref(self.l, ffi::LUA_REGISTRYINDEX, factory.0);
-            if rc != ffi::LUA_OK {
-                let message = message_at_top(self.l);
-                ffi::lua_pop(self.l, 1);
-                return Err(VmError(message));
+        let mut dump = Vec::new();
+        // SAFETY: the chunk is anchored; the writer only appends to `dump`.
+        let rc = unsafe {
+            ffi::lua_rawgeti(self.l, ffi::LUA_REGISTRYINDEX, chunk.0.into());
+            let rc = lua_dump(self.l, append, (&raw mut dump).cast());
+            ffi::lua_pop(self.l, 1);
+            rc
+        };
+        if rc != 0 || logic::bytecode::fix_arguments(&mut dump).is_none() {
+            return Ok(chunk);
+        }
+        let fixed = self.load(&dump, name)?;
+        self.forget(chunk);
+        Ok(fixed)
+    }
+
+    /// Whether the chunk refers to its `...`: then it does not compile as the body of a function that has none.
+    fn uses_varargs(&self, code: &[u8], name: &CStr) -> bool {
+        match self.load(&[b"return function() ", code, b"\nend"].concat(), name) {
+            Ok(probe) => {
+                self.forget(probe);
+                false
             }
+            Err(_) => true,
         }
-        Ok(self.anchor())
+    }
+
+    /// Leaves a function to the collector.
+    fn forget(&self, function: Function) {
+        // SAFETY: the anchor is this function's alone.
+        unsafe { ffi::luaL_unref(self.l, ffi::LUA_REGISTRYINDEX, function.0) }
     }
 
     /// Anchors the value on top of the main stack, and pops it.
@@ -216,6 +235,27 @@ impl Drop for Vm {
         // SAFETY: nothing runs on the state, and nobody else owns it.
         unsafe { ffi::lua_close(self.l) }
     }
+}
+
+extern "C-unwind" {
+    /// LuaJIT's own takes three arguments; mlua's declares a fourth.
+    fn lua_dump(l: *mut lua_State, writer: Writer, data: *mut c_void) -> c_int;
+}
+
+type Writer = unsafe extern "C-unwind" fn(*mut lua_State, *const c_void, usize, *mut c_void) -> c_int;
+
+/// Takes a piece of bytecode.
+unsafe extern "C-unwind" fn append(
+    _: *mut lua_State,
+    piece: *const c_void,
+    len: usize,
+    data: *mut c_void,
+) -> c_int {
+    // SAFETY: `data` is the vector of the call that passed this function on; Lua lends the piece.
+    unsafe {
+        (*data.cast::<Vec<u8>>()).extend_from_slice(core::slice::from_raw_parts(piece.cast(), len));
+    }
+    0
 }
 
 /// Adds a traceback to the error being raised.
