@@ -23,6 +23,8 @@ end
 
 local ngx = {}
 local base = {
+    -- of the lua-resty-core whose functions these are
+    version = "0.1.25",
     ops = boot.ops,
     boot = boot,
     classic = boot.classics,

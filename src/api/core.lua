@@ -1,16 +1,11 @@
--- Constants, ngx.ctx, ngx.get_phase, ngx.log.
+-- Constants, ngx.ctx, ngx.get_phase.
 
-local debug_getinfo = debug.getinfo
-local concat = table.concat
 local error = error
-local getmetatable = getmetatable
-local select = select
-local tostring = tostring
 local type = type
 
-return function(ngx, native, base)
+return function(ngx, _, base)
     ngx.OK, ngx.ERROR, ngx.AGAIN, ngx.DONE, ngx.DECLINED = 0, -1, -2, -4, -5
-    ngx.null = base.null
+    ngx.null = base.boot.null
 
     local levels = { "STDERR", "EMERG", "ALERT", "CRIT", "ERR", "WARN", "NOTICE", "INFO", "DEBUG" }
     for i, name in ipairs(levels) do
@@ -55,11 +50,26 @@ return function(ngx, native, base)
         cur.req.ctx_slot = slot
     end
 
-    function base.getters.ctx()
-        if cur.req == null then
-            error("no request ctx found", 3)
+    -- Scripts that start and stop a worker have a table of their own.
+    local init = base.phases("init")
+    local lone, lone_phase
+
+    local function lone_ctx()
+        if cur.phase == init then
+            error("no request found", 4)
         end
-        local slot = cur.req.ctx_slot
+        if lone_phase ~= cur.phase then
+            lone, lone_phase = {}, cur.phase
+        end
+        return lone
+    end
+
+    local function get_ctx()
+        local req = cur.req
+        if req == null then
+            return lone_ctx()
+        end
+        local slot = req.ctx_slot
         if slot ~= 0 then
             return slots[slot]
         end
@@ -67,15 +77,20 @@ return function(ngx, native, base)
         new_slot(table)
         return table
     end
+    base.getters.ctx = get_ctx
+    base.get_ctx = get_ctx
 
     function base.setters.ctx(table)
         if type(table) ~= "table" then
-            error("bad argument #-1 to '?' (table expected, got " .. type(table) .. ")", 3)
+            error("ctx should be a table while getting a " .. type(table), 3)
         end
-        if cur.req == null then
-            error("no request ctx found", 3)
+        local req = cur.req
+        if req == null then
+            lone_ctx()
+            lone = table
+            return
         end
-        local slot = cur.req.ctx_slot
+        local slot = req.ctx_slot
         if slot ~= 0 then
             slots[slot] = table
         else
@@ -85,64 +100,6 @@ return function(ngx, native, base)
 
     local phase_name = base.phase_name
     function ngx.get_phase()
-        return phase_name() or error("no request found", 2)
-    end
-
-    -- One argument of ngx.log as text.
-    local function text(value, n)
-        local t = type(value)
-        if t == "string" or t == "number" then
-            return value
-        end
-        if t == "nil" or t == "boolean" then
-            return tostring(value)
-        end
-        if t == "table" then
-            local meta = getmetatable(value)
-            if meta and meta.__tostring then
-                return tostring(value)
-            end
-            error("bad argument #" .. n .. " to 'log' (expected table to have __tostring metamethod)", 4)
-        end
-        if value == null then
-            return "null"
-        end
-        error("bad argument #" .. n .. " to 'log' (string, number, boolean, or nil expected, got " .. t .. ")", 4)
-    end
-
-    local log_takes, log_write = native.log_takes, native.log_write
-
-    local function log(level, first, ...)
-        -- the caller's caller: the line that the user wrote
-        local info = debug_getinfo(3, "Sln")
-        local parts = { "[lua] ", info and info.short_src:match("[^/]*$") or "?", ":", info and info.currentline or 0, ": " }
-        local name = info and info.name
-        if name then
-            parts[5] = ": " .. name .. "(): "
-        end
-        for i = 1, select("#", ...) do
-            parts[#parts + 1] = text((select(i, ...)), first + i - 1)
-        end
-        local message = concat(parts)
-        log_write(level, message, #message)
-    end
-
-    function ngx.log(level, ...)
-        if type(level) ~= "number" then
-            error("bad argument #1 to 'log' (number expected, got " .. (level == nil and "no value" or type(level)) .. ")", 2)
-        end
-        local takes = log_takes(level)
-        if takes < 0 then
-            error("bad argument #1 to 'log' (bad log level: " .. level .. ")", 2)
-        end
-        if takes == 1 then
-            log(level, 2, ...)
-        end
-    end
-
-    function _G.print(...)
-        if log_takes(6) == 1 then
-            log(6, 1, ...)
-        end
+        return phase_name() or "init"
     end
 end

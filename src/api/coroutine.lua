@@ -1,37 +1,74 @@
 -- coroutine.*: an operation yielded inside a user's coroutine is passed on, level by level, to the driver, and its
--- results come back the same way. Everything else stays Lua's own.
+-- results come back the same way. In phases that cannot wait, everything is Lua's own.
 
-local co_resume, co_yield, co_create, co_wrap = coroutine.resume, coroutine.yield, coroutine.create, coroutine.wrap
+local co_create, co_resume, co_status = coroutine.create, coroutine.resume, coroutine.status
+local co_wrap, co_yield = coroutine.wrap, coroutine.yield
 local error = error
+local rawequal = rawequal
+local traceback = debug.traceback
+local gsub = string.gsub
 
 return function(_, _, base)
+    local band = require("bit").band
+    local cur = base.cur
     local tag = base.tag
+    local yielding = base.yielding
 
-    local function relay(co, ok, first, ...)
-        if ok and first == tag then
-            return relay(co, co_resume(co, co_yield(first, ...)))
+    -- Lua says "non-suspended" of all states; the driver's users want to know which.
+    local function refused(co, ok, err, ...)
+        if not ok and err == "cannot resume non-suspended coroutine" and co_status(co) ~= "dead" then
+            return ok, "cannot resume " .. co_status(co) .. " coroutine"
         end
-        return ok, first, ...
+        return ok, err, ...
+    end
+
+    local function relay(co, ok, ...)
+        if ok then
+            if (...) == tag then
+                return relay(co, co_resume(co, co_yield(...)))
+            end
+            return ok, ...
+        end
+        return refused(co, ok, ...)
     end
 
     function coroutine.resume(co, ...)
         return relay(co, co_resume(co, ...))
     end
 
-    local function unwrap(ok, first, ...)
-        if ok then
-            return first, ...
+    -- What the driver logs of the coroutines that an error has passed through on its way up: the error, their
+    -- tracebacks, how many.
+    local wrapped = { "", "", 0 }
+    base.wrapped = wrapped
+
+    local function note(co, err)
+        if not rawequal(wrapped[1], err) then
+            wrapped[1], wrapped[2], wrapped[3] = err, "", 0
         end
-        error(first, 0)
+        local frames = gsub(traceback(co), "^[^\n]*\n", "")
+        wrapped[2] = wrapped[2] .. "coroutine " .. wrapped[3] .. ":\n" .. frames .. "\n"
+        wrapped[3] = wrapped[3] + 1
+    end
+
+    local function unwrap(co, ok, ...)
+        if ok then
+            return ...
+        end
+        note(co, (...))
+        error((...), 0)
     end
 
     function coroutine.wrap(f)
+        if band(cur.phase, yielding) == 0 then
+            return co_wrap(f)
+        end
         local co = co_create(f)
         return function(...)
-            return unwrap(relay(co, co_resume(co, ...)))
+            return unwrap(co, relay(co, co_resume(co, ...)))
         end
     end
 
     -- the untouched functions, for those who know that nothing inside waits
-    coroutine._resume, coroutine._wrap = co_resume, co_wrap
+    coroutine._create, coroutine._resume, coroutine._status = co_create, co_resume, co_status
+    coroutine._wrap, coroutine._yield = co_wrap, co_yield
 end

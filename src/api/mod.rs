@@ -6,14 +6,17 @@ use crate::run::Op;
 mod args;
 mod body;
 mod codec;
+mod config;
 mod control;
-mod core;
 mod dict;
+mod errlog;
+mod log;
 mod output;
 mod re;
 mod request;
 mod time;
 mod var;
+mod worker;
 
 /// The prelude's foundation: the only file that says `ffi` or yields.
 pub const BASE: &str = include_str!("base.lua");
@@ -35,8 +38,14 @@ macro_rules! apis {
 }
 
 apis! {
-    core: natives;
+    core: ;
+    log: natives;
+    table: ;
+    package: ;
     coroutine: ;
+    config: natives;
+    worker: natives;
+    errlog: natives;
     output: natives classics ops;
     control: natives ops;
     args: natives;
@@ -48,6 +57,8 @@ apis! {
     re: natives;
     re_module: ;
     var: natives;
+    // the last one: what libraries require, as far as no file above serves it
+    libs: ;
 }
 
 /// All operations, in the order of their numbers.

@@ -13,6 +13,7 @@ return function(ngx, native, base)
     local send = base.classic.out_send
     local allowed = base.phases("server_rewrite", "rewrite", "access", "content")
     local null = base.null
+    local ngx_null = ngx.null
 
     local flatten
 
@@ -30,7 +31,7 @@ return function(ngx, native, base)
             flatten(value, parts, n, level + 1)
             return concat(parts)
         end
-        if value == null then
+        if value == ngx_null then
             return "null"
         end
         error("bad argument #" .. n .. " to 'print' (string, number, boolean, nil, ngx.null, or array table expected, got "
@@ -50,7 +51,7 @@ return function(ngx, native, base)
                 flatten(value, parts, n, level + 1)
             elseif t == "string" or t == "number" or t == "boolean" or t == "nil" then
                 parts[#parts + 1] = tostring(value)
-            elseif value == null then
+            elseif value == ngx_null then
                 parts[#parts + 1] = "null"
             else
                 error("bad argument #" .. n .. " to 'print' (bad data type " .. t .. " found)", level + 1)

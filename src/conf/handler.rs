@@ -7,6 +7,8 @@ use crate::ngx::{Cf, ConfError, Path};
 use crate::phase::Phase;
 use crate::vm::Function;
 
+const NO_CODE: &str = "invalid location config: no runnable Lua code";
+
 /// Longest chunk name that Lua shows whole.
 const CHUNK_NAME_MAX: usize = 59;
 
@@ -29,6 +31,9 @@ pub struct Handler {
 impl Handler {
     /// A script written in the configuration, compiled at once so that a mistake fails the configuration test.
     pub fn inline(cf: &Cf, phase: Phase, code: Vec<u8>, line: usize) -> Result<Handler, ConfError> {
+        if code.is_empty() {
+            return Err(NO_CODE.into());
+        }
         let name = chunk_name(phase, &cf.position().0, line);
         let main = cf.main_conf();
         let function = main
@@ -39,8 +44,19 @@ impl Handler {
         Ok(Handler { phase, source, function: Cell::new(Some(function)) })
     }
 
+    /// The directive as the user wrote it, for messages; both inline forms count as one.
+    pub fn directive(&self) -> String {
+        match self.source {
+            Source::Inline { .. } => self.phase.to_string(),
+            Source::File(_) => format!("{}_file", self.phase),
+        }
+    }
+
     /// A script in a file, read on its first use.
     pub fn file(cf: &mut Cf, phase: Phase, word: usize) -> Result<Handler, ConfError> {
+        if cf.arg(word).is_empty() {
+            return Err(NO_CODE.into());
+        }
         cf.main_conf().start_vm()?;
         Ok(Handler { phase, source: Source::File(cf.path(word)?), function: Cell::new(None) })
     }

@@ -3,7 +3,7 @@
 use core::cell::{Cell, OnceCell};
 use std::rc::Rc;
 
-use crate::ngx::{ConfError, Directive, Observed, Variables};
+use crate::ngx::{Capture, ConfError, Directive, Observed, Variables};
 use crate::phase::Phase;
 use crate::vm::{Vm, VmError};
 
@@ -28,8 +28,13 @@ pub struct MainConf {
     /// The nginx variables that scripts have named.
     pub variables: Variables,
     /// Bits of the phases that some location has a script for.
+    /// Where `lua_capture_error_log` keeps the lines.
+    pub capture: Option<Capture>,
+    /// Requests since memory was last given back to the system.
+    pub requests_since_trim: Cell<u32>,
     /// The upstreams whose attempts are counted, once the configuration is read.
     pub observed: Vec<Observed>,
+    /// Bits of the phases that some location has a script for.
     used_phases: Cell<u32>,
     vm: OnceCell<Vm>,
 }
@@ -65,7 +70,7 @@ impl MainConf {
         let vm = Vm::new()?;
         vm.prepare(&self.settings)?;
         if let Some(init) = &self.init {
-            crate::phase::init::run_in(&vm, init).map_err(VmError)?;
+            crate::phase::init::run_in(&vm, init).map_err(|e| VmError(e.to_string()))?;
         }
         Ok(vm)
     }

@@ -4,7 +4,8 @@ use std::rc::Rc;
 
 use super::{LocConf, MainConf};
 use crate::ngx::dict::Dict;
-use crate::ngx::{Args, Cf, ConfError, Directive, Setter, LOC, LOC_IF, MAIN, SRV};
+use crate::ngx::{Args, Capture, Cf, ConfError, Directive, Setter, LOC, LOC_IF, MAIN, SRV};
+use crate::phase::Phase;
 
 type Result = core::result::Result<(), ConfError>;
 
@@ -18,7 +19,6 @@ pub struct MainSettings {
     pub regex_cache_max_entries: Option<u32>,
     pub regex_match_limit: Option<u32>,
     pub thread_cache_max_entries: Option<u32>,
-    pub capture_error_log: Option<usize>,
     pub malloc_trim: Option<u32>,
     pub sa_restart: Option<bool>,
     pub rewrite_no_postpone: Option<bool>,
@@ -105,13 +105,13 @@ pub const DIRECTIVES: &[Directive] = &[
         set: Setter::Main(|cf, conf| once(&mut conf.settings.package_cpath, cf.arg(1).to_vec())),
         doc: "`package.cpath` of the scripts; `;;` stands for the built-in path, `$prefix` for nginx's.",
     },
-    flag!(
-        Loc,
-        c"lua_code_cache",
-        code_cache,
-        EVERYWHERE,
-        "`off`: each request compiles its scripts anew. For development."
-    ),
+    Directive {
+        name: c"lua_code_cache",
+        contexts: EVERYWHERE,
+        args: Args::Flag,
+        set: Setter::Loc(code_cache),
+        doc: "`off`: each request gets a Lua VM of its own, and compiles its scripts anew. For development.",
+    },
     flag!(
         Loc,
         c"lua_need_request_body",
@@ -173,22 +173,18 @@ pub const DIRECTIVES: &[Directive] = &[
         thread_cache_max_entries,
         "How many finished coroutines a worker keeps for reuse."
     ),
-    count!(
-        c"lua_malloc_trim",
-        malloc_trim,
-        "Every so many requests, free memory goes back to the system; 0 is never."
-    ),
+    Directive {
+        name: c"lua_malloc_trim",
+        contexts: MAIN,
+        args: Args::One,
+        set: Setter::Main(malloc_trim),
+        doc: "Every so many requests, free memory goes back to the system; 0 is never. Default 1000, from `log_by_lua`.",
+    },
     Directive {
         name: c"lua_capture_error_log",
         contexts: MAIN,
         args: Args::One,
-        set: Setter::Main(|cf, conf| {
-            let size = size(cf.arg(1)).filter(|n| *n >= 4096);
-            once(
-                &mut conf.settings.capture_error_log,
-                size.ok_or("needs a size of at least 4k, such as \"100k\"")?,
-            )
-        }),
+        set: Setter::Main(capture_error_log),
         doc: "Size of the buffer that `ngx.errlog` reads captured log lines from.",
     },
 ];
@@ -226,9 +222,38 @@ pub fn size(word: &[u8]) -> Option<usize> {
     core::str::from_utf8(digits).ok()?.parse::<usize>().ok()?.checked_mul(unit)
 }
 
-fn load_resty_core(cf: &mut Cf, _: &mut MainConf) -> Result {
-    if !flag(cf)? {
-        cf.warn("the lua_load_resty_core directive is ignored: its functions are built in");
+/// nginx's longest line, and some room.
+const MIN_CAPTURE: usize = 4096;
+
+fn capture_error_log(cf: &mut Cf, conf: &mut MainConf) -> Result {
+    let Some(size) = size(cf.arg(1)).filter(|n| *n >= MIN_CAPTURE) else {
+        return Err(ConfError(format!(
+            "invalid capture error log size \"{}\", minimum size is {MIN_CAPTURE}",
+            cf.arg(1).escape_ascii()
+        )));
+    };
+    once(&mut conf.capture, Capture::new(size).ok_or("out of memory")?)
+}
+
+fn malloc_trim(cf: &mut Cf, conf: &mut MainConf) -> Result {
+    let every = count(cf)?;
+    if every > 0 {
+        conf.use_phase(Phase::Log);
     }
+    once(&mut conf.settings.malloc_trim, every)
+}
+
+/// Off is for development: each request gets a VM of its own.
+fn code_cache(cf: &mut Cf, conf: &mut LocConf) -> Result {
+    let on = flag(cf)?;
+    if !on {
+        cf.alert("lua_code_cache is off; this will hurt performance");
+    }
+    once(&mut conf.settings.code_cache, on)
+}
+
+fn load_resty_core(cf: &mut Cf, _: &mut MainConf) -> Result {
+    flag(cf)?;
+    cf.warn("lua_load_resty_core is deprecated: what lua-resty-core adds is built in, and always there");
     Ok(())
 }

@@ -120,6 +120,11 @@ impl Cf {
         self.log(Level::Emerg, message);
     }
 
+    /// Logs `message` with file and line as something that ought to be changed.
+    pub fn alert(&self, message: &str) {
+        self.log(Level::Alert, message);
+    }
+
     /// Logs `message` with file and line as a warning.
     pub fn warn(&self, message: &str) {
         self.log(Level::Warn, message);

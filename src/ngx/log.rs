@@ -1,6 +1,9 @@
 //! nginx's error log.
 
-use ::ngx::ffi::{self, ngx_log_t, ngx_uint_t};
+use core::ffi::c_void;
+use core::ptr;
+
+use ::ngx::ffi::{self, ngx_log_handler_pt, ngx_log_t, ngx_uint_t};
 
 /// Severity, as nginx counts it: smaller is worse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,8 +51,72 @@ pub unsafe fn takes(log: *mut ngx_log_t, level: Level) -> bool {
     unsafe { (*log).log_level >= level as ngx_uint_t }
 }
 
+/// The level up to which `log` takes messages; logs of `debug_http` and the like count as debug.
+///
+/// # Safety
+/// `log` must be a live log.
+pub unsafe fn level(log: *mut ngx_log_t) -> Level {
+    // SAFETY: the caller vouches for `log`.
+    let level = unsafe { (*log).log_level };
+    i32::try_from(level).ok().and_then(Level::new).unwrap_or(Level::Debug)
+}
+
 /// Writes `message` to the cycle's log: for what belongs to no request.
 pub fn log_cycle(level: Level, message: &str) {
+    log_cycle_bytes(level, message.as_bytes());
+}
+
+/// Writes `message` to the cycle's log.
+pub fn log_cycle_bytes(level: Level, message: &[u8]) {
     // SAFETY: nginx sets `ngx_cycle` and its log before any module's code runs, and never clears them.
-    unsafe { write((*ffi::ngx_cycle).log, level, message.as_bytes()) }
+    unsafe { write((*ffi::ngx_cycle).log, level, message) }
+}
+
+/// The level up to which the cycle's log takes messages.
+pub fn cycle_log_level() -> Level {
+    // SAFETY: as above.
+    unsafe { level((*ffi::ngx_cycle).log) }
+}
+
+/// While it lives, each line of the cycle's log ends with `, context: WHAT*`.
+pub struct LogContext {
+    before: (ngx_log_handler_pt, *mut c_void),
+    /// What `data` of the log points at.
+    what: Box<String>,
+}
+
+impl LogContext {
+    pub fn enter(what: &dyn core::fmt::Display) -> LogContext {
+        let what = Box::new(format!(", context: {what}*"));
+        // SAFETY: the cycle's log is live; the text lives until the handler is taken back.
+        unsafe {
+            let log = (*ffi::ngx_cycle).log;
+            let before = ((*log).handler, (*log).data);
+            (*log).handler = Some(append);
+            (*log).data = ptr::from_ref(&*what).cast_mut().cast();
+            LogContext { before, what }
+        }
+    }
+}
+
+impl Drop for LogContext {
+    fn drop(&mut self) {
+        // SAFETY: as in `enter`.
+        unsafe {
+            let log = (*ffi::ngx_cycle).log;
+            if (*log).data == ptr::from_ref(&*self.what).cast_mut().cast() {
+                ((*log).handler, (*log).data) = self.before;
+            }
+        }
+    }
+}
+
+unsafe extern "C" fn append(log: *mut ngx_log_t, buf: *mut u8, len: usize) -> *mut u8 {
+    // SAFETY: `data` is the text that `enter` put there; nginx passes a buffer with room for `len` bytes.
+    unsafe {
+        let what = (*(*log).data.cast::<String>()).as_bytes();
+        let n = what.len().min(len);
+        ptr::copy_nonoverlapping(what.as_ptr(), buf, n);
+        buf.add(n)
+    }
 }

@@ -6,6 +6,7 @@
 
 mod block;
 mod body_filter;
+mod capture;
 mod chain;
 pub mod clock;
 mod command;
@@ -19,6 +20,7 @@ mod log;
 mod module;
 mod observe;
 mod pcre;
+pub mod process;
 mod request;
 mod request_body;
 mod request_line;
@@ -27,13 +29,14 @@ mod shm;
 mod text;
 mod var;
 
+pub use capture::Capture;
 pub use chain::Output;
 pub use command::{Args, Directive, Setter, LOC, LOC_IF, MAIN, SRV, SRV_IF, UPSTREAM};
 pub use conf::{Cf, ConfError, Path};
 pub use ctx::{running_ctx, Ctx, Shared};
 pub use event::{Posted, Timer};
 pub use headers_in::{Change, HeaderError};
-pub use log::{log_cycle, Level};
+pub use log::{cycle_log_level, log_cycle, log_cycle_bytes, Level, LogContext};
 pub use module::{cycle_main_conf, full_path, prefix};
 pub use observe::Observed;
 pub use pcre::{set_jit_stack, Regex, AVAILABLE as HAS_PCRE};

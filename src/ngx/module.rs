@@ -81,10 +81,15 @@ unsafe extern "C" fn create<T: Default>(cf: *mut ngx_conf_t) -> *mut c_void {
 }
 
 unsafe extern "C" fn merge_loc_conf(
-    _: *mut ngx_conf_t,
+    cf: *mut ngx_conf_t,
     above: *mut c_void,
     conf: *mut c_void,
 ) -> *mut c_char {
+    // SAFETY: nginx passes its live parser.
+    let cf = unsafe { Cf::new(cf) };
+    if let Some(capture) = &cf.main_conf().capture {
+        capture.add(cf.level_log());
+    }
     // SAFETY: both are what `create::<LocConf>` made.
     let merged = guard(|| unsafe { (*conf.cast::<LocConf>()).merge(&*above.cast::<LocConf>()) });
     if merged.is_some() {
@@ -124,7 +129,7 @@ unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
 fn configure(cf: &mut Cf) -> Result<(), super::ConfError> {
     cf.main_conf().start_vm()?.prepare(&cf.main_conf().settings)?;
     // added last, so that every other zone is ready when init_by_lua runs
-    let user = InitByLua(ptr::from_ref(cf.main_conf()));
+    let user = InitByLua { main: ptr::from_ref(cf.main_conf()), cycle: cf.cycle() };
     cf.add_zone("autoscale_lua:init", 8 * ffi_pagesize(), user)?;
 
     let main = cf.main_conf();
@@ -163,22 +168,49 @@ fn ffi_pagesize() -> usize {
 }
 
 /// The zone whose only content is the moment at which it is ready.
-struct InitByLua(*const MainConf);
+struct InitByLua {
+    main: *const MainConf,
+    cycle: *mut ngx_cycle_t,
+}
 
 impl ZoneUser for InitByLua {
     fn init(&self, _: Zone, _: Option<&Self>) -> Result<(), String> {
-        // SAFETY: the configuration lives in the same cycle's pool as the zone.
-        let main = unsafe { &*self.0 };
-        match &main.init {
-            Some(handler) => {
-                phase::init::run_in(main.vm(), handler).map_err(|e| format!("init_by_lua error: {e}"))
-            }
-            None => Ok(()),
+        if super::process::serves_nothing() {
+            return Ok(());
         }
+        // SAFETY: the configuration lives in the same cycle's pool as the zone.
+        let main = unsafe { &*self.main };
+        if let Some(capture) = &main.capture {
+            // SAFETY: the cycle is being initialized, and owns the configuration.
+            unsafe { capture.start(self.cycle) }.ok_or("out of memory")?;
+        }
+        let Some(handler) = &main.init else { return Ok(()) };
+        // the script is to see the configuration it belongs to, and its log
+        // SAFETY: the variable is nginx's own, on one thread.
+        let before = unsafe { ptr::replace(&raw mut ffi::ngx_cycle, self.cycle) };
+        let result = phase::init::run_in(main.vm(), handler);
+        // SAFETY: as above.
+        unsafe { ffi::ngx_cycle = before };
+        result.map_err(|e| e.to_string())
     }
 }
 
 impl Cf {
+    fn cycle(&self) -> *mut ngx_cycle_t {
+        // SAFETY: the parser has a cycle.
+        unsafe { (*self.raw()).cycle }
+    }
+
+    /// The error log of the configuration level being merged.
+    fn level_log(&self) -> *mut ffi::ngx_log_t {
+        // SAFETY: while levels are merged, the context is that of the level, and the core module merged it before us.
+        unsafe {
+            let ctx = (*self.raw()).ctx.cast::<ffi::ngx_http_conf_ctx_t>();
+            let core = *(*ctx).loc_conf.add((*ptr::addr_of!(ffi::ngx_http_core_module)).ctx_index);
+            (*core.cast::<ffi::ngx_http_core_loc_conf_t>()).error_log
+        }
+    }
+
     fn has_module(&self, name: &CStr) -> bool {
         // SAFETY: the cycle's list of modules ends with null; each has a name once modules are counted.
         unsafe {
@@ -277,12 +309,18 @@ pub fn cycle_main_conf() -> Option<&'static MainConf> {
 }
 
 unsafe extern "C" fn init_process(_: *mut ngx_cycle_t) -> ngx_int_t {
-    guard(|| cycle_main_conf().map(phase::init::worker_started));
+    guard(|| {
+        let Some(main) = cycle_main_conf().filter(|_| !super::process::is_helper()) else { return };
+        if main.settings.sa_restart.unwrap_or(true) {
+            super::process::restart_system_calls();
+        }
+        phase::init::worker_started(main);
+    });
     Rc::OK.0
 }
 
 unsafe extern "C" fn exit_process(_: *mut ngx_cycle_t) {
-    guard(|| cycle_main_conf().map(phase::init::worker_stopping));
+    guard(|| cycle_main_conf().filter(|_| !super::process::is_helper()).map(phase::init::worker_stopping));
 }
 
 /// nginx's prefix, for the running cycle or the one being configured.

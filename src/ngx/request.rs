@@ -21,6 +21,7 @@ impl Rc {
     pub const DONE: Rc = Rc(ffi::NGX_DONE as ngx_int_t);
     pub const DECLINED: Rc = Rc(ffi::NGX_DECLINED as ngx_int_t);
     pub const INTERNAL_SERVER_ERROR: Rc = Rc(ffi::NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t);
+    pub const SERVICE_UNAVAILABLE: Rc = Rc(ffi::NGX_HTTP_SERVICE_UNAVAILABLE as ngx_int_t);
     pub const NOT_FOUND: Rc = Rc(ffi::NGX_HTTP_NOT_FOUND as ngx_int_t);
     pub const HTTP_OK: Rc = Rc(ffi::NGX_HTTP_OK as ngx_int_t);
 }
@@ -77,6 +78,12 @@ impl Request {
     pub fn logs(&self, level: Level) -> bool {
         // SAFETY: as above.
         unsafe { log::takes((*(*self.raw()).connection).log, level) }
+    }
+
+    /// The level up to which the request's error log takes messages.
+    pub fn log_level(&self) -> Level {
+        // SAFETY: as above.
+        unsafe { log::level((*(*self.raw()).connection).log) }
     }
 
     /// Whether the response header has left, or is about to with output already produced.

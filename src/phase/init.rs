@@ -2,14 +2,30 @@
 
 use crate::conf::{Handler, MainConf, Source};
 use crate::native;
-use crate::ngx::{log_cycle, Level};
+use crate::ngx::{log_cycle, Level, LogContext};
+use crate::phase::Phase;
 use crate::vm::{Function, Vm};
 
-/// Runs init_by_lua in `vm`; an error refuses the configuration.
-pub fn run_in(vm: &Vm, handler: &Handler) -> Result<(), String> {
+/// A script that failed; the text is the log line.
+#[derive(Debug, thiserror::Error)]
+#[error("{directive} error: {message}")]
+pub struct InitError {
+    directive: String,
+    message: String,
+}
+
+/// Runs `handler` in `vm`. For init_by_lua, an error refuses the configuration.
+pub fn run_in(vm: &Vm, handler: &Handler) -> Result<(), InitError> {
+    run(vm, handler).map_err(|message| InitError { directive: handler.directive(), message })
+}
+
+fn run(vm: &Vm, handler: &Handler) -> Result<(), String> {
     let function = function(vm, handler)?;
     let Some(_scope) = native::enter(handler.phase, None) else { return Err("out of memory".into()) };
-    vm.call(function, 0, |_| 0, |_| ()).map_err(|e| e.0)
+    let result = vm.call(function, 0, |_| 0, |_| ()).map_err(|e| e.0);
+    // what only the script needed should not be copied into each worker
+    vm.collect_garbage();
+    result
 }
 
 /// A worker starts: init_worker_by_lua. An error costs the script, not the worker.
@@ -24,21 +40,15 @@ pub fn worker_stopping(main: &MainConf) {
 
 fn run_logged(main: &MainConf, handler: Option<&Handler>) {
     let Some(handler) = handler else { return };
+    let _context = (handler.phase == Phase::InitWorker).then(|| LogContext::enter(&handler.phase));
     if let Err(e) = run_in(main.vm(), handler) {
-        log_cycle(Level::Error, &format!("{} error: {e}", handler.phase));
+        log_cycle(Level::Error, &e.to_string());
     }
 }
 
 fn function(vm: &Vm, handler: &Handler) -> Result<Function, String> {
     match &handler.source {
-        Source::Inline { code, name } => {
-            vm.load_script(code, name).map_err(|e| format!("failed to load inlined Lua code: {e}"))
-        }
-        Source::File(path) => {
-            let full = crate::ngx::full_path(path.text());
-            vm.file(&full, false).map_err(|e| {
-                format!("failed to load external Lua file \"{}\": {e}", String::from_utf8_lossy(&full))
-            })
-        }
+        Source::Inline { code, name } => vm.load_script(code, name).map_err(|e| e.0),
+        Source::File(path) => vm.file(&crate::ngx::full_path(path.text()), false).map_err(|e| e.to_string()),
     }
 }

@@ -10,7 +10,7 @@ use crate::conf::{Handler, Source};
 use crate::native;
 use crate::ngx::{Ctx, Level, Rc, Reading, Request};
 use crate::phase::{self, Phase};
-use crate::vm::{Coroutine, Function, Outcome, Stack, Vm};
+use crate::vm::{Coroutine, FileError, Function, Outcome, Stack, Vm};
 
 mod wait;
 
@@ -138,7 +138,7 @@ fn drive(request: Request, ctx: &Ctx, phase: Phase, mut co: Coroutine, mut args:
             let Some(_scope) = native::enter(phase, Some(request)) else {
                 return Progress::Ended(End::Failed);
             };
-            co.resume(args)
+            co.resume(vm, args)
         };
         match outcome {
             Outcome::Returned => {
@@ -200,16 +200,13 @@ pub fn function(request: Request, ctx: &Ctx, vm: &Vm, handler: &Handler) -> Resu
             let full = crate::ngx::full_path(name);
             let loaded = vm.file(&full, !shared).map_err(|e| {
                 let shown = String::from_utf8_lossy(&full);
-                let missing = e.kind() == std::io::ErrorKind::NotFound;
-                let why = match (missing, e.raw_os_error()) {
-                    (_, Some(_)) => format!("cannot open {shown}: {e}"),
-                    (_, None) => e.to_string(),
-                };
-                request.log(Level::Error, &format!("failed to load external Lua file \"{shown}\": {why}"));
-                if missing {
-                    Rc::NOT_FOUND
-                } else {
-                    Rc::INTERNAL_SERVER_ERROR
+                request.log(Level::Error, &format!("failed to load external Lua file \"{shown}\": {e}"));
+                match e {
+                    FileError::Unreadable { cause, .. } if cause.kind() == std::io::ErrorKind::NotFound => {
+                        Rc::NOT_FOUND
+                    }
+                    FileError::Unreadable { .. } => Rc::SERVICE_UNAVAILABLE,
+                    FileError::Invalid(_) => Rc::INTERNAL_SERVER_ERROR,
                 }
             })?;
             if shared && path.constant {

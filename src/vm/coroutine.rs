@@ -44,18 +44,18 @@ impl Coroutine {
     }
 
     /// Runs it with the top `args` values of its stack until it returns, yields or fails.
-    pub fn resume(&mut self, args: c_int) -> Outcome {
+    pub fn resume(&mut self, vm: &Vm, args: c_int) -> Outcome {
         let mut count = 0;
         // SAFETY: the coroutine is suspended or holds a function and its arguments.
         match unsafe { ffi::lua_resume(self.l, core::ptr::null_mut(), args, &raw mut count) } {
             ffi::LUA_OK => Outcome::Returned,
             ffi::LUA_YIELD => Outcome::Yielded,
-            _ => Outcome::Failed(self.failure()),
+            _ => Outcome::Failed(self.failure(vm)),
         }
     }
 
     #[cold]
-    fn failure(&mut self) -> String {
+    fn failure(&mut self, vm: &Vm) -> String {
         let message = message_at_top(self.l);
         // SAFETY: a failed coroutine's frames are still there to be described; its stack takes one string more.
         unsafe {
@@ -63,7 +63,8 @@ impl Coroutine {
         }
         let trace = message_at_top(self.l);
         let frames = trace.split_once('\n').map_or("", |(_, frames)| frames);
-        format!("{message}\nstack traceback:\ncoroutine 0:\n{frames}")
+        let (inner, depth) = vm.take_wrapped(&message).unwrap_or_default();
+        format!("{message}\nstack traceback:\n{inner}coroutine {depth}:\n{frames}")
     }
 }
 
@@ -81,6 +82,29 @@ pub fn message_at_top(l: *mut lua_State) -> String {
 }
 
 impl Vm {
+    /// What `coroutine.wrap` noted of the coroutines that `message` has passed through, and how many they were.
+    fn take_wrapped(&self, message: &str) -> Option<(String, i64)> {
+        let wrapped = self.wrapped.get()?;
+        let l = self.raw();
+        // SAFETY: raw reads of the prelude's table `{ message, traces, count }` on the main stack, popped again.
+        unsafe {
+            let base = ffi::lua_gettop(l);
+            ffi::lua_rawgeti(l, ffi::LUA_REGISTRYINDEX, wrapped.anchor().into());
+            for i in 1..=3 {
+                ffi::lua_rawgeti(l, base + 1, i);
+            }
+            let stack = Stack::new(l);
+            let found = (stack.bytes(base + 2) == Some(message.as_bytes())).then(|| {
+                (
+                    String::from_utf8_lossy(stack.bytes(base + 3).unwrap_or_default()).into_owned(),
+                    stack.int(base + 4),
+                )
+            });
+            ffi::lua_settop(l, base);
+            found
+        }
+    }
+
     /// A coroutine to run a script in: a finished one if there is one.
     pub fn coroutine(&self) -> Coroutine {
         if let Some(co) = self.idle.borrow_mut().pop() {

@@ -8,4 +8,4 @@ mod state;
 
 pub use coroutine::{Coroutine, Outcome};
 pub use stack::{wait_tag, Stack};
-pub use state::{Function, Vm, VmError};
+pub use state::{FileError, Function, Vm, VmError};

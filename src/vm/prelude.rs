@@ -39,6 +39,8 @@ impl Vm {
             }
             ffi::lua_getfield(l, top, c"ctx_slots".as_ptr());
             self.ctx_slots.set(Some(self.anchor()));
+            ffi::lua_getfield(l, top, c"wrapped".as_ptr());
+            self.wrapped.set(Some(self.anchor()));
             ffi::lua_settop(l, top - 3);
         }
         Ok(())
@@ -98,6 +100,8 @@ fn push_boot(l: *mut lua_State, settings: &MainSettings) -> c_int {
 
         ffi::lua_pushlightuserdata(l, super::wait_tag());
         ffi::lua_setfield(l, -2, c"tag".as_ptr());
+        ffi::lua_pushlightuserdata(l, core::ptr::null_mut());
+        ffi::lua_setfield(l, -2, c"null".as_ptr());
 
         ffi::lua_newtable(l);
         for (i, op) in api::ops().enumerate() {

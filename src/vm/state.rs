@@ -1,7 +1,7 @@
 //! The LuaJIT state.
 
 use core::cell::{Cell, RefCell};
-use core::ffi::{c_int, CStr};
+use core::ffi::{c_int, c_void, CStr};
 use std::collections::HashMap;
 
 use mlua::ffi::{self, lua_State};
@@ -27,6 +27,28 @@ impl Function {
 #[error("{0}")]
 pub struct VmError(pub String);
 
+/// Why a script file gives no function; the text is what is logged behind the file's name.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    #[error("cannot open {path}: {}", reason(cause))]
+    Unreadable { path: String, cause: std::io::Error },
+    #[error("{0}")]
+    Invalid(String),
+}
+
+fn shown(path: &[u8]) -> String {
+    String::from_utf8_lossy(path).into_owned()
+}
+
+/// The system's words alone: the standard library adds the number.
+fn reason(cause: &std::io::Error) -> String {
+    let text = cause.to_string();
+    match text.find(" (os error") {
+        Some(end) => text[..end].to_owned(),
+        None => text,
+    }
+}
+
 /// One Lua world: globals, loaded modules, compiled scripts.
 pub struct Vm {
     l: *mut lua_State,
@@ -34,6 +56,8 @@ pub struct Vm {
     pub(super) max_idle: Cell<usize>,
     /// The prelude's table of `ngx.ctx` tables.
     pub(super) ctx_slots: Cell<Option<Function>>,
+    /// Where the prelude notes the tracebacks of coroutines that `coroutine.wrap` made.
+    pub(super) wrapped: Cell<Option<Function>>,
     /// Script files that were loaded, by path.
     files: RefCell<HashMap<Box<[u8]>, Function>>,
     /// The message handler of protected calls.
@@ -57,6 +81,7 @@ impl Vm {
                 idle: RefCell::default(),
                 max_idle: Cell::new(MAX_IDLE),
                 ctx_slots: Cell::new(None),
+                wrapped: Cell::new(None),
                 files: RefCell::default(),
                 traceback,
             })
@@ -90,25 +115,44 @@ impl Vm {
     /// Compiles the script `code` to a function without arguments.
     ///
     /// A Lua chunk takes `...`, and LuaJIT never starts a trace at a vararg function: as it stands, a script without a
-    /// loop would stay interpreted for ever. So the chunk only makes the function that is called per request.
+    /// loop would stay interpreted for ever. A script that does not use its `...` is made one that takes none.
     pub fn load_script(&self, code: &[u8], name: &CStr) -> Result<Function, VmError> {
         const BYTECODE: &[u8] = b"\x1bLJ";
-        if code.starts_with(BYTECODE) {
-            return self.load(code, name);
+        let chunk = self.load(code, name)?;
+        if code.starts_with(BYTECODE) || self.uses_varargs(code, name) {
+            return Ok(chunk);
         }
-        let factory = self.load(&[b"return function() ", code, b"\nend"].concat(), name)?;
-        // SAFETY: the state is live; the factory leaves the function on the stack, or an error.
-        unsafe {
-            ffi::lua_rawgeti(self.l, ffi::LUA_REGISTRYINDEX, factory.0.into());
-            let rc = ffi::lua_pcall(self.l, 0, 1, 0);
-            ffi::luaL_unref(self.l, ffi::LUA_REGISTRYINDEX, factory.0);
-            if rc != ffi::LUA_OK {
-                let message = message_at_top(self.l);
-                ffi::lua_pop(self.l, 1);
-                return Err(VmError(message));
+        let mut dump = Vec::new();
+        // SAFETY: the chunk is anchored; the writer only appends to `dump`.
+        let rc = unsafe {
+            ffi::lua_rawgeti(self.l, ffi::LUA_REGISTRYINDEX, chunk.0.into());
+            let rc = lua_dump(self.l, append, (&raw mut dump).cast());
+            ffi::lua_pop(self.l, 1);
+            rc
+        };
+        if rc != 0 || logic::bytecode::fix_arguments(&mut dump).is_none() {
+            return Ok(chunk);
+        }
+        let fixed = self.load(&dump, name)?;
+        self.forget(chunk);
+        Ok(fixed)
+    }
+
+    /// Whether the chunk refers to its `...`: then it does not compile as the body of a function that has none.
+    fn uses_varargs(&self, code: &[u8], name: &CStr) -> bool {
+        match self.load(&[b"return function() ", code, b"\nend"].concat(), name) {
+            Ok(probe) => {
+                self.forget(probe);
+                false
             }
+            Err(_) => true,
         }
-        Ok(self.anchor())
+    }
+
+    /// Leaves a function to the collector.
+    fn forget(&self, function: Function) {
+        // SAFETY: the anchor is this function's alone.
+        unsafe { ffi::luaL_unref(self.l, ffi::LUA_REGISTRYINDEX, function.0) }
     }
 
     /// Anchors the value on top of the main stack, and pops it.
@@ -118,26 +162,33 @@ impl Vm {
     }
 
     /// The function of script file `path`, which is read on first use; `fresh` reads it anew each time.
-    pub fn file(&self, path: &[u8], fresh: bool) -> Result<Function, std::io::Error> {
+    pub fn file(&self, path: &[u8], fresh: bool) -> Result<Function, FileError> {
         use std::os::unix::ffi::OsStrExt;
         if let Some(f) = self.files.borrow().get(path).filter(|_| !fresh) {
             return Ok(*f);
         }
-        let code = std::fs::read(std::ffi::OsStr::from_bytes(path))?;
+        let unreadable = |cause| FileError::Unreadable { path: shown(path), cause };
+        let code = std::fs::read(std::ffi::OsStr::from_bytes(path)).map_err(unreadable)?;
         let mut name = Vec::with_capacity(path.len() + 2);
         name.push(b'@');
         name.extend_from_slice(path);
-        let name = std::ffi::CString::new(name)?;
+        let name = std::ffi::CString::new(name).map_err(|e| unreadable(e.into()))?;
         // a first line that starts with # is for the shell
         let code = match code.first() {
             Some(b'#') => &code[code.iter().position(|c| *c == b'\n').unwrap_or(code.len())..],
             _ => &code[..],
         };
-        let function = self.load_script(code, &name).map_err(|e| std::io::Error::other(e.0))?;
+        let function = self.load_script(code, &name).map_err(|e| FileError::Invalid(e.0))?;
         if !fresh {
             self.files.borrow_mut().insert(path.into(), function);
         }
         Ok(function)
+    }
+
+    /// A full collection: for the time before workers are forked.
+    pub fn collect_garbage(&self) {
+        // SAFETY: the state is live and at rest.
+        unsafe { ffi::lua_gc(self.l, ffi::LUA_GCCOLLECT, 0) };
     }
 
     /// Calls `function` on the main stack; `push` leaves its arguments there and `take` reads its `results` values.
@@ -184,6 +235,27 @@ impl Drop for Vm {
         // SAFETY: nothing runs on the state, and nobody else owns it.
         unsafe { ffi::lua_close(self.l) }
     }
+}
+
+extern "C-unwind" {
+    /// LuaJIT's own takes three arguments; mlua's declares a fourth.
+    fn lua_dump(l: *mut lua_State, writer: Writer, data: *mut c_void) -> c_int;
+}
+
+type Writer = unsafe extern "C-unwind" fn(*mut lua_State, *const c_void, usize, *mut c_void) -> c_int;
+
+/// Takes a piece of bytecode.
+unsafe extern "C-unwind" fn append(
+    _: *mut lua_State,
+    piece: *const c_void,
+    len: usize,
+    data: *mut c_void,
+) -> c_int {
+    // SAFETY: `data` is the vector of the call that passed this function on; Lua lends the piece.
+    unsafe {
+        (*data.cast::<Vec<u8>>()).extend_from_slice(core::slice::from_raw_parts(piece.cast(), len));
+    }
+    0
 }
 
 /// Adds a traceback to the error being raised.

@@ -4,5 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod autoscale;
+pub mod bytecode;
+pub mod log_ring;
 pub mod lua_lex;
 pub mod text;

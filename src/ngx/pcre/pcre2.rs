@@ -241,7 +241,9 @@ fn message(error: c_int) -> String {
         Ok(ffi::PCRE2_ERROR_QUANTIFIER_INVALID) => return "nothing to repeat".into(),
         Ok(ffi::PCRE2_ERROR_MISSING_CLOSING_PARENTHESIS) => return "missing )".into(),
         Ok(ffi::PCRE2_ERROR_UNMATCHED_CLOSING_PARENTHESIS) => return "unmatched parentheses".into(),
-        Ok(ffi::PCRE2_ERROR_DUPLICATE_SUBPATTERN_NAME) => return "two named subpatterns have the same name".into(),
+        Ok(ffi::PCRE2_ERROR_DUPLICATE_SUBPATTERN_NAME) => {
+            return "two named subpatterns have the same name".into()
+        }
         _ => {}
     }
     let mut text = [0; 256];

@@ -1,10 +1,10 @@
 //! `ngx.log`, `print`: the error log.
 
 use crate::native::{natives, Cx};
-use crate::ngx::{log_cycle, Level};
+use crate::ngx::{cycle_log_level, log_cycle_bytes, Level};
 
 fn logs(cx: Cx, level: Level) -> bool {
-    cx.request().map_or(true, |r| r.logs(level))
+    cx.request().map_or_else(|| cycle_log_level() >= level, |r| r.logs(level))
 }
 
 natives! {
@@ -20,7 +20,7 @@ natives! {
         let Some(level) = Level::new(level) else { return };
         match cx.request() {
             Some(r) => r.log_bytes(level, message),
-            None => log_cycle(level, &String::from_utf8_lossy(message)),
+            None => log_cycle_bytes(level, message),
         }
     }
 }

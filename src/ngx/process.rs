@@ -1,0 +1,166 @@
+//! What nginx knows of its processes, and of its own build.
+
+use core::ptr;
+
+use ::ngx::ffi;
+
+use super::text::bytes;
+
+/// The version of nginx that the module was built for, as `1022001`.
+pub const NGINX_VERSION: u32 = ffi::nginx_version;
+/// Whether that nginx writes debug logs.
+pub const NGINX_DEBUG: bool = cfg!(ngx_feature = "debug");
+
+/// The arguments of `configure` that built it.
+pub fn configure_arguments() -> &'static [u8] {
+    ffi::NGX_CONFIGURE.to_bytes()
+}
+
+/// What this process is, as nginx numbers it: 0 single, 1 master, 2 signaller, 3 worker, 4 helper.
+pub fn kind() -> u32 {
+    // SAFETY: plain reads of nginx's globals.
+    unsafe {
+        if ffi::ngx_process == ffi::NGX_PROCESS_SINGLE as usize
+            && core_conf().is_some_and(|c| (*c).master != 0)
+        {
+            return ffi::NGX_PROCESS_MASTER;
+        }
+        ffi::ngx_process as u32
+    }
+}
+
+/// Whether this process serves no requests, but keeps caches.
+pub fn is_helper() -> bool {
+    // SAFETY: a plain read of nginx's global.
+    unsafe { ffi::ngx_process == ffi::NGX_PROCESS_HELPER as usize }
+}
+
+/// Whether nginx was started to test its configuration or to send a signal.
+pub fn serves_nothing() -> bool {
+    // SAFETY: plain reads of nginx's globals.
+    unsafe { ffi::ngx_test_config != 0 || ffi::ngx_process == ffi::NGX_PROCESS_SIGNALLER as usize }
+}
+
+pub fn pid() -> i32 {
+    // SAFETY: a plain read of nginx's global.
+    unsafe { ffi::ngx_pid }
+}
+
+/// The worker's number, from 0; `None` in processes that are no workers.
+pub fn worker_id() -> Option<usize> {
+    // SAFETY: plain reads of nginx's globals.
+    unsafe {
+        let kind = ffi::ngx_process as u32;
+        (kind == ffi::NGX_PROCESS_WORKER || kind == ffi::NGX_PROCESS_SINGLE).then_some(ffi::ngx_worker)
+    }
+}
+
+/// How many workers the configuration asks for.
+pub fn worker_count() -> usize {
+    // SAFETY: the cycle's core configuration is initialized.
+    core_conf().map_or(0, |c| usize::try_from(unsafe { (*c).worker_processes }).unwrap_or(0))
+}
+
+/// Process identifiers of the workers and helpers, as this worker learnt of them.
+pub fn pids() -> Vec<i32> {
+    let mut pids = Vec::new();
+    // SAFETY: the table is a global of the single-threaded process; its free tail has zero pids.
+    unsafe {
+        let (table, me) = (ptr::addr_of!(ffi::ngx_processes), ffi::ngx_process_slot as usize);
+        for slot in 0..ffi::NGX_MAX_PROCESSES as usize {
+            let pid = (*table)[slot].pid;
+            if slot == me && pid == 0 {
+                pids.push(ffi::ngx_pid);
+            } else if pid == 0 {
+                break;
+            } else if pid > 0 {
+                pids.push(pid);
+            }
+        }
+    }
+    pids
+}
+
+/// Whether the worker finishes its last requests.
+pub fn exiting() -> bool {
+    // SAFETY: a plain read of nginx's global.
+    unsafe { ffi::ngx_exiting != 0 }
+}
+
+/// The master's process identifier, or our own if there is no master.
+pub fn master_pid() -> i32 {
+    // SAFETY: plain reads of nginx's globals.
+    unsafe {
+        if ffi::ngx_process == ffi::NGX_PROCESS_SINGLE as usize {
+            ffi::ngx_pid
+        } else {
+            ffi::ngx_parent
+        }
+    }
+}
+
+/// Asks this process to finish its requests and exit, as SIGQUIT does.
+pub fn quit() {
+    // SAFETY: a plain write to the flag that nginx's own signal handler writes.
+    unsafe { ffi::ngx_quit = 1 }
+}
+
+/// What an `env NAME=VALUE` directive says, for the time before the environment is set.
+pub fn configured_env(name: &[u8]) -> Option<&'static [u8]> {
+    // SAFETY: the words of the directives live in the cycle's pool, NUL-terminated behind their value; `len` counts up
+    // to the `=` where there is one.
+    unsafe {
+        let vars = (*core_conf()?).env.as_slice::<ffi::ngx_str_t>();
+        let var = vars.iter().find(|v| bytes(**v) == name && *v.data.add(v.len) == b'=')?;
+        Some(core::ffi::CStr::from_ptr(var.data.add(var.len + 1).cast()).to_bytes())
+    }
+}
+
+/// Lets system calls go on after the signals that nginx handles, instead of failing with EINTR.
+pub fn restart_system_calls() {
+    let signals = [
+        libc::SIGHUP,
+        libc::SIGUSR1,
+        libc::SIGWINCH,
+        libc::SIGTERM,
+        libc::SIGQUIT,
+        libc::SIGUSR2,
+        libc::SIGALRM,
+        libc::SIGINT,
+        libc::SIGIO,
+        libc::SIGCHLD,
+        libc::SIGSYS,
+        libc::SIGPIPE,
+    ];
+    for signal in signals {
+        // SAFETY: the action is read, one flag added, and written back.
+        unsafe {
+            let mut action: libc::sigaction = core::mem::zeroed();
+            if libc::sigaction(signal, ptr::null(), &raw mut action) == 0 {
+                action.sa_flags |= libc::SA_RESTART;
+                libc::sigaction(signal, &raw const action, ptr::null_mut());
+            }
+        }
+    }
+}
+
+/// Gives free memory back to the system; whether there was any. Only glibc can.
+pub fn trim_memory() -> bool {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: no arguments but a size.
+    return unsafe { libc::malloc_trim(1) != 0 };
+    #[cfg(not(target_env = "gnu"))]
+    false
+}
+
+fn core_conf() -> Option<*const ffi::ngx_core_conf_t> {
+    // SAFETY: each cycle has the core module's configuration at its index once it is being configured.
+    unsafe {
+        let ctx = (*ffi::ngx_cycle).conf_ctx;
+        if ctx.is_null() {
+            return None;
+        }
+        let conf = *ctx.add((*ptr::addr_of!(ffi::ngx_core_module)).index);
+        (!conf.is_null()).then_some(conf.cast::<ffi::ngx_core_conf_t>().cast_const())
+    }
+}
