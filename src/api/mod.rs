@@ -3,6 +3,7 @@
 use crate::native::{Classic, Native};
 use crate::run::Op;
 
+mod balancer;
 mod control;
 mod core;
 mod output;
@@ -18,9 +19,11 @@ pub const PRELUDE: &[(&str, &str)] = &[
     ("output", include_str!("output.lua")),
     ("control", include_str!("control.lua")),
     ("var", include_str!("var.lua")),
+    ("balancer", include_str!("balancer.lua")),
 ];
 
-pub const NATIVES: &[&[Native]] = &[core::NATIVES, output::NATIVES, control::NATIVES, var::NATIVES];
+pub const NATIVES: &[&[Native]] =
+    &[core::NATIVES, output::NATIVES, control::NATIVES, var::NATIVES, balancer::NATIVES];
 
 pub const CLASSICS: &[&[Classic]] = &[output::CLASSICS];
 

@@ -18,6 +18,7 @@ mod request;
 mod script;
 mod shm;
 mod text;
+mod upstream;
 mod var;
 
 pub use chain::Output;
@@ -30,4 +31,5 @@ pub use module::{cycle_main_conf, full_path, prefix};
 pub use request::{Rc, Request};
 pub use script::SetVar;
 pub use shm::{Zone, ZoneUser};
+pub use upstream::{Balancing, Refusal, Upstream};
 pub use var::{Variable, Variables};
