@@ -19,6 +19,12 @@ fn main() {
             println!("cargo::rustc-cfg=ngx_feature=\"{feature}\"");
         }
     }
+    // nginx declares the TLS fields of upstreams for either
+    let features = env::var("DEP_NGINX_FEATURES").unwrap_or_default();
+    println!("cargo::rustc-check-cfg=cfg(upstream_tls)");
+    if features.split(',').any(|f| matches!(f.trim(), "http_ssl" | "compat")) {
+        println!("cargo::rustc-cfg=upstream_tls");
+    }
     let version = env::var("DEP_NGINX_VERSION_NUMBER").ok().and_then(|v| v.parse::<u64>().ok());
     for (since, cfg) in VERSIONS {
         println!("cargo::rustc-check-cfg=cfg({cfg})");

@@ -4,6 +4,7 @@ use crate::native::{Classic, Native};
 use crate::run::Op;
 
 mod args;
+mod balancer;
 mod body;
 mod codec;
 mod config;
@@ -57,6 +58,7 @@ apis! {
     re: natives;
     re_module: ;
     var: natives;
+    balancer: natives;
     // the last one: what libraries require, as far as no file above serves it
     libs: ;
 }

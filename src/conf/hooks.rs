@@ -173,7 +173,9 @@ fn Loc<const PHASE: u32, const FORM: u8>(cf: &mut Cf, conf: &mut LocConf) -> Res
 #[allow(non_snake_case)]
 fn Srv<const PHASE: u32, const FORM: u8>(cf: &mut Cf, conf: &mut SrvConf) -> Result {
     let handler = script(cf, phase_of(PHASE), FORM, 1)?;
-    set_once(&mut conf.balancer, handler)
+    cf.main_conf().use_phase(handler.phase);
+    set_once(&mut conf.balancer, handler)?;
+    cf.balance_by_script()
 }
 
 fn set_by_lua<const FORM: u8>(cf: &mut Cf, _: &mut LocConf) -> Result {

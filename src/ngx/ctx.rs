@@ -6,8 +6,10 @@ use core::ffi::c_void;
 use ::ngx::ffi;
 
 use super::chain::Output;
+use super::event::Posted;
 use super::module;
 use super::request::{Rc, Request};
+use super::upstream::PendingExit;
 use crate::run::State;
 use crate::vm::Vm;
 
@@ -32,6 +34,10 @@ pub struct Ctx {
     pub exit: Cell<Option<Rc>>,
     /// While the request body is being read for a script: to be set when it is there.
     pub body_read: RefCell<Option<std::rc::Rc<Cell<bool>>>>,
+    /// `ngx.exit(status)` in balancer_by_lua, on its way to the header filter.
+    pub balancer_exit: Cell<Option<PendingExit>>,
+    /// Runs once the header filter is done with that exit.
+    pub after_exit: RefCell<Option<Posted>>,
     /// The further words of the set_by_lua directive that runs.
     pub set_args: RefCell<Vec<Box<[u8]>>>,
     /// With `lua_code_cache off`, the VM of this request alone.

@@ -27,6 +27,7 @@ mod request_line;
 mod script;
 mod shm;
 mod text;
+mod upstream;
 mod var;
 
 pub use capture::Capture;
@@ -44,4 +45,5 @@ pub use request::{Rc, Request};
 pub use request_body::{BodyError, Reading};
 pub use script::SetVar;
 pub use shm::{Zone, ZoneUser};
+pub use upstream::{Balancing, Refusal, Upstream};
 pub use var::{Variable, Variables};

@@ -148,6 +148,9 @@ fn configure(cf: &mut Cf) -> Result<(), super::ConfError> {
     if uses(Phase::Log) {
         cf.add_handler(ffi::ngx_http_phases_NGX_HTTP_LOG_PHASE, Some(log), true)?;
     }
+    if uses(Phase::Balancer) {
+        super::upstream::install_exit_filter();
+    }
     // SAFETY: the filter chains are plain globals, built on one thread while configuring.
     unsafe {
         if uses(Phase::HeaderFilter) {

@@ -19,6 +19,7 @@ impl Rc {
     pub const ERROR: Rc = Rc(ffi::NGX_ERROR as ngx_int_t);
     pub const AGAIN: Rc = Rc(ffi::NGX_AGAIN as ngx_int_t);
     pub const DONE: Rc = Rc(ffi::NGX_DONE as ngx_int_t);
+    pub const BUSY: Rc = Rc(ffi::NGX_BUSY as ngx_int_t);
     pub const DECLINED: Rc = Rc(ffi::NGX_DECLINED as ngx_int_t);
     pub const INTERNAL_SERVER_ERROR: Rc = Rc(ffi::NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t);
     pub const SERVICE_UNAVAILABLE: Rc = Rc(ffi::NGX_HTTP_SERVICE_UNAVAILABLE as ngx_int_t);
@@ -127,6 +128,12 @@ impl Request {
     pub fn uri(&self) -> &[u8] {
         // SAFETY: the URI lives in the request's pool.
         unsafe { bytes((*self.raw()).uri) }
+    }
+
+    /// Whether an upstream answers the request.
+    pub fn has_upstream(&self) -> bool {
+        // SAFETY: a plain field read of a live request.
+        unsafe { !(*self.raw()).upstream.is_null() }
     }
 
     /// Whether our phase handler may be entered: not while nginx answers an error to a broken request line.
