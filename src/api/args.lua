@@ -1,5 +1,6 @@
 -- Query strings: ngx.encode_args, ngx.decode_args, ngx.req.get_uri_args, get_post_args, set_uri_args.
 
+local debug_getinfo = debug.getinfo
 local error = error
 local pairs = pairs
 local select = select
@@ -193,7 +194,9 @@ return function(ngx, native, base)
         end
         local tab = ...
         if type(tab) ~= "table" then
-            error("bad argument #1 to 'encode_args' (table expected, got " .. (tab == nil and "nil" or type(tab)) .. ")", 2)
+            local info = debug_getinfo(1, "n")
+            local name = info and info.name or "?"
+            error("bad argument #1 to '" .. name .. "' (table expected, got " .. type(tab) .. ")", 2)
         end
         write(tab)
         written(str)
@@ -220,6 +223,7 @@ return function(ngx, native, base)
             args = tostring(args)
             rc = set_args(args, #args)
         else
+            t = args == null and "userdata" or t
             error("bad argument #1 to 'set_uri_args' (string, number, or table expected, but got " .. t .. ")", 2)
         end
         if rc ~= 0 then

@@ -4,7 +4,8 @@
 use core::cell::RefCell;
 
 use crate::native::{natives, Cx, Pair, Str};
-use logic::text::args::{encode_arg, Args};
+use crate::ngx::Level;
+use logic::text::args::{encode_arg, Args, DEFAULT_MAX};
 use logic::text::uri::{escape_query, is_unescaped, unescape_uri};
 
 const OK: i32 = 0;
@@ -24,7 +25,7 @@ const KEPT: usize = 1 << 16;
 
 /// Fills `pairs` with what `args` reads from `src`, unescaped; how many there are, of which none beyond the room of
 /// `pairs` are filled in.
-fn fill(cx: Cx, src: &[u8], mut args: Args<'_>, pairs: &mut [Pair], truncated: &mut i32) -> i32 {
+fn fill(cx: Cx, src: &[u8], mut args: Args<'_>, max: i32, pairs: &mut [Pair], truncated: &mut i32) -> i32 {
     let out = cx.scratch();
     let as_it_is = is_unescaped(src);
     // with this room nothing written moves while more is
@@ -47,18 +48,29 @@ fn fill(cx: Cx, src: &[u8], mut args: Args<'_>, pairs: &mut [Pair], truncated: &
         n += 1;
     }
     *truncated = args.truncated().into();
+    if args.truncated() {
+        debug(cx, || format!("lua hit query args limit {max}"));
+    }
     n as i32
+}
+
+/// Writes to the debug log what `message` says.
+fn debug(cx: Cx, message: impl FnOnce() -> String) {
+    if let Some(request) = cx.request().filter(|r| r.logs(Level::Debug)) {
+        request.log(Level::Debug, &message());
+    }
 }
 
 natives! {
     fn req_uri_args(cx, max: val<i32>, pairs: slice<Pair>, truncated: out<i32>) -> i32 {
         let Some(request) = cx.request() else { return NO_REQUEST };
         let src = request.args();
-        fill(cx, src, Args::of_uri(src, max.into()), pairs, truncated)
+        let max = if max < 0 { DEFAULT_MAX as i32 } else { max };
+        fill(cx, src, Args::of_uri(src, max.into()), max, pairs, truncated)
     }
 
     fn args_decode(cx, src: bytes, max: val<i32>, pairs: slice<Pair>, truncated: out<i32>) -> i32 {
-        fill(cx, src, Args::of_text(src, max.into()), pairs, truncated)
+        fill(cx, src, Args::of_text(src, max.into()), max, pairs, truncated)
     }
 
     /// The pairs in the request body, if it is in one piece of memory.
@@ -79,7 +91,7 @@ natives! {
         if pieces.next().is_some() {
             return IN_PIECES;
         }
-        fill(cx, src, Args::of_text(src, max.into()), pairs, truncated)
+        fill(cx, src, Args::of_text(src, max.into()), max, pairs, truncated)
     }
 
     /// Begins to write a query string.

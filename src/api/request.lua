@@ -122,7 +122,8 @@ return function(ngx, native, base)
     end
 
     local methods = {}
-    for name in ("GET HEAD POST PUT DELETE MKCOL COPY MOVE OPTIONS PROPFIND PROPPATCH LOCK UNLOCK PATCH TRACE"):gmatch("%u+") do
+    local names = "GET HEAD POST PUT DELETE MKCOL COPY MOVE OPTIONS PROPFIND PROPPATCH LOCK UNLOCK PATCH TRACE"
+    for name in names:gmatch("%u+") do
         methods[ngx["HTTP_" .. name]] = name
     end
 

@@ -1,8 +1,7 @@
 //! `ngx.req.*` but for arguments and body: headers, method, URI, and what else is known of the request.
 
-use crate::native::natives;
-use crate::native::{Pair, Str};
-use crate::ngx::{Change, HeaderError, Request};
+use crate::native::{natives, Pair, Str};
+use crate::ngx::{Change, HeaderError, Level, Request};
 use crate::phase::Phase;
 use crate::run::{Armed, End, Op};
 use crate::vm::Stack;
@@ -29,6 +28,9 @@ natives! {
         };
         *truncated = i32::from(count > max);
         let n = count.min(max);
+        if count > max && request.logs(Level::Debug) {
+            request.log(Level::Debug, &format!("lua exceeding request header limit {count} > {max}"));
+        }
         if let Some(pairs) = pairs.get_mut(..n) {
             for (pair, header) in pairs.iter_mut().zip(request.headers_in()) {
                 pair.lend(if raw == 0 { header.lower_name } else { header.name }, Some(header.value));
@@ -109,7 +111,11 @@ natives! {
 }
 
 /// The script ends here; its phase has a location chosen for the new URI.
-fn jump(_: Request, _: Phase, _: &mut Stack<'_>) -> Armed {
+fn jump(request: Request, _: Phase, _: &mut Stack<'_>) -> Armed {
+    if request.logs(Level::Debug) {
+        let uri = String::from_utf8_lossy(request.uri());
+        request.log(Level::Debug, &format!("lua set uri jump to \"{uri}\""));
+    }
     Armed::End(End::Jump)
 }
 

@@ -47,7 +47,7 @@ fn line(buffer: &[u8], crlf: bool, out: &mut Vec<u8>) -> Option<usize> {
     let rest = &buffer[mark + 1..];
     let (gone, end) = match rest {
         [b'\n', ..] if crlf => (b'\r', 1),
-        _ => match trailing(rest, crlf) {
+        _ => match trailing(rest) {
             Some(end) => (b' ', end),
             None => (b'\n', 0),
         },
@@ -58,16 +58,19 @@ fn line(buffer: &[u8], crlf: bool, out: &mut Vec<u8>) -> Option<usize> {
 }
 
 /// Where the line ends, if `rest` is what follows the first of the spaces after a value, not the next line.
-fn trailing(rest: &[u8], crlf: bool) -> Option<usize> {
+///
+/// With one space alone it looks like the empty line that ends the header, unless the header goes on after it.
+fn trailing(rest: &[u8]) -> Option<usize> {
     let spaces = rest.iter().take_while(|&&b| b == b' ').count();
-    match &rest[spaces..] {
-        [b'\r', b'\n', ..] if crlf || spaces > 0 => Some(spaces + 2),
-        // an empty line, unless another header follows
-        [b'\n', next @ ..] if spaces > 0 || memchr3(b':', b'\n', 0, next).is_some_and(|i| next[i] == 0) => {
-            Some(spaces + 1)
-        }
-        _ => None,
-    }
+    let end = match &rest[spaces..] {
+        [b'\r', b'\n', ..] => spaces + 2,
+        [b'\n', ..] => spaces + 1,
+        _ => return None,
+    };
+    let next = &rest[end..];
+    let goes_on = matches!(next, [b'\r', b'\n', ..] | [b'\n', ..])
+        || memchr3(b':', b'\n', 0, next).is_some_and(|i| next[i] == 0);
+    (spaces > 0 || goes_on).then_some(end)
 }
 
 #[cfg(test)]
@@ -105,6 +108,7 @@ mod tests {
             "Host: a.test\nX-Foo: b\n\n",
             "Host: a.test  \r\nX-Foo: b \r\n\r\n",
             "Host: a.test \nX: b  \n\n",
+            "Host: a.test\nX: b\r\nY: c\n\r\n",
             "Empty:\r\nBlank: \r\nX: y\r\n\r\n",
             "Bad?Name: x\r\nX: y\r\nno colon at all\r\n\r\n",
             "\r\n",
