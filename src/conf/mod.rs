@@ -1,22 +1,25 @@
 //! Our configuration: what the directives leave behind for the phases to use.
 
-use core::cell::{Cell, OnceCell};
+use core::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 
 use crate::ngx::{Capture, ConfError, Directive, Observed, Variables};
 use crate::phase::Phase;
+use crate::scale::{KeyConf, Shell, ZoneConf};
 use crate::vm::{Vm, VmError};
 
 mod dict;
 mod handler;
 mod hooks;
+mod scale;
 mod settings;
 
 pub use handler::{Handler, Source};
 pub use settings::{LocSettings, MainSettings};
 
 /// Every directive family.
-pub const DIRECTIVES: &[&[Directive]] = &[hooks::DIRECTIVES, settings::DIRECTIVES, dict::DIRECTIVES];
+pub const DIRECTIVES: &[&[Directive]] =
+    &[hooks::DIRECTIVES, settings::DIRECTIVES, dict::DIRECTIVES, scale::DIRECTIVES];
 
 /// Of `http {}`: one per cycle.
 #[derive(Default)]
@@ -33,13 +36,47 @@ pub struct MainConf {
     /// Requests since memory was last given back to the system.
     pub requests_since_trim: Cell<u32>,
     /// The upstreams whose attempts are counted, once the configuration is read.
-    pub observed: Vec<Observed>,
+    pub observed: OnceCell<Vec<Observed>>,
     /// Bits of the phases that some location has a script for.
+    /// `autoscale_zone`
+    pub zone: Option<Rc<ZoneConf>>,
+    /// The names of all `autoscale_key` directives.
+    pub keys: RefCell<Vec<Rc<KeyConf>>>,
+    shell: OnceCell<Shell>,
     used_phases: Cell<u32>,
     vm: OnceCell<Vm>,
 }
 
 impl MainConf {
+    pub fn observed(&self) -> &[Observed] {
+        self.observed.get().map_or(&[], Vec::as_slice)
+    }
+
+    /// This worker's part in the zone.
+    #[inline]
+    pub fn shell(&self) -> Option<&Shell> {
+        self.shell.get()
+    }
+
+    /// The worker that starts here joins the zone.
+    pub fn join_zone(&self) {
+        if let Some(shell) = Shell::join(self) {
+            self.shell.get_or_init(|| shell).start_ticking();
+        }
+    }
+
+    /// The key called `name`, for all locations that use it; the largest `top` counts.
+    pub fn key(&self, name: &str, top: usize) -> Rc<KeyConf> {
+        let mut keys = self.keys.borrow_mut();
+        if let Some(key) = keys.iter().find(|k| k.name == name) {
+            key.top.set(key.top.get().max(top));
+            return Rc::clone(key);
+        }
+        let key = Rc::new(KeyConf { name: name.to_owned(), top: Cell::new(top), entry: Cell::new(None) });
+        keys.push(Rc::clone(&key));
+        key
+    }
+
     /// Notes that some location has a script for `phase`.
     pub fn use_phase(&self, phase: Phase) {
         self.used_phases.set(self.used_phases.get() | phase.bit());
@@ -86,6 +123,8 @@ pub struct SrvConf {
 #[derive(Default)]
 pub struct LocConf {
     pub settings: LocSettings,
+    /// The location's keys, its own or inherited.
+    pub keys: Vec<Rc<scale::Key>>,
     handlers: [Option<Rc<Handler>>; 12],
 }
 
@@ -103,6 +142,9 @@ impl LocConf {
     /// Takes over from the level above what this one leaves open.
     pub fn merge(&mut self, above: &LocConf) {
         self.settings.merge(&above.settings);
+        if self.keys.is_empty() {
+            self.keys.clone_from(&above.keys);
+        }
         for (mine, theirs) in self.handlers.iter_mut().zip(&above.handlers) {
             if mine.is_none() {
                 mine.clone_from(theirs);

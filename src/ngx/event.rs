@@ -46,6 +46,13 @@ impl Timer {
         unsafe { ffi::ngx_add_timer(&raw mut armed.event, ms) };
         Timer(armed)
     }
+
+    /// The same for what does not matter enough to keep a worker that is to stop.
+    pub fn background(after: Duration, fire: Box<dyn FnOnce()>) -> Timer {
+        let mut timer = Timer::after(after, fire);
+        timer.0.event.set_cancelable(1);
+        timer
+    }
 }
 
 impl Drop for Timer {

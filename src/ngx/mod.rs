@@ -29,6 +29,7 @@ mod shm;
 mod text;
 mod upstream;
 mod var;
+mod variables;
 
 pub use capture::Capture;
 pub use chain::Output;

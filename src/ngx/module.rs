@@ -109,7 +109,13 @@ unsafe extern "C" fn preconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
         );
         return Rc::ERROR.0;
     }
-    Rc::OK.0
+    match cf.add_metric_variables() {
+        Ok(()) => Rc::OK.0,
+        Err(e) => {
+            cf.emerg(&e.0);
+            Rc::ERROR.0
+        }
+    }
 }
 
 unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
@@ -132,6 +138,11 @@ fn configure(cf: &mut Cf) -> Result<(), super::ConfError> {
     let user = InitByLua { main: ptr::from_ref(cf.main_conf()), cycle: cf.cycle() };
     cf.add_zone("autoscale_lua:init", 8 * ffi_pagesize(), user)?;
 
+    if cf.main_conf().zone.is_some() {
+        let observed = cf.observe_upstreams();
+        // a second set could only come from a second postconfiguration
+        let _ = cf.main_conf().observed.set(observed);
+    }
     let main = cf.main_conf();
     let (rewrite_first, access_first) =
         (main.settings.rewrite_no_postpone == Some(true), main.settings.access_no_postpone == Some(true));
@@ -153,7 +164,7 @@ fn configure(cf: &mut Cf) -> Result<(), super::ConfError> {
     }
     // SAFETY: the filter chains are plain globals, built on one thread while configuring.
     unsafe {
-        if uses(Phase::HeaderFilter) {
+        if uses(Phase::HeaderFilter) || main.zone.is_some() {
             NEXT_HEADER_FILTER = ffi::ngx_http_top_header_filter;
             ffi::ngx_http_top_header_filter = Some(header_filter);
         }
@@ -287,7 +298,11 @@ static mut NEXT_HEADER_FILTER: ffi::ngx_http_output_header_filter_pt = None;
 static mut NEXT_BODY_FILTER: ffi::ngx_http_output_body_filter_pt = None;
 
 unsafe extern "C" fn header_filter(r: *mut ngx_http_request_t) -> ngx_int_t {
-    match handle(r, phase::header_filter::handle) {
+    let run = |request| {
+        super::observe::header_sent(request);
+        phase::header_filter::handle(request)
+    };
+    match handle(r, run) {
         // SAFETY: set in `configure`, before any request.
         0 => unsafe { NEXT_HEADER_FILTER.map_or(0, |next| next(r)) },
         rc => rc,
@@ -317,13 +332,20 @@ unsafe extern "C" fn init_process(_: *mut ngx_cycle_t) -> ngx_int_t {
         if main.settings.sa_restart.unwrap_or(true) {
             super::process::restart_system_calls();
         }
+        main.join_zone();
         phase::init::worker_started(main);
     });
     Rc::OK.0
 }
 
 unsafe extern "C" fn exit_process(_: *mut ngx_cycle_t) {
-    guard(|| cycle_main_conf().filter(|_| !super::process::is_helper()).map(phase::init::worker_stopping));
+    guard(|| {
+        let Some(main) = cycle_main_conf().filter(|_| !super::process::is_helper()) else { return };
+        phase::init::worker_stopping(main);
+        if let Some(shell) = main.shell() {
+            shell.leave();
+        }
+    });
 }
 
 /// nginx's prefix, for the running cycle or the one being configured.

@@ -16,7 +16,10 @@ use super::conf::Cf;
 use super::request::Request;
 use super::text::bytes;
 use crate::native::guard;
-use crate::scale::collect::{self, Attempt, Outcome};
+use crate::scale::collect::{self, Outcome};
+use logic::autoscale::metrics::flight::Flight;
+use logic::autoscale::metrics::series::Upstream;
+use logic::autoscale::metrics::table::Ref;
 
 /// An upstream whose attempts are watched.
 pub struct Observed {
@@ -62,8 +65,7 @@ struct Watch {
     set_session: ffi::ngx_event_set_peer_session_pt,
     save_session: ffi::ngx_event_save_peer_session_pt,
     request: Request,
-    upstream: u32,
-    attempt: Option<Attempt>,
+    flight: Flight,
 }
 
 unsafe extern "C" fn init_peer(
@@ -73,19 +75,19 @@ unsafe extern "C" fn init_peer(
     // SAFETY: nginx passes a live request that has an upstream; what we leave in it lives in its pool.
     unsafe {
         let request = Request::new(r);
-        let observed = &request.main_conf().observed;
-        let Ok(index) = observed.binary_search_by_key(&(us as usize), |o| o.upstream as usize) else {
+        let main = request.main_conf();
+        let Ok(index) = main.observed().binary_search_by_key(&(us as usize), |o| o.upstream as usize) else {
             return ffi::NGX_ERROR as ngx_int_t;
         };
-        let rc = observed[index].init.map_or(ffi::NGX_ERROR as ngx_int_t, |init| init(r, us));
-        if rc != ffi::NGX_OK as ngx_int_t {
-            return rc;
-        }
-        let peer = &mut (*(*r).upstream).peer;
-        let watch = ffi::ngx_palloc((*r).pool, size_of::<Watch>()).cast::<Watch>();
-        if watch.is_null() {
+        let rc = main.observed()[index].init.map_or(ffi::NGX_ERROR as ngx_int_t, |init| init(r, us));
+        let Some(shell) = main.shell().filter(|_| rc == ffi::NGX_OK as ngx_int_t) else { return rc };
+        let cleanup = ffi::ngx_pool_cleanup_add((*r).pool, size_of::<Watch>());
+        let Some(flight) = guard(|| collect::start(shell, request, index)).filter(|_| !cleanup.is_null())
+        else {
             return ffi::NGX_ERROR as ngx_int_t;
-        }
+        };
+        let peer = &mut (*(*r).upstream).peer;
+        let watch = (*cleanup).data.cast::<Watch>();
         watch.write(Watch {
             data: peer.data,
             get: peer.get,
@@ -94,9 +96,9 @@ unsafe extern "C" fn init_peer(
             set_session: peer.set_session,
             save_session: peer.save_session,
             request,
-            upstream: index as u32,
-            attempt: None,
+            flight,
         });
+        (*cleanup).handler = Some(close);
         peer.data = watch.cast();
         peer.get = Some(get);
         peer.free = Some(free);
@@ -113,14 +115,13 @@ unsafe extern "C" fn get(pc: *mut ngx_peer_connection_t, data: *mut c_void) -> n
         let watch = &mut *data.cast::<Watch>();
         let rc = watch.get.map_or(ffi::NGX_ERROR as ngx_int_t, |get| get(pc, watch.data));
         let chosen = rc == ffi::NGX_OK as ngx_int_t || rc == ffi::NGX_DONE as ngx_int_t;
-        guard(|| {
-            let main = watch.request.main_conf();
-            if chosen && !(*pc).name.is_null() {
-                watch.attempt = collect::start(main, watch.upstream, bytes(*(*pc).name));
-            } else if !chosen {
-                collect::refused(main, watch.upstream);
-            }
-        });
+        if chosen && !(*pc).name.is_null() {
+            guard(|| {
+                let shell = watch.request.main_conf().shell()?;
+                collect::attempt(shell, &mut watch.flight, bytes(*(*pc).name));
+                Some(())
+            });
+        }
         rc
     }
 }
@@ -129,36 +130,41 @@ unsafe extern "C" fn free(pc: *mut ngx_peer_connection_t, data: *mut c_void, sta
     // SAFETY: as in `get`.
     unsafe {
         let watch = &mut *data.cast::<Watch>();
-        if let Some(attempt) = watch.attempt.take() {
-            guard(|| {
-                collect::end(
-                    watch.request.main_conf(),
-                    watch.request,
-                    attempt,
-                    &outcome(watch.request, pc, state),
-                )
-            });
-        }
+        guard(|| {
+            let shell = watch.request.main_conf().shell()?;
+            collect::end(shell, &mut watch.flight, &outcome(watch.request, pc, state));
+            Some(())
+        });
         if let Some(free) = watch.free {
             free(pc, watch.data, state);
         }
     }
 }
 
-/// What nginx knows about the attempt that is being given up.
+/// The request's pool goes: whatever is still open ends here.
+unsafe extern "C" fn close(data: *mut c_void) {
+    // SAFETY: `data` is the `Watch` in front of us in the pool, and the request's structure outlives its pool's cleanups.
+    let watch = unsafe { &mut *data.cast::<Watch>() };
+    guard(|| {
+        let shell = watch.request.main_conf().shell()?;
+        collect::close(shell, &mut watch.flight, watch.request.status());
+        Some(())
+    });
+}
+
+/// What nginx knows about the try that is being given up.
 unsafe fn outcome(request: Request, pc: *mut ngx_peer_connection_t, state: ngx_uint_t) -> Outcome {
-    // SAFETY: the caller is inside `free`: the upstream and its state are those of the attempt.
+    // SAFETY: the caller is inside `free`: the upstream and its state are those of the try.
     unsafe {
         let u = (*request.raw()).upstream;
         let s = (*u).state.as_ref();
         let c = (*pc).connection.as_ref();
-        let ms = |value: ffi::ngx_msec_t| (value != ffi::ngx_msec_t::MAX).then_some(value as u32);
         Outcome {
             status: s.map_or(0, |s| s.status as u16),
-            connect_ms: s.and_then(|s| ms(s.connect_time)),
-            first_byte_ms: s.and_then(|s| ms(s.header_time)),
+            connected: s.is_some_and(|s| s.connect_time != ffi::ngx_msec_t::MAX),
             failed: state & ffi::NGX_PEER_FAILED as ngx_uint_t != 0,
             timed_out: c.is_some_and(|c| (*c.read).timedout() != 0 || (*c.write).timedout() != 0),
+            retried: state != 0,
         }
     }
 }
@@ -191,7 +197,7 @@ unsafe extern "C" fn save_session(pc: *mut ngx_peer_connection_t, data: *mut c_v
     }
 }
 
-/// The first bytes of a response are on their way to the client: called for each response header that is sent.
+/// The response header of `request` is on its way to the client: the first byte of its upstream's answer is here.
 pub fn header_sent(request: Request) {
     // SAFETY: a request without upstream has a null one; the data is a `Watch` exactly when `get` is ours.
     unsafe {
@@ -200,8 +206,22 @@ pub fn header_sent(request: Request) {
         if !ours || u.peer.sockaddr.is_null() {
             return;
         }
-        if let Some(attempt) = (*u.peer.data.cast::<Watch>()).attempt.as_mut() {
-            collect::first_byte(request.main_conf(), attempt);
-        }
+        let watch = &mut *u.peer.data.cast::<Watch>();
+        let Some(shell) = request.main_conf().shell() else { return };
+        let connect = u.state.as_ref().map(|s| s.connect_time).filter(|t| *t != ffi::ngx_msec_t::MAX);
+        let connect = connect.filter(|_| u.peer.cached() == 0).map(|t| t as u32);
+        let content_type = u.headers_in.content_type.as_ref().map_or(&[][..], |h| bytes(h.value));
+        let stream = u.upgrade() != 0 || content_type.starts_with(b"text/event-stream");
+        collect::first_byte(shell, &mut watch.flight, connect, stream);
+    }
+}
+
+/// The upstream that `request` goes to, if its attempts are watched.
+pub fn upstream_of(request: Request) -> Option<Ref<Upstream>> {
+    // SAFETY: as in `header_sent`.
+    unsafe {
+        let u = (*request.raw()).upstream.as_ref()?;
+        let ours = u.peer.get.is_some_and(|g| g as usize == get as *const () as usize);
+        ours.then(|| (*u.peer.data.cast::<Watch>()).flight.upstream())
     }
 }

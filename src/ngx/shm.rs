@@ -2,6 +2,7 @@
 
 use core::ffi::c_void;
 use core::ptr::NonNull;
+use core::sync::atomic::AtomicU64;
 
 use ::ngx::ffi::{self, ngx_int_t, ngx_shm_zone_t};
 
@@ -100,5 +101,21 @@ unsafe extern "C" fn init<T: ZoneUser>(zone: *mut ngx_shm_zone_t, before: *mut c
             ffi::NGX_ERROR as ngx_int_t
         }
         None => ffi::NGX_ERROR as ngx_int_t,
+    }
+}
+
+impl Zone {
+    /// The zone as one slice of words: zero when the zone is new, what it was before when a reload kept it.
+    ///
+    /// Only for zones that are used in no other way: the slab pool that nginx puts at the start of each stays unused
+    /// but for its lock, and everything behind its page descriptors is ours.
+    pub fn words(self) -> &'static [AtomicU64] {
+        // SAFETY: the zone is mapped when its user is told, page-aligned, and stays mapped while any process of the
+        // cycle runs; nobody allocates from its slab pool, so `start..end` is touched through this slice alone.
+        unsafe {
+            let pool = self.slab();
+            let bytes = (*pool).end.offset_from_unsigned((*pool).start);
+            core::slice::from_raw_parts((*pool).start.cast::<AtomicU64>(), bytes / size_of::<AtomicU64>())
+        }
     }
 }

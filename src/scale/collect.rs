@@ -1,34 +1,101 @@
-//! Counts what happens to requests at upstreams.
+//! Counts what happens to requests at upstreams. The hot path: no lock, no allocation.
 
-use crate::conf::MainConf;
-use crate::ngx::Request;
+use logic::autoscale::metrics::flight::{Flight, MOST_KEYS};
+use logic::autoscale::metrics::series::Class;
+use logic::autoscale::metrics::table::Ref;
+use logic::autoscale::metrics::zone::KeyRef;
+use logic::autoscale::metrics::Now;
 
-/// One request at one peer.
-pub struct Attempt {
-    pub upstream: u32,
-}
+use super::Shell;
+use crate::ngx::{clock, Request};
 
 /// How an attempt ended, as far as nginx knows.
 pub struct Outcome {
     /// The peer's status; 0 when it sent none.
     pub status: u16,
-    pub connect_ms: Option<u32>,
-    pub first_byte_ms: Option<u32>,
+    /// Whether a connection was made.
+    pub connected: bool,
     /// nginx counts it as a failure of the peer.
     pub failed: bool,
     pub timed_out: bool,
+    /// Another try may follow.
+    pub retried: bool,
 }
 
-/// `peer` was chosen for a request to upstream number `upstream`.
-pub fn start(_main: &MainConf, upstream: u32, _peer: &[u8]) -> Option<Attempt> {
-    Some(Attempt { upstream })
+impl Outcome {
+    pub fn class(&self) -> Class {
+        match self.status {
+            200..=299 | 101 => Class::Success,
+            300..=399 => Class::Redirect,
+            400..=499 => Class::ClientError,
+            500..=599 => Class::ServerError,
+            _ if self.timed_out => Class::Timeout,
+            _ if self.failed || !self.connected => Class::ConnectFailure,
+            _ => Class::Aborted,
+        }
+    }
 }
 
-/// No peer could be chosen.
-pub fn refused(_main: &MainConf, _upstream: u32) {}
+/// A request goes to upstream number `upstream`.
+pub fn start(shell: &Shell, request: Request, upstream: usize) -> Flight {
+    let now = clock::monotonic();
+    let mut keys = [KeyRef { name: Ref::NONE, value: Ref::NONE }; MOST_KEYS];
+    let labels = &request.loc_conf().keys;
+    let count = if labels.is_empty() { 0 } else { label(shell, request, now, &mut keys) };
+    let upstream = shell.upstreams.get(upstream).copied().unwrap_or(Ref::NONE);
+    Flight::start(&shell.zone, shell.worker, upstream, &keys[..count], now)
+}
 
-/// The response header of the attempt is being sent on.
-pub fn first_byte(_main: &MainConf, _attempt: &mut Attempt) {}
+/// The entries of the request's keys; a value that finds no place is not counted.
+fn label(shell: &Shell, request: Request, now: Now, keys: &mut [KeyRef; MOST_KEYS]) -> usize {
+    let mut count = 0;
+    for key in request.loc_conf().keys.iter().take(MOST_KEYS) {
+        let (Some(name), Some(value)) = (key.conf.entry.get(), key.value.eval(&request)) else { continue };
+        if value.is_empty() {
+            continue;
+        }
+        if let Ok(found) = shell.zone.key(name, value, now) {
+            keys[count] = found;
+            count += 1;
+        }
+    }
+    count
+}
 
-/// The attempt is over: answered, failed or abandoned.
-pub fn end(_main: &MainConf, _request: Request, _attempt: Attempt, _outcome: &Outcome) {}
+/// `peer` was chosen for the next try.
+pub fn attempt(shell: &Shell, flight: &mut Flight, peer: &[u8]) {
+    let now = clock::monotonic();
+    let peer = shell.zone.peer(flight.upstream(), peer, now).unwrap_or(Ref::NONE);
+    flight.attempt(&shell.zone, peer, now);
+}
+
+/// The response header has come. `connect_ms` is `None` on a kept connection.
+pub fn first_byte(shell: &Shell, flight: &mut Flight, connect_ms: Option<u32>, stream: bool) {
+    let connect_us = connect_ms.map(|ms| ms.saturating_mul(1000));
+    flight.first_byte(&shell.zone, connect_us, stream, clock::monotonic());
+}
+
+/// The try is over, and with it the request unless another one may follow.
+pub fn end(shell: &Shell, flight: &mut Flight, outcome: &Outcome) {
+    let (now, class) = (clock::monotonic(), outcome.class());
+    if outcome.retried {
+        flight.fail(&shell.zone, class, now);
+    } else {
+        flight.end(&shell.zone, class, now);
+    }
+}
+
+/// The request is over, whatever became of its last try.
+pub fn close(shell: &Shell, flight: &mut Flight, status: usize) {
+    if !flight.is_ended() {
+        let outcome = Outcome {
+            status: status as u16,
+            connected: true,
+            failed: false,
+            timed_out: false,
+            retried: false,
+        };
+        let class = if status == 499 { Class::Aborted } else { outcome.class() };
+        flight.end(&shell.zone, class, clock::monotonic());
+    }
+}

@@ -1,0 +1,103 @@
+//! A worker's part in the zone: its column, the entries it counts on, its tick.
+
+use core::cell::RefCell;
+use core::time::Duration;
+
+use logic::autoscale::metrics::columns::{Owner, Worker};
+use logic::autoscale::metrics::series::Upstream;
+use logic::autoscale::metrics::table::Ref;
+use logic::autoscale::metrics::zone::Zone;
+
+use crate::conf::MainConf;
+use crate::ngx::{clock, cycle_main_conf, log_cycle, process, Level, Timer};
+
+/// What a worker holds of the zone.
+pub struct Shell {
+    pub zone: Zone<'static>,
+    pub worker: Worker,
+    me: Owner,
+    /// By number of the observed upstream.
+    pub upstreams: Vec<Ref<Upstream>>,
+    tick_s: u64,
+    tick: RefCell<Option<Timer>>,
+}
+
+impl Shell {
+    /// Joins the zone of the configuration, if there is one.
+    pub fn join(main: &MainConf) -> Option<Shell> {
+        let conf = main.zone.as_deref()?;
+        let zone = conf.zone()?.clone();
+        let (me, now) = (owner(process::pid()), clock::monotonic());
+        // whose columns nobody has swept since, because all workers died at once
+        zone.columns().sweep(me, alive);
+        let worker = zone.columns().claim(me);
+        if worker == Worker::NONE {
+            log_cycle(
+                Level::Warn,
+                "more workers than columns in the zone: this one's in-flight requests are not counted",
+            );
+        }
+        let refused =
+            |e: &dyn core::fmt::Display| log_cycle(Level::Error, &format!("zone \"{}\": {e}", conf.name));
+        let upstreams = main
+            .observed()
+            .iter()
+            .map(|o| zone.upstream(o.name.as_bytes(), now).inspect_err(|e| refused(e)).unwrap_or(Ref::NONE))
+            .collect();
+        for key in main.keys.borrow().iter() {
+            key.entry
+                .set(zone.key_name(key.name.as_bytes(), key.top.get(), now).inspect_err(|e| refused(e)).ok());
+        }
+        Some(Shell { zone, worker, me, upstreams, tick_s: conf.tick_s, tick: RefCell::default() })
+    }
+
+    /// Gives the column back.
+    pub fn leave(&self) {
+        self.tick.take();
+        self.zone.columns().release(self.worker, self.me);
+    }
+
+    /// Arms the next tick; one worker of all does what there is to do.
+    pub fn start_ticking(&self) {
+        let fire = || {
+            if let Some(shell) = cycle_main_conf().and_then(MainConf::shell) {
+                shell.on_tick();
+                shell.start_ticking();
+            }
+        };
+        let timer = Timer::background(Duration::from_secs(self.tick_s), Box::new(fire));
+        self.tick.replace(Some(timer));
+    }
+
+    fn on_tick(&self) {
+        let now = clock::monotonic();
+        if self.zone.tick(now, self.tick_s) {
+            let dead = self.zone.columns().sweep(self.me, alive);
+            if dead > 0 {
+                log_cycle(
+                    Level::Notice,
+                    &format!("{dead} worker(s) died: what they had in flight is no longer counted"),
+                );
+            }
+            self.zone.sample_levels(now);
+        }
+    }
+}
+
+/// A process, told from a later one of the same number by when it started.
+fn owner(pid: i32) -> Owner {
+    Owner { pid: pid as u32, stamp: started(pid as u32).unwrap_or(0) & 0x7fff_ffff }
+}
+
+fn alive(owner: Owner) -> bool {
+    started(owner.pid).is_some_and(|s| s & 0x7fff_ffff == owner.stamp)
+}
+
+/// When process `pid` started, in clock ticks since boot: field 22 of its stat file (proc(5)). A zombie is gone.
+fn started(pid: u32) -> Option<u32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut fields = stat.rsplit_once(") ")?.1.split(' ');
+    let state = fields.next()?;
+    let ticks: u64 = fields.nth(18)?.parse().ok()?;
+    (state != "Z" && state != "X").then_some(ticks as u32)
+}
