@@ -143,8 +143,7 @@ impl Signal {
 }
 
 fn names<K: Kind>(zone: &Zone<'_>, entries: Vec<Ref<K>>) -> Vec<String> {
-    let names = entries.into_iter().filter_map(|entry| zone.name(entry));
-    names.map(|name| String::from_utf8_lossy(&name).into_owned()).collect()
+    entries.into_iter().filter_map(|entry| zone.table().text(entry)).collect()
 }
 
 fn joined(name: &str, separator: char, part: &Option<String>) -> String {
