@@ -1,6 +1,10 @@
 //! The loop, decided: what is measured, how it is named, how it is read and shown, which peer it prefers.
 //!
-//! A *zone* ([`metrics`]) holds what all workers know, in shared memory. A *signal* ([`signal`]) names one number of it with a window.
+//! A *zone* ([`metrics`]) holds what all workers know, in shared memory. A *signal* ([`signal`]) names one number of it with a
+//! window; [`read`] evaluates it. [`expose`] shows everything, [`pick`] chooses a peer.
 
+pub mod expose;
 pub mod metrics;
+pub mod pick;
+pub mod read;
 pub mod signal;

@@ -28,10 +28,20 @@ pub fn feed(word: &Word, x: f32, now_us: u64) {
     put(word, pair(value.to_bits(), stamp));
 }
 
+/// Units between two stamps.
+#[inline]
+fn between(then: u32, now: u32) -> f32 {
+    let dt = now.wrapping_sub(then);
+    if dt > u32::MAX - SKEW {
+        0.0
+    } else {
+        dt as f32
+    }
+}
+
 #[inline]
 fn mix(old: f32, x: f32, then: u32, now: u32) -> f32 {
-    let dt = now.wrapping_sub(then);
-    let dt = if dt > u32::MAX - SKEW { 0.0 } else { dt as f32 };
+    let dt = between(then, now);
     let weight = (dt / (dt + TAU)).max(LEAST);
     old + (x - old) * weight
 }
@@ -41,6 +51,12 @@ fn mix(old: f32, x: f32, then: u32, now: u32) -> f32 {
 pub fn value(word: &Word) -> Option<f32> {
     let seen = get(word);
     (seen != 0).then(|| f32::from_bits(high(seen) as u32))
+}
+
+/// The average as if nothing but zeros had come since it was last fed.
+pub fn faded(word: &Word, now_us: u64) -> Option<f32> {
+    let dt = between(low(get(word)) as u32, (now_us >> UNIT) as u32);
+    value(word).map(|value| value * TAU / (dt + TAU))
 }
 
 #[cfg(test)]

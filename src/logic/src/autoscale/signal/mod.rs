@@ -13,6 +13,8 @@ mod suggest;
 mod window;
 mod words;
 
+pub(crate) use suggest::hint;
+
 pub use parse::SignalError;
 pub use window::{Window, WindowError, LONGEST_S};
 pub use words::{Metric, Stat};

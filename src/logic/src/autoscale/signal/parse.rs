@@ -229,6 +229,9 @@ impl<'a> Reader<'a> {
                 "of a key it is known only now: leave out stat and window",
             );
         }
+        if matches!(scope, Scope::Gateway) && stat == Stat::Ewma {
+            return refuse(stat.word().into(), "each upstream has one, all of them together have none");
+        }
         if self.slope && (stat == Stat::Ewma || matches!(window, Window::Requests(_) | Window::Seconds(1))) {
             return refuse("slope here".into(), "a slope needs a window of time of 2s or more");
         }

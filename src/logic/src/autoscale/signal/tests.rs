@@ -95,6 +95,7 @@ fn errors_name_the_part_and_the_right_one() {
         ("custom.", "no name after the scope"),
         ("self", "no metric; write self.METRIC"),
         ("self.cppu", "unknown metric \"cppu\" (did you mean \"cpu\"?)"),
+        ("self.latency.ewma", "each upstream has one"),
         ("slope(upstream.app.latency", "slope( is not closed"),
         ("slope(upstream.app.latency@1m)@1m", "slope( is not closed"),
         ("slope(upstream.app.latency@10r)", "a slope needs a window of time"),

@@ -224,9 +224,9 @@ impl<'a, S: Shape> Series<'a, S> {
         ewma::value(&self.words[head::LATENCY + time as usize])
     }
 
-    /// The moving average of failing: 0 never, 1 always.
-    pub fn failing(&self) -> f32 {
-        ewma::value(&self.words[head::FAILING]).unwrap_or(0.0)
+    /// The moving average of failing, 0 never to 1 always; it fades while nothing is tried.
+    pub fn failing(&self, now: Now) -> f32 {
+        ewma::faded(&self.words[head::FAILING], now.us).unwrap_or(0.0)
     }
 
     pub fn born_us(&self) -> u64 {

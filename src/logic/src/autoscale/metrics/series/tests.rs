@@ -93,7 +93,8 @@ fn quick_errors_do_not_flatter_the_moving_average() {
         series.finish(at(ms), Class::ConnectFailure, 100, false);
     }
     assert_eq!(series.ewma(Time::Latency), Some(20_000.0));
-    assert!(series.failing() > 0.5, "{}", series.failing());
+    assert!(series.failing(at(1000)) > 0.5, "{}", series.failing(at(1000)));
+    assert!(series.failing(at(91_000)) < 0.1, "{}", series.failing(at(91_000)));
     series.finish(at(1000), Class::Timeout, 60_000_000, false);
     assert!(series.ewma(Time::Latency).unwrap() > 20_000.0);
 }

@@ -383,6 +383,21 @@ impl<'a, K: Kind> Table<'a, K> {
         (whole && self.is_current(entry)).then_some(name)
     }
 
+    /// The name as text. What was cut or is not UTF-8 carries the hash of the name, so that no two names print alike.
+    pub fn text(&self, entry: Ref<K>) -> Option<String> {
+        let name = self.name(entry)?;
+        let words = self.entry(entry.index());
+        let is_cut = (name.len() as u64) < (get(&words[META]) & 0xffff_ffff);
+        match String::from_utf8(name) {
+            Ok(name) if !is_cut => Some(name),
+            Ok(name) => Some(format!("{name}~{:016x}", get(&words[HASH]))),
+            Err(error) => {
+                let name = String::from_utf8_lossy(error.as_bytes()).into_owned();
+                Some(format!("{name}~{:016x}", get(&words[HASH])))
+            }
+        }
+    }
+
     /// A word for the use of the kind.
     #[inline]
     pub fn control(&self, index: usize) -> &'a Word {

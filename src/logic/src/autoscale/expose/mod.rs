@@ -1,0 +1,27 @@
+//! Everything the zone knows, for people and machines: Prometheus text and JSON.
+//!
+//! A snapshot is taken first, then written, so both formats say the same. Taking it reads the whole zone once: some milliseconds when
+//! it is full, for a status page, not for a request path.
+
+mod json;
+mod prometheus;
+mod snapshot;
+
+use super::metrics::zone::Zone;
+use super::metrics::Now;
+
+/// Writes everything as one JSON object. Times are seconds, ratios 0 to 1; what was not sampled is `null`.
+pub fn json(zone: &Zone<'_>, now: Now, out: &mut Vec<u8>) -> Result<(), serde_json::Error> {
+    serde_json::to_writer(out, &json::status(zone, now))
+}
+
+/// Writes everything in the text format of Prometheus, version 0.0.4.
+pub fn prometheus(zone: &Zone<'_>, now: Now, out: &mut Vec<u8>) {
+    prometheus::write(zone, now, out);
+}
+
+/// The media type of [`prometheus()`].
+pub const PROMETHEUS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+#[cfg(test)]
+mod tests;
