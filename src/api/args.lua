@@ -143,6 +143,12 @@ return function(ngx, native, base)
 
     local begin, add, written = native.args_begin, native.args_add, native.args_written
 
+    -- What an error calls the type of a value: cdata of this module's is userdata in OpenResty.
+    local function kind(value)
+        local t = type(value)
+        return t == "cdata" and "userdata" or t
+    end
+
     -- One value of a key. Errors point at the caller of the API function that called `write`.
     local function write_value(key, value, level)
         local t = type(value)
@@ -157,7 +163,7 @@ return function(ngx, native, base)
                 rc = add(key, #key, "", 0, 1)
             end
         else
-            error("attempt to use " .. (value == null and "userdata" or t) .. " as query arg value", level)
+            error("attempt to use " .. kind(value) .. " as query arg value", level)
         end
         if rc ~= 0 then
             error("no memory", level)
@@ -223,8 +229,8 @@ return function(ngx, native, base)
             args = tostring(args)
             rc = set_args(args, #args)
         else
-            t = args == null and "userdata" or t
-            error("bad argument #1 to 'set_uri_args' (string, number, or table expected, but got " .. t .. ")", 2)
+            error("bad argument #1 to 'set_uri_args' (string, number, or table expected, but got " ..
+                  kind(args) .. ")", 2)
         end
         if rc ~= 0 then
             error("no memory", 2)

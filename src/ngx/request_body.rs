@@ -114,6 +114,13 @@ impl Request {
         Rc(unsafe { ffi::ngx_http_discard_request_body(self.raw()) })
     }
 
+    /// The same without asking a client for it that waits to be asked (`Expect: 100-continue`): the answer is made.
+    pub fn discard_unwanted_body(&self) -> Rc {
+        // SAFETY: a plain field write to a live request.
+        unsafe { (*self.raw()).set_expect_tested(1) };
+        self.discard_body()
+    }
+
     /// Whether the body is thrown away, now or as it comes.
     pub fn body_discarded(&self) -> bool {
         // SAFETY: a plain field read of a live request.

@@ -141,6 +141,10 @@ fn finalized(rc: Rc) -> Rc {
 
 /// Sends what is left of the response, and its end.
 pub fn end_response(request: Request, ctx: &Ctx) -> Rc {
+    // what was not read of the request must not be taken for the next one
+    if !request.has_body() && request.discard_unwanted_body() != Rc::OK {
+        return Rc::ERROR;
+    }
     if request.holds_output() {
         request.set_content_length(ctx.output.pending());
     }
