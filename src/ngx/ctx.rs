@@ -61,6 +61,12 @@ impl Drop for Ctx {
         if slot != 0 && !self.has_own_vm.get() {
             self.vm().release_ctx(slot);
         }
+        if slot != 0 {
+            super::log::debug_cycle(format_args!("lua release ngx.ctx at ref {slot}"));
+        }
+        if self.has_own_vm.get() {
+            super::log::debug_cycle(format_args!("lua close the global Lua VM of this request"));
+        }
     }
 }
 

@@ -72,6 +72,13 @@ pub fn log_cycle_bytes(level: Level, message: &[u8]) {
     unsafe { write((*ffi::ngx_cycle).log, level, message) }
 }
 
+/// Writes a message to the cycle's log, if that is set to `debug`.
+pub fn debug_cycle(message: core::fmt::Arguments<'_>) {
+    if cycle_log_level() == Level::Debug {
+        log_cycle(Level::Debug, &message.to_string());
+    }
+}
+
 /// The level up to which the cycle's log takes messages.
 pub fn cycle_log_level() -> Level {
     // SAFETY: as above.
