@@ -10,7 +10,7 @@ local type = type
 
 return function(ngx, native, base)
     ngx.OK, ngx.ERROR, ngx.AGAIN, ngx.DONE, ngx.DECLINED = 0, -1, -2, -4, -5
-    ngx.null = base.null
+    ngx.null = base.boot.null
 
     local levels = { "STDERR", "EMERG", "ALERT", "CRIT", "ERR", "WARN", "NOTICE", "INFO", "DEBUG" }
     for i, name in ipairs(levels) do
@@ -104,7 +104,7 @@ return function(ngx, native, base)
             end
             error("bad argument #" .. n .. " to 'log' (expected table to have __tostring metamethod)", 4)
         end
-        if value == null then
+        if value == ngx.null then
             return "null"
         end
         error("bad argument #" .. n .. " to 'log' (string, number, boolean, or nil expected, got " .. t .. ")", 4)

@@ -3,8 +3,10 @@
 use crate::native::{Classic, Native};
 use crate::run::Op;
 
+mod arg;
 mod control;
 mod core;
+mod header;
 mod output;
 
 /// The prelude's foundation: the only file that says `ffi` or yields.
@@ -14,11 +16,14 @@ pub const BASE: &str = include_str!("base.lua");
 pub const PRELUDE: &[(&str, &str)] = &[
     ("core", include_str!("core.lua")),
     ("coroutine", include_str!("coroutine.lua")),
+    ("header", include_str!("header.lua")),
     ("output", include_str!("output.lua")),
     ("control", include_str!("control.lua")),
+    ("arg", include_str!("arg.lua")),
 ];
 
-pub const NATIVES: &[&[Native]] = &[core::NATIVES, output::NATIVES, control::NATIVES];
+pub const NATIVES: &[&[Native]] =
+    &[core::NATIVES, header::NATIVES, output::NATIVES, control::NATIVES, arg::NATIVES];
 
 pub const CLASSICS: &[&[Classic]] = &[output::CLASSICS];
 

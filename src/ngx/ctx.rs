@@ -5,6 +5,7 @@ use core::ffi::c_void;
 
 use ::ngx::ffi;
 
+use super::body_filter::Body;
 use super::chain::Output;
 use super::module;
 use super::request::{Rc, Request};
@@ -28,6 +29,7 @@ pub struct Ctx {
     pub shared: Shared,
     pub run: RefCell<State>,
     pub output: Output,
+    pub body: Body,
     /// `ngx.exit(code)` in a phase that cannot be left in the middle.
     pub exit: Cell<Option<Rc>>,
     /// The further words of the set_by_lua directive that runs.

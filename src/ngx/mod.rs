@@ -12,11 +12,13 @@ mod conf;
 mod ctx;
 mod event;
 mod exec;
+mod headers_out;
 mod log;
 mod module;
 mod observe;
 mod request;
 mod script;
+mod send;
 mod shm;
 mod text;
 
@@ -25,9 +27,11 @@ pub use command::{Args, Directive, Setter, LOC, LOC_IF, MAIN, SRV, SRV_IF, UPSTR
 pub use conf::{Cf, ConfError, Path};
 pub use ctx::{running_ctx, Ctx, Shared};
 pub use event::{Posted, Timer};
+pub use headers_out::FieldError;
 pub use log::{log_cycle, Level};
 pub use module::{cycle_main_conf, full_path, prefix};
 pub use observe::Observed;
 pub use request::{Rc, Request};
 pub use script::SetVar;
+pub use send::Drained;
 pub use shm::{Zone, ZoneUser};

@@ -2,7 +2,7 @@
 
 use super::Phase;
 use crate::ngx::{Rc, Request};
-use crate::run::{self, End, Progress};
+use crate::run::{self, Progress};
 
 /// nginx's handler in either rewrite phase.
 pub fn handle(request: Request, phase: Phase) -> Rc {
@@ -17,9 +17,4 @@ pub fn handle(request: Request, phase: Phase) -> Rc {
         }
         Progress::Ended(end) => super::finish_early(request, end, Rc::DECLINED),
     }
-}
-
-/// Whether the exit code lets the request go on: `ngx.exit(ngx.OK)` or `ngx.exit(ngx.DECLINED)`.
-pub fn goes_on(end: &End) -> bool {
-    matches!(end, End::Returned | End::Exit(Rc::OK | Rc::DECLINED))
 }

@@ -74,6 +74,9 @@ fn push_boot(l: *mut lua_State, settings: &MainSettings) -> c_int {
         set_bytes(l, c"cdef", native::c_definitions().as_bytes());
         ffi::lua_pushlightuserdata(l, native::cur_address().cast_mut().cast());
         ffi::lua_setfield(l, -2, c"cur".as_ptr());
+        // what other libraries, cjson for one, take and give for "null"
+        ffi::lua_pushlightuserdata(l, core::ptr::null_mut());
+        ffi::lua_setfield(l, -2, c"null".as_ptr());
         set_optional(l, c"package_path", settings.package_path.as_deref());
         set_optional(l, c"package_cpath", settings.package_cpath.as_deref());
         set_bytes(l, c"prefix", &crate::ngx::prefix());
