@@ -32,6 +32,12 @@ return function(ngx, native, base)
         end
     end
 
+    local function log_write(level, message)
+        if native.log_takes(level) == 1 then
+            native.log_write(level, message, #message)
+        end
+    end
+
     local function text(value)
         if type(value) == "string" then
             return value
@@ -162,6 +168,7 @@ return function(ngx, native, base)
         local n = header_all(pairs, room)
         local truncated
         if max > 0 and n > max then
+            log_write(8, "lua exceeding response header limit " .. n .. " > " .. max)
             n, truncated = max, "truncated"
         end
         local headers = {}

@@ -4,7 +4,7 @@
 //! ended, hand it to the filters, where other Lua may run.
 
 use crate::native::{classics, natives, Cx};
-use crate::ngx::{running_ctx, Ctx, Drained, Rc, Request};
+use crate::ngx::{running_ctx, Ctx, Drained, Level, Rc, Request};
 use crate::phase::Phase;
 use crate::run::{wake, Armed, Op};
 use crate::vm::Stack;
@@ -106,6 +106,7 @@ fn flush(request: Request, ctx: &Ctx, wait: bool) -> i32 {
         return ENDED;
     }
     if out.is_held() {
+        request.log(Level::Debug, "lua http 1.0 buffering makes ngx.flush() a no-op");
         return HELD;
     }
     let begun = request.header_sent() || ctx.shared.started.get() != 0;

@@ -32,6 +32,8 @@ pub struct Ctx {
     pub body: Body,
     /// `ngx.exit(code)` in a phase that cannot be left in the middle.
     pub exit: Cell<Option<Rc>>,
+    /// Whether a header filter's exit has replaced the response.
+    pub replaced: Cell<bool>,
     /// The further words of the set_by_lua directive that runs.
     pub set_args: RefCell<Vec<Box<[u8]>>>,
     /// With `lua_code_cache off`, the VM of this request alone.

@@ -24,12 +24,6 @@ impl Request {
         }
     }
 
-    /// Whether the response has been replaced so.
-    pub fn is_replaced(&self) -> bool {
-        // SAFETY: a plain field read of a live request.
-        unsafe { (*self.raw()).filter_finalize() != 0 }
-    }
-
     /// Asks nginx for a body whose bytes are in memory, not in files.
     pub fn need_body_in_memory(&self) {
         // SAFETY: a plain field write to a live request.
@@ -46,6 +40,12 @@ impl Request {
             let rc = ffi::ngx_http_parse_unsafe_uri(self.raw(), &raw mut path, &raw mut args, &raw mut flags);
             (rc == ffi::NGX_OK as isize).then(|| (bytes(path), bytes(args)))
         }
+    }
+
+    /// Whether a rewrite has changed the URI, so that its location is looked for again.
+    pub fn uri_changed(&self) -> bool {
+        // SAFETY: a plain field read of a live request.
+        unsafe { (*self.raw()).uri_changed() != 0 }
     }
 
     /// Lets nginx go on with the phases, from an event.

@@ -30,6 +30,7 @@ impl Request {
         out.set_begun();
         if may_hold && self.wants_length() {
             out.hold();
+            self.log(Level::Debug, "lua buffering output bufs for the HTTP 1.0 request");
         }
         if !self.has_status() {
             self.set_status(ffi::NGX_HTTP_OK as usize);
@@ -70,6 +71,8 @@ impl Request {
         let rc = Rc(unsafe { ffi::ngx_http_send_header(self.raw()) });
         if rc == Rc::ERROR || rc.0 > Rc::OK.0 {
             out.set_failed();
+        } else if self.header_only() {
+            out.set_ended();
         }
         rc
     }
@@ -97,15 +100,16 @@ impl Request {
             }
             out.release();
             self.clear_content_length();
-            self.set_content_length(out.pending());
+            if !self.header_only() {
+                self.set_content_length(out.pending());
+            }
         }
         let rc = self.send_header(out);
         if rc == Rc::ERROR || rc.0 > Rc::OK.0 {
             return rc;
         }
         let chain = out.take();
-        if self.header_only() {
-            out.set_ended();
+        if out.is_ended() {
             return rc;
         }
         if last {

@@ -22,6 +22,8 @@ pub fn finish(request: Request, end: End) -> Rc {
     let Some(ctx) = request.ctx() else { return Rc::ERROR };
     match end {
         End::Returned => super::end_response(request, ctx),
+        // nothing comes after the content
+        End::Exit(Rc::DECLINED) => Rc::ERROR,
         End::Exit(code) => super::exit(request, ctx, code, Rc::OK),
         End::Exec { uri, args } => super::exec(request, ctx, &uri, args.as_deref()),
         End::NotLoaded(rc) => rc,

@@ -30,7 +30,7 @@ pub fn handle(request: Request) -> Option<Rc> {
         None | Some(Rc::OK) => None,
         Some(Rc::ERROR) => Some(Rc::ERROR),
         // the page of an exit comes through this filter, too, and is not replaced again
-        Some(_) if request.is_replaced() => None,
+        Some(_) if ctx.replaced.replace(true) => None,
         Some(code) => Some(request.replace_response(code)),
     }
 }

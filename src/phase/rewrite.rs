@@ -7,7 +7,8 @@ use crate::run::{self, Progress};
 /// nginx's handler in either rewrite phase.
 pub fn handle(request: Request, phase: Phase) -> Rc {
     let Some(handler) = request.loc_conf().handler(phase) else { return Rc::DECLINED };
-    if !request.has_uri() {
+    // a `rewrite` before us has chosen another location, whose own script runs
+    if !request.has_uri() || request.uri_changed() {
         return Rc::DECLINED;
     }
     match run::enter(request, phase, handler) {
