@@ -3,6 +3,7 @@
 use crate::native::{Classic, Native};
 use crate::run::Op;
 
+mod arg;
 mod args;
 mod balancer;
 mod body;
@@ -11,6 +12,7 @@ mod config;
 mod control;
 mod dict;
 mod errlog;
+mod header;
 mod log;
 mod output;
 mod re;
@@ -59,6 +61,8 @@ apis! {
     re_module: ;
     var: natives;
     balancer: natives;
+    header: natives;
+    arg: natives;
     // the last one: what libraries require, as far as no file above serves it
     libs: ;
 }
