@@ -12,6 +12,7 @@ mod control;
 mod dict;
 mod errlog;
 mod log;
+mod ndk;
 mod output;
 mod re;
 mod request;
@@ -47,6 +48,7 @@ apis! {
     config: natives;
     worker: natives;
     errlog: natives;
+    ndk: natives;
     output: natives classics ops;
     control: natives ops;
     args: natives;

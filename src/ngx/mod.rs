@@ -18,6 +18,7 @@ mod exec;
 mod headers_in;
 mod log;
 mod module;
+pub mod ndk;
 mod observe;
 mod pcre;
 pub mod process;
