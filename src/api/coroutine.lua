@@ -14,12 +14,12 @@ return function(_, _, base)
     local tag = base.tag
     local yielding = base.yielding
 
-    -- Lua says "non-suspended" of all states; the driver's users want to know which.
-    local function refused(co, ok, err, ...)
-        if not ok and err == "cannot resume non-suspended coroutine" and co_status(co) ~= "dead" then
-            return ok, "cannot resume " .. co_status(co) .. " coroutine"
+    -- Lua takes a coroutine that waits for another one for a running one.
+    local function refused(co, err, ...)
+        if err == "cannot resume running coroutine" and co_status(co) == "normal" then
+            return false, "cannot resume normal coroutine"
         end
-        return ok, err, ...
+        return false, err, ...
     end
 
     local function relay(co, ok, ...)
@@ -29,7 +29,7 @@ return function(_, _, base)
             end
             return ok, ...
         end
-        return refused(co, ok, ...)
+        return refused(co, ...)
     end
 
     function coroutine.resume(co, ...)
@@ -71,4 +71,8 @@ return function(_, _, base)
     -- the untouched functions, for those who know that nothing inside waits
     coroutine._create, coroutine._resume, coroutine._status = co_create, co_resume, co_status
     coroutine._wrap, coroutine._yield = co_wrap, co_yield
+    -- and ours, by the names that libraries for OpenResty know them
+    for _, name in ipairs { "create", "resume", "status", "wrap", "yield" } do
+        coroutine["__" .. name] = coroutine[name]
+    end
 end

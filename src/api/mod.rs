@@ -14,6 +14,7 @@ mod dict;
 mod errlog;
 mod header;
 mod log;
+mod ndk;
 mod output;
 mod re;
 mod request;
@@ -49,6 +50,7 @@ apis! {
     config: natives;
     worker: natives;
     errlog: natives;
+    ndk: natives;
     output: natives classics ops;
     control: natives ops;
     args: natives;

@@ -5,7 +5,7 @@ use std::ffi::CString;
 
 use crate::ngx::{Cf, ConfError, Path};
 use crate::phase::Phase;
-use crate::vm::Function;
+use crate::vm::{Function, VmError};
 
 const NO_CODE: &str = "invalid location config: no runnable Lua code";
 
@@ -36,10 +36,8 @@ impl Handler {
         }
         let name = chunk_name(phase, &cf.position().0, line);
         let main = cf.main_conf();
-        let function = main
-            .start_vm()?
-            .load_script(&code, &name)
-            .map_err(|e| ConfError(format!("failed to load inlined Lua code: {e}")))?;
+        let function =
+            main.start_vm()?.load_script(&code, &name).map_err(|e| ConfError(not_loaded(phase, &e)))?;
         let source = Source::Inline { code: code.into(), name };
         Ok(Handler { phase, source, function: Cell::new(Some(function)) })
     }
@@ -59,6 +57,14 @@ impl Handler {
         }
         cf.main_conf().start_vm()?;
         Ok(Handler { phase, source: Source::File(cf.path(word)?), function: Cell::new(None) })
+    }
+}
+
+/// What is said of code that does not compile.
+fn not_loaded(phase: Phase, why: &VmError) -> String {
+    match phase {
+        Phase::Init | Phase::InitWorker | Phase::ExitWorker => format!("{phase} error: {why}"),
+        _ => format!("failed to load inlined Lua code: {why}"),
     }
 }
 

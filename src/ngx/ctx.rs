@@ -58,16 +58,21 @@ impl Ctx {
     }
 }
 
+impl Ctx {
+    /// Gives the request's `ngx.ctx` table up: the next use finds an empty one.
+    pub fn forget_table(&self) {
+        let slot = self.shared.ctx_slot.replace(0);
+        if slot != 0 {
+            self.vm().release_ctx(slot);
+            super::log::debug_cycle(format_args!("lua release ngx.ctx at ref {slot}"));
+        }
+    }
+}
+
 impl Drop for Ctx {
     fn drop(&mut self) {
         self.run.take().abandon(self.vm());
-        let slot = self.shared.ctx_slot.get();
-        if slot != 0 && !self.has_own_vm.get() {
-            self.vm().release_ctx(slot);
-        }
-        if slot != 0 {
-            super::log::debug_cycle(format_args!("lua release ngx.ctx at ref {slot}"));
-        }
+        self.forget_table();
         if self.has_own_vm.get() {
             super::log::debug_cycle(format_args!("lua close the global Lua VM of this request"));
         }

@@ -19,6 +19,7 @@ mod headers_in;
 mod headers_out;
 mod log;
 mod module;
+pub mod ndk;
 mod observe;
 mod pcre;
 pub mod process;

@@ -119,6 +119,7 @@ fn finish_early(request: Request, end: End, go_on: Rc) -> Rc {
         }
         End::Jump => {
             request.set_uri_changed(true);
+            ctx.forget_table();
             go_on
         }
         End::Exec { uri, args } => {
