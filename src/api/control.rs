@@ -1,8 +1,8 @@
-//! `ngx.exit`, `ngx.exec`, `ngx.sleep`: what ends or delays a script.
+//! `ngx.exit`, `ngx.exec`, `ngx.redirect`, `ngx.sleep`: what ends or delays a script.
 
 use core::time::Duration;
 
-use crate::native::natives;
+use crate::native::{natives, Str};
 use crate::ngx::{Posted, Rc, Request, Timer};
 use crate::phase::Phase;
 use crate::run::{wake, Armed, End, Op};
@@ -14,6 +14,29 @@ natives! {
         if let Some(ctx) = cx.request().and_then(crate::ngx::running_ctx) {
             ctx.exit.set(Some(Rc(code as isize)));
         }
+    }
+
+    /// Path and arguments of `uri` in `parts`; -1 when nginx calls it unsafe (and logs it).
+    fn exec_split(cx, uri: bytes, parts: slice<Str>) -> i32 {
+        let Some(request) = cx.request() else { return -1 };
+        match (request.split_uri(uri), parts) {
+            (Some((path, args)), [a, b]) => {
+                a.lend(path);
+                b.lend(args);
+                0
+            }
+            _ => -1,
+        }
+    }
+
+    /// Sets status and `Location` of a redirect.
+    fn redirect(cx, uri: bytes, status: val<i32>) -> i32 {
+        let Some(request) = cx.request() else { return -1 };
+        if request.set_redirect(uri).is_err() {
+            return -1;
+        }
+        request.set_status(status.max(0) as usize);
+        0
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::native::{Classic, Native};
 use crate::run::Op;
 
+mod arg;
 mod args;
 mod balancer;
 mod body;
@@ -11,6 +12,7 @@ mod config;
 mod control;
 mod dict;
 mod errlog;
+mod header;
 mod log;
 mod output;
 mod re;
@@ -47,8 +49,10 @@ apis! {
     config: natives;
     worker: natives;
     errlog: natives;
+    header: natives;
     output: natives classics ops;
     control: natives ops;
+    arg: natives;
     args: natives;
     body: natives ops;
     request: natives ops;

@@ -1,24 +1,62 @@
--- ngx.print, ngx.say, ngx.flush, ngx.eof, ngx.send_headers, ngx.headers_sent.
+-- ngx.print, ngx.say, ngx.flush, ngx.eof, ngx.send_headers.
 
+local concat = table.concat
 local error = error
+local floor = math.floor
+local next = next
 local select = select
 local tostring = tostring
 local type = type
-local concat = table.concat
 
 return function(ngx, native, base)
-    local cur = base.cur
-    local check = base.check
     local append = native.out_append
     local send = base.classic.out_send
-    local allowed = base.phases("server_rewrite", "rewrite", "access", "content")
-    local null = base.null
-    local ngx_null = ngx.null
+    local wait = base.wait
+    local op_drain = base.ops.drain
+    local null = ngx.null
 
+    -- The text of `array`, the texts of arrays in it included. `strict` allows strings and numbers alone.
+    -- On failure nil and what is wrong.
     local flatten
+    function flatten(array, parts, strict)
+        local max = 0
+        for key in next, array do
+            if type(key) ~= "number" or key < 1 or floor(key) ~= key then
+                return nil, "non-array table found"
+            end
+            if key > max then
+                max = key
+            end
+        end
+        for i = 1, max do
+            local value = array[i]
+            local t = type(value)
+            if t == "string" or t == "number" then
+                parts[#parts + 1] = value
+            elseif t == "table" then
+                local ok, why = flatten(value, parts, strict)
+                if not ok then
+                    return nil, why
+                end
+            elseif (t == "boolean" or t == "nil") and not strict then
+                parts[#parts + 1] = tostring(value)
+            elseif t == "userdata" and value == null and not strict then
+                parts[#parts + 1] = "null"
+            else
+                return nil, "bad data type " .. t .. " found"
+            end
+        end
+        return true
+    end
 
-    -- One value as text for ngx.print, `what` being how an error names it.
-    local function text(value, n, level)
+    function base.flatten(array, strict)
+        local parts = {}
+        local ok, why = flatten(array, parts, strict)
+        return ok and concat(parts), why
+    end
+
+    -- One value that is no string as text; `level` is that of the user's line.
+    local function text(value, n, name, level)
         local t = type(value)
         if t == "string" then
             return value
@@ -26,107 +64,170 @@ return function(ngx, native, base)
         if t == "number" or t == "nil" or t == "boolean" then
             return tostring(value)
         end
+        local why
         if t == "table" then
-            local parts = {}
-            flatten(value, parts, n, level + 1)
-            return concat(parts)
-        end
-        if value == ngx_null then
+            local s
+            s, why = base.flatten(value)
+            if s then
+                return s
+            end
+        elseif t == "userdata" and value == null then
             return "null"
+        else
+            why = "string, number, boolean, nil, ngx.null, or array table expected, but got " .. t
         end
-        error("bad argument #" .. n .. " to 'print' (string, number, boolean, nil, ngx.null, or array table expected, got "
-              .. t .. ")", level + 1)
-    end
-
-    function flatten(array, parts, n, level)
-        for key in pairs(array) do
-            if type(key) ~= "number" or key < 1 or key % 1 ~= 0 then
-                error("bad argument #" .. n .. " to 'print' (non-array table found)", level + 1)
-            end
-        end
-        for i = 1, #array do
-            local value = array[i]
-            local t = type(value)
-            if t == "table" then
-                flatten(value, parts, n, level + 1)
-            elseif t == "string" or t == "number" or t == "boolean" or t == "nil" then
-                parts[#parts + 1] = tostring(value)
-            elseif value == ngx_null then
-                parts[#parts + 1] = "null"
-            else
-                error("bad argument #" .. n .. " to 'print' (bad data type " .. t .. " found)", level + 1)
-            end
-        end
+        error("bad argument #" .. n .. " to '" .. name .. "' (" .. why .. ")", level + 1)
     end
 
     local reasons = {
-        [-1] = "seen eof",
-        [-2] = "no memory",
+        [-3] = "seen eof",
+        [-4] = "header only",
+        [-5] = "nginx output filter error",
+        [-6] = "no memory",
+        [-7] = "buffering",
+        [-8] = "nothing to flush",
     }
 
-    local function finish(rc)
+    -- What a code other than 0 comes to.
+    local function finish(rc, level)
+        if rc == 1 then
+            rc = send(0)
+            if rc == 0 then
+                return 1
+            end
+        end
+        if rc == -1 then
+            error("no request found", level + 1)
+        end
+        if rc == -2 then
+            error("API disabled in the context of " .. base.phase_name() .. "_by_lua*", level + 1)
+        end
+        return nil, reasons[rc]
+    end
+
+    -- The number of arguments decides: functions of fixed arity are what the JIT compiles on their own.
+
+    local function put(s, newline)
+        local rc = append(s, #s, newline)
         if rc == 0 then
             return 1
         end
-        if rc == 1 then
-            if send(0) < 0 then
-                return nil, "nginx output filter error"
+        return finish(rc, 2)
+    end
+
+    local function put_two(a, b, newline)
+        local rc = append(a, #a, 0)
+        if rc >= 0 then
+            local rest = append(b, #b, newline)
+            if rest ~= 0 then
+                rc = rest
             end
+        end
+        if rc == 0 then
             return 1
         end
-        return nil, reasons[rc] or "nginx output filter error"
+        return finish(rc, 2)
+    end
+
+    local function put_three(a, b, c, newline)
+        local rc = append(a, #a, 0)
+        if rc >= 0 then
+            append(b, #b, 0)
+            local rest = append(c, #c, newline)
+            if rest ~= 0 then
+                rc = rest
+            end
+        end
+        if rc == 0 then
+            return 1
+        end
+        return finish(rc, 2)
+    end
+
+    local function put_many(name, newline, n, ...)
+        local parts = {}
+        for i = 1, n do
+            parts[i] = text((select(i, ...)), i, name, 3)
+        end
+        local s = concat(parts)
+        local rc = append(s, #s, newline)
+        if rc == 0 then
+            return 1
+        end
+        return finish(rc, 3)
     end
 
     function ngx.print(...)
-        check(allowed)
         local n = select("#", ...)
+        local a, b, c = ...
         if n == 1 then
-            local s = text(..., 1, 2)
-            return finish(append(s, #s))
+            if type(a) ~= "string" then
+                a = text(a, 1, "print", 2)
+            end
+            return put(a, 0)
         end
-        local parts = {}
-        for i = 1, n do
-            parts[i] = text((select(i, ...)), i, 2)
+        if n == 2 and type(a) == "string" and type(b) == "string" then
+            return put_two(a, b, 0)
         end
-        local s = concat(parts)
-        return finish(append(s, #s))
+        if n == 3 and type(a) == "string" and type(b) == "string" and type(c) == "string" then
+            return put_three(a, b, c, 0)
+        end
+        return (put_many("print", 0, n, ...))
     end
 
     function ngx.say(...)
-        check(allowed)
         local n = select("#", ...)
+        local a, b, c = ...
         if n == 1 then
-            local s = text(..., 1, 2) .. "\n"
-            return finish(append(s, #s))
+            if type(a) ~= "string" then
+                a = text(a, 1, "say", 2)
+            end
+            return put(a, 1)
         end
-        local parts = {}
-        for i = 1, n do
-            parts[i] = text((select(i, ...)), i, 2)
+        if n == 2 and type(a) == "string" and type(b) == "string" then
+            return put_two(a, b, 1)
         end
-        parts[n + 1] = "\n"
-        local s = concat(parts)
-        return finish(append(s, #s))
+        if n == 3 and type(a) == "string" and type(b) == "string" and type(c) == "string" then
+            return put_three(a, b, c, 1)
+        end
+        return put_many("say", 1, n, ...)
     end
 
-    function ngx.flush()
-        check(allowed)
-        send(1)
-        return 1
+    function ngx.flush(...)
+        local n = select("#", ...)
+        local waits = ...
+        if n > 1 then
+            error("attempt to pass " .. n .. " arguments, but accepted 0 or 1", 2)
+        end
+        if n == 1 and type(waits) ~= "boolean" then
+            error("bad argument #1 to 'flush' (boolean expected, got " .. type(waits) .. ")", 2)
+        end
+        local rc = send(waits and 2 or 1)
+        if rc == 0 then
+            return 1
+        end
+        if rc == 2 then
+            return wait(op_drain)
+        end
+        return finish(rc, 2)
     end
 
-    function ngx.eof()
-        check(allowed)
-        send(2)
-        return 1
+    function ngx.eof(...)
+        if select("#", ...) ~= 0 then
+            error("no argument is expected", 2)
+        end
+        local rc = send(3)
+        if rc == 0 then
+            return 1
+        end
+        return finish(rc, 2)
     end
 
     function ngx.send_headers()
-        check(allowed)
-        send(3)
-        return 1
-    end
-
-    function base.getters.headers_sent()
-        return cur.req ~= null and cur.req.started ~= 0
+        local rc = send(4)
+        if rc == 0 then
+            return 1
+        end
+        return finish(rc, 2)
     end
 end

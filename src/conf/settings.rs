@@ -59,6 +59,10 @@ impl LocConf {
         self.settings.use_default_type.unwrap_or(true)
     }
 
+    pub fn transform_underscores(&self) -> bool {
+        self.settings.transform_underscores.unwrap_or(true)
+    }
+
     pub fn http10_buffering(&self) -> bool {
         self.settings.http10_buffering.unwrap_or(true)
     }

@@ -5,6 +5,7 @@ use core::ffi::c_void;
 
 use ::ngx::ffi;
 
+use super::body_filter::Body;
 use super::chain::Output;
 use super::event::Posted;
 use super::module;
@@ -30,6 +31,7 @@ pub struct Ctx {
     pub shared: Shared,
     pub run: RefCell<State>,
     pub output: Output,
+    pub body: Body,
     /// `ngx.exit(code)` in a phase that cannot be left in the middle.
     pub exit: Cell<Option<Rc>>,
     /// While the request body is being read for a script: to be set when it is there.
@@ -38,6 +40,8 @@ pub struct Ctx {
     pub balancer_exit: Cell<Option<PendingExit>>,
     /// Runs once the header filter is done with that exit.
     pub after_exit: RefCell<Option<Posted>>,
+    /// Whether a header filter's exit has replaced the response.
+    pub replaced: Cell<bool>,
     /// The further words of the set_by_lua directive that runs.
     pub set_args: RefCell<Vec<Box<[u8]>>>,
     /// With `lua_code_cache off`, the VM of this request alone.

@@ -3,13 +3,43 @@
 use ::ngx::ffi;
 
 use super::request::{Rc, Request};
-use super::text::to_pool;
+use super::text::{bytes, to_pool};
 
 impl Request {
     /// Ends the request with `rc`, from an event.
     pub fn finalize(self, rc: Rc) {
         // SAFETY: the request is alive; after this call it may not be, and the handle is consumed.
         unsafe { ffi::ngx_http_finalize_request(self.raw(), rc.0) }
+    }
+
+    /// Answers with the page of status `code` instead of the response whose header is being filtered.
+    pub fn replace_response(&self, code: Rc) -> Rc {
+        // SAFETY: called from our header filter, as nginx's own filters do; our module keeps its context.
+        let rc =
+            unsafe { ffi::ngx_http_filter_finalize_request(self.raw(), super::module::tag().cast(), code.0) };
+        if rc == Rc::ERROR.0 || rc == Rc::AGAIN.0 {
+            Rc(rc)
+        } else {
+            Rc::OK
+        }
+    }
+
+    /// Asks nginx for a body whose bytes are in memory, not in files.
+    pub fn need_body_in_memory(&self) {
+        // SAFETY: a plain field write to a live request.
+        unsafe { (*self.raw()).set_filter_need_in_memory(1) }
+    }
+
+    /// Path, unescaped, and arguments of a URI that a script redirects to; `None` when nginx calls it unsafe.
+    pub fn split_uri<'a>(&'a self, uri: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
+        let mut path = ffi::ngx_str_t { len: uri.len(), data: uri.as_ptr().cast_mut() };
+        let mut args = ffi::ngx_str_t { len: 0, data: core::ptr::null_mut() };
+        let mut flags = ffi::NGX_HTTP_LOG_UNSAFE as usize;
+        // SAFETY: the function narrows the strings; what it unescapes it puts into the request's pool.
+        unsafe {
+            let rc = ffi::ngx_http_parse_unsafe_uri(self.raw(), &raw mut path, &raw mut args, &raw mut flags);
+            (rc == ffi::NGX_OK as isize).then(|| (bytes(path), bytes(args)))
+        }
     }
 
     /// Lets nginx go on with the phases, from an event.
@@ -47,18 +77,6 @@ impl Request {
         unsafe {
             let main = (*self.raw()).main;
             (*main).set_count((*main).count() - 1);
-        }
-    }
-
-    /// While a script waits: no reads, no writes but those the script asked for.
-    pub fn wait_quietly(&self) {
-        let reads_body = self.ctx_if_any().is_some_and(|ctx| ctx.body_read.borrow().is_some());
-        // SAFETY: plain field writes to a live request.
-        unsafe {
-            if !reads_body {
-                (*self.raw()).read_event_handler = Some(ffi::ngx_http_block_reading);
-            }
-            (*self.raw()).write_event_handler = Some(ffi::ngx_http_request_empty_handler);
         }
     }
 

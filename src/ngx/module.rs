@@ -164,7 +164,7 @@ fn configure(cf: &mut Cf) -> Result<(), super::ConfError> {
     }
     // SAFETY: the filter chains are plain globals, built on one thread while configuring.
     unsafe {
-        if uses(Phase::HeaderFilter) || main.zone.is_some() {
+        if uses(Phase::HeaderFilter) || uses(Phase::BodyFilter) || main.zone.is_some() {
             NEXT_HEADER_FILTER = ffi::ngx_http_top_header_filter;
             ffi::ngx_http_top_header_filter = Some(header_filter);
         }
@@ -298,14 +298,16 @@ static mut NEXT_HEADER_FILTER: ffi::ngx_http_output_header_filter_pt = None;
 static mut NEXT_BODY_FILTER: ffi::ngx_http_output_body_filter_pt = None;
 
 unsafe extern "C" fn header_filter(r: *mut ngx_http_request_t) -> ngx_int_t {
-    let run = |request| {
+    // SAFETY: nginx passes the live request of the callback.
+    let request = unsafe { Request::new(r) };
+    let run = || {
         super::observe::header_sent(request);
         phase::header_filter::handle(request)
     };
-    match handle(r, run) {
+    match guard(run).unwrap_or(Some(Rc::ERROR)) {
         // SAFETY: set in `configure`, before any request.
-        0 => unsafe { NEXT_HEADER_FILTER.map_or(0, |next| next(r)) },
-        rc => rc,
+        None => unsafe { NEXT_HEADER_FILTER.map_or(0, |next| next(r)) },
+        Some(rc) => rc.0,
     }
 }
 

@@ -119,6 +119,31 @@ impl Request {
         unsafe { (*self.raw()).err_status }
     }
 
+    /// Sets the whole status line; `false` when memory is out.
+    pub fn set_status_line(&self, line: &[u8]) -> bool {
+        // SAFETY: the line is copied into the request's pool.
+        unsafe {
+            let Some(line) = super::text::to_pool((*self.raw()).pool, line) else { return false };
+            (*self.raw()).headers_out.status_line = line;
+        }
+        true
+    }
+
+    /// Forgets the error status that an internal redirect to an error page carries.
+    pub fn clear_err_status(&self) {
+        // SAFETY: a plain field write to a live request.
+        unsafe { (*self.raw()).err_status = 0 }
+    }
+
+    /// The status as scripts see it: that of an error page, else the one that was set; 9 for HTTP/0.9.
+    pub fn shown_status(&self) -> usize {
+        match (self.err_status(), self.status()) {
+            (0, 0) if self.http_version() == 9 => 9,
+            (0, status) => status,
+            (error, _) => error,
+        }
+    }
+
     /// The protocol as nginx numbers it: 9, 1000, 1001, 2000.
     pub fn http_version(&self) -> usize {
         // SAFETY: a plain field read of a live request.

@@ -2,7 +2,7 @@
 
 use super::Phase;
 use crate::ngx::{Rc, Request};
-use crate::run::{self, Progress};
+use crate::run::{self, End, Progress};
 
 /// nginx's handler in the access phase.
 pub fn handle(request: Request) -> Rc {
@@ -16,8 +16,8 @@ pub fn handle(request: Request) -> Rc {
             Rc::DONE
         }
         Progress::Ended(end) => {
-            // a script that returns without exit has no objection, but with `satisfy any` does not vouch either
-            let go_on = if matches!(end, run::End::Exit(Rc::OK)) { Rc::OK } else { Rc::DECLINED };
+            // with `satisfy any`, a script that has no objection lets the request in
+            let go_on = if matches!(end, End::Exit(Rc::DECLINED)) { Rc::DECLINED } else { Rc::OK };
             super::finish_early(request, end, go_on)
         }
     }

@@ -1,7 +1,7 @@
 //! content_by_lua: produces the response.
 
 use super::Phase;
-use crate::ngx::{Level, Rc, Request};
+use crate::ngx::{Rc, Request};
 use crate::run::{self, End, Progress};
 
 /// nginx's content handler of a location with a script.
@@ -22,23 +22,11 @@ pub fn finish(request: Request, end: End) -> Rc {
     let Some(ctx) = request.ctx() else { return Rc::ERROR };
     match end {
         End::Returned | End::Jump => super::end_response(request, ctx),
-        End::Exit(code) => super::exit(request, ctx, code),
+        // nothing comes after the content
+        End::Exit(Rc::DECLINED) => Rc::ERROR,
+        End::Exit(code) => super::exit(request, ctx, code, Rc::OK),
         End::Exec { uri, args } => super::exec(request, ctx, &uri, args.as_deref()),
         End::NotLoaded(rc) => rc,
         End::Failed => super::fail(request, ctx),
-    }
-}
-
-/// A status that can no longer be set, because another one has been sent.
-pub fn too_late(request: Request, code: Rc) {
-    if code.0 != request.status() as isize {
-        request.log(
-            Level::Error,
-            &format!(
-                "attempt to set status {} via ngx.exit after sending out the response status {}",
-                code.0,
-                request.status()
-            ),
-        );
     }
 }

@@ -4,25 +4,33 @@ use super::Phase;
 use crate::ngx::{Level, Rc, Request};
 use crate::run;
 
-/// Runs the location's script; what it returns is the next step: OK to go on, else how the request ends.
-pub fn handle(request: Request) -> Rc {
-    let Some(handler) = request.loc_conf().handler(Phase::HeaderFilter) else { return Rc::OK };
-    let Some(ctx) = request.ctx() else { return Rc::ERROR };
+/// Runs the location's script. `None` lets the header go on, anything else is how the filter ends.
+pub fn handle(request: Request) -> Option<Rc> {
+    let loc = request.loc_conf();
+    if loc.handler(Phase::BodyFilter).is_some() {
+        request.need_body_in_memory();
+    }
+    let handler = loc.handler(Phase::HeaderFilter)?;
+    let Some(ctx) = request.ctx() else { return Some(Rc::ERROR) };
     let vm = ctx.vm();
-    let function = match run::function(request, ctx, vm, handler) {
-        Ok(f) => f,
-        Err(_) => return Rc::ERROR,
+    let Ok(function) = run::function(request, ctx, vm, handler) else { return Some(Rc::ERROR) };
+    let before = ctx.exit.take();
+    let result = {
+        let Some(_scope) = crate::native::enter(Phase::HeaderFilter, Some(request)) else {
+            return Some(Rc::ERROR);
+        };
+        vm.call(function, 0, |_| 0, |_| ())
     };
-    let Some(_scope) = crate::native::enter(Phase::HeaderFilter, Some(request)) else { return Rc::ERROR };
-    ctx.exit.set(None);
-    match vm.call(function, 0, |_| 0, |_| ()) {
-        Ok(()) => match ctx.exit.take() {
-            Some(code) if code == Rc::ERROR || code.0 > 300 => code,
-            _ => Rc::OK,
-        },
-        Err(e) => {
-            request.log(Level::Error, &format!("failed to run header_filter_by_lua*: {e}"));
-            Rc::ERROR
-        }
+    let exit = ctx.exit.replace(before);
+    if let Err(e) = result {
+        request.log(Level::Error, &format!("failed to run header_filter_by_lua*: {e}"));
+        return Some(Rc::ERROR);
+    }
+    match exit {
+        None | Some(Rc::OK) => None,
+        Some(Rc::ERROR) => Some(Rc::ERROR),
+        // the page of an exit comes through this filter, too, and is not replaced again
+        Some(_) if ctx.replaced.replace(true) => None,
+        Some(code) => Some(request.replace_response(code)),
     }
 }

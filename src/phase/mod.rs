@@ -88,7 +88,7 @@ impl fmt::Display for Phase {
     }
 }
 
-use crate::ngx::{Ctx, Rc, Request};
+use crate::ngx::{Ctx, Level, Rc, Request};
 use crate::run::{End, State};
 
 /// Goes on with a request whose script ended in an event.
@@ -106,17 +106,20 @@ pub fn resume(request: Request, ctx: &Ctx, phase: Phase, end: End) {
 /// What nginx is told when a script before the content phase ended; `go_on` if the request goes on.
 fn finish_early(request: Request, end: End, go_on: Rc) -> Rc {
     let Some(ctx) = request.ctx() else { return Rc::ERROR };
-    let goes_on = rewrite::goes_on(&end);
     match end {
-        // a response that has begun cannot be made again by a later phase: it ends here
-        _ if goes_on && (request.header_sent() || ctx.shared.started.get() != 0) => {
-            finalized(end_response(request, ctx))
+        End::Returned | End::Jump | End::Exit(Rc::OK | Rc::DECLINED) => {
+            if !is_begun(request, ctx) && !ctx.output.is_held() {
+                if matches!(end, End::Jump) {
+                    request.set_uri_changed(true);
+                }
+                return go_on;
+            }
+            // a response that has begun cannot be made again by a later phase: it ends here
+            match end_response(request, ctx) {
+                Rc::OK => Rc::HTTP_OK,
+                rc => rc,
+            }
         }
-        End::Jump => {
-            request.set_uri_changed(true);
-            go_on
-        }
-        _ if goes_on => go_on,
         End::Exec { uri, args } => {
             let rc = exec(request, ctx, &uri, args.as_deref());
             if rc == Rc::DONE {
@@ -125,89 +128,90 @@ fn finish_early(request: Request, end: End, go_on: Rc) -> Rc {
             }
             rc
         }
-        End::Exit(code) => finalized(exit(request, ctx, code)),
+        End::Exit(code) => exit(request, ctx, code, Rc::HTTP_OK),
         End::NotLoaded(rc) => rc,
-        _ => fail(request, ctx),
+        End::Failed => fail(request, ctx),
     }
 }
 
-/// nginx's checkers take OK and AGAIN for "go on"; a response that is complete must end the request instead.
-fn finalized(rc: Rc) -> Rc {
-    if rc == Rc::OK || rc == Rc::AGAIN {
-        return Rc::HTTP_OK;
-    }
-    rc
+/// Whether the response's header counts as sent: part of the response has left, or will before anything else happens.
+fn is_begun(request: Request, ctx: &Ctx) -> bool {
+    request.header_sent() || ctx.shared.started.get() != 0
 }
 
 /// Sends what is left of the response, and its end.
 pub fn end_response(request: Request, ctx: &Ctx) -> Rc {
-    // what was not read of the request must not be taken for the next one
-    if !request.has_body() && request.discard_unwanted_body() != Rc::OK {
-        return Rc::ERROR;
-    }
-    if request.holds_output() {
-        request.set_content_length(ctx.output.pending());
-    }
     let rc = request.send_output(&ctx.output, true, false);
-    if rc.0 > Rc::OK.0 && rc.0 < 300 {
-        Rc::OK
-    } else {
+    if rc == Rc::ERROR || rc.0 >= 300 {
         rc
+    } else {
+        Rc::OK
     }
 }
 
-/// `ngx.exit(code)` in a phase that can answer.
-fn exit(request: Request, ctx: &Ctx, code: Rc) -> Rc {
-    let started = request.header_sent() || ctx.shared.started.get() != 0;
-    if code.0 < Rc::OK.0 {
-        return if started { fail_with(request, ctx, code) } else { code };
-    }
-    if started {
-        if code.0 >= 300 && code.0 != request.status() as isize && !is_closing(code) {
-            content::too_late(request, code);
-        }
-        if is_closing(code) {
-            return code;
-        }
-        return end_response(request, ctx);
-    }
-    if code.0 >= 300 || code == Rc::OK && !request.has_status() {
-        if code == Rc::OK {
-            return end_response(request, ctx);
-        }
+/// `ngx.exit(code)` in a phase that can answer; `complete` tells nginx that the response is.
+fn exit(request: Request, ctx: &Ctx, code: Rc, complete: Rc) -> Rc {
+    let mut code = code;
+    if closes(code) {
         return code;
     }
-    if code != Rc::OK {
+    if is_begun(request, ctx) {
+        if code.0 >= 300 {
+            too_late(request, code);
+            code = Rc::HTTP_OK;
+        }
+    } else if code.0 >= 200 && !request.has_status() {
         request.set_status(code.0 as usize);
     }
-    end_response(request, ctx)
+    let answers = code == Rc::OK || (200..300).contains(&code.0) && code.0 != 204;
+    if answers || ctx.output.is_held() {
+        let rc = end_response(request, ctx);
+        if rc != Rc::OK {
+            return rc;
+        }
+    }
+    if code != Rc::OK && is_begun(request, ctx) || ctx.output.is_ended() {
+        return complete;
+    }
+    code
 }
 
-/// Codes that mean "close the connection" whatever was sent.
-fn is_closing(code: Rc) -> bool {
-    matches!(code.0, 408 | 444 | 499)
+/// A status that can no longer be set, because another one has been sent.
+fn too_late(request: Request, code: Rc) {
+    if code.0 != request.status() as isize {
+        let message = format!(
+            "attempt to set status {} via ngx.exit after sending out the response status {}",
+            code.0,
+            request.status()
+        );
+        request.log(Level::Error, &message);
+    }
+}
+
+/// Codes that end the connection whatever was sent.
+fn closes(code: Rc) -> bool {
+    code == Rc::ERROR || matches!(code.0, 408 | 444 | 499)
 }
 
 /// A script failed: 500, or a cut connection when the response has begun.
 fn fail(request: Request, ctx: &Ctx) -> Rc {
-    fail_with(request, ctx, Rc::INTERNAL_SERVER_ERROR)
-}
-
-fn fail_with(request: Request, ctx: &Ctx, rc: Rc) -> Rc {
-    if ctx.shared.started.get() != 0 && !request.header_sent() {
-        request.send_output(&ctx.output, false, false);
+    if !is_begun(request, ctx) {
+        return Rc::INTERNAL_SERVER_ERROR;
     }
-    if request.header_sent() {
-        Rc::ERROR
-    } else {
-        rc
-    }
+    request.send_output(&ctx.output, false, false);
+    Rc::ERROR
 }
 
 /// `ngx.exec(uri, args)`
 fn exec(request: Request, ctx: &Ctx, uri: &[u8], args: Option<&[u8]>) -> Rc {
-    if ctx.shared.started.get() != 0 || request.header_sent() {
+    if is_begun(request, ctx) {
         return fail(request, ctx);
+    }
+    if let (Some(b'@'), Some([_, ..])) = (uri.first(), args) {
+        let ignored = String::from_utf8_lossy(args.unwrap_or_default());
+        let uri = String::from_utf8_lossy(uri);
+        request
+            .log(Level::Warn, &format!("query strings {ignored} ignored when exec'ing named location {uri}"));
     }
     let rc = request.internal_redirect(uri, args);
     if rc == Rc::ERROR || rc.0 >= 300 {

@@ -2,11 +2,12 @@
 
 use super::Phase;
 use crate::ngx::{Rc, Request};
-use crate::run::{self, End, Progress};
+use crate::run::{self, Progress};
 
 /// nginx's handler in either rewrite phase.
 pub fn handle(request: Request, phase: Phase) -> Rc {
     let Some(handler) = request.loc_conf().handler(phase) else { return Rc::DECLINED };
+    // a `rewrite` before us has chosen another location, whose own script runs
     if !request.has_uri() || request.uri_changed() {
         return Rc::DECLINED;
     }
@@ -17,9 +18,4 @@ pub fn handle(request: Request, phase: Phase) -> Rc {
         }
         Progress::Ended(end) => super::finish_early(request, end, Rc::DECLINED),
     }
-}
-
-/// Whether the exit code lets the request go on: `ngx.exit(ngx.OK)` or `ngx.exit(ngx.DECLINED)`.
-pub fn goes_on(end: &End) -> bool {
-    matches!(end, End::Returned | End::Jump | End::Exit(Rc::OK | Rc::DECLINED))
 }

@@ -156,6 +156,9 @@ fn drive(request: Request, ctx: &Ctx, phase: Phase, mut co: Coroutine, mut args:
                 Armed::Ready(n) => args = n,
                 Armed::Wait(held) => {
                     ctx.run.replace(State::Waiting { phase, co, held });
+                    if ctx.output.is_begun() {
+                        request.send_before_wait(&ctx.output);
+                    }
                     return Progress::Waiting;
                 }
                 Armed::End(end) => {
