@@ -107,8 +107,12 @@ pub fn resume(request: Request, ctx: &Ctx, phase: Phase, end: End) {
 fn finish_early(request: Request, end: End, go_on: Rc) -> Rc {
     let Some(ctx) = request.ctx() else { return Rc::ERROR };
     match end {
-        End::Returned | End::Exit(Rc::OK | Rc::DECLINED) => {
+        End::Returned | End::Jump | End::Exit(Rc::OK | Rc::DECLINED) => {
             if !is_begun(request, ctx) && !ctx.output.is_held() {
+                if matches!(end, End::Jump) {
+                    request.set_uri_changed(true);
+                    ctx.forget_table();
+                }
                 return go_on;
             }
             // a response that has begun cannot be made again by a later phase: it ends here
@@ -116,11 +120,6 @@ fn finish_early(request: Request, end: End, go_on: Rc) -> Rc {
                 Rc::OK => Rc::HTTP_OK,
                 rc => rc,
             }
-        }
-        End::Jump => {
-            request.set_uri_changed(true);
-            ctx.forget_table();
-            go_on
         }
         End::Exec { uri, args } => {
             let rc = exec(request, ctx, &uri, args.as_deref());
