@@ -164,10 +164,10 @@ impl<'a> Columns<'a> {
     /// The levels of one entity, over all workers.
     #[inline]
     pub fn levels(&self, entity: usize, gen: u16) -> Levels {
-        let used = (get(self.used) as usize).min(self.owners.len());
+        let column = self.counts.get(entity..).unwrap_or_default().iter().step_by(self.entities.max(1));
         let mut sum = Levels::default();
-        for column in 0..used {
-            let word = get(&self.counts[column * self.entities + entity]);
+        for word in column.take(get(self.used) as usize) {
+            let word = get(word);
             if word >> TAG == tag(gen) {
                 sum.active += (word & FIELD) as u32;
                 sum.waiting += (word >> BITS & FIELD) as u32;

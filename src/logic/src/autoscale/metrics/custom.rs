@@ -175,7 +175,7 @@ impl Dist<'_> {
     /// The histogram of a span.
     pub fn counts(&self, span: Span) -> Counts {
         let mut counts = Counts::new(Scale::Wide);
-        self.ring().sum(span, FIXED..FIXED + Scale::Wide.words(), counts.words());
+        self.ring().add_up(span, FIXED..FIXED + Scale::Wide.words(), counts.words());
         counts
     }
 }

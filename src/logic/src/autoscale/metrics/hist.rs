@@ -151,10 +151,15 @@ impl Counts {
         let total = self.total();
         let rank = ((q * total as f64).ceil() as u64).clamp(1, total.max(1));
         let mut seen = 0;
-        (0..self.scale.buckets()).find_map(|i| {
-            seen += self.bucket(i);
-            (total > 0 && seen >= rank).then(|| self.scale.estimate(i))
-        })
+        for (i, word) in self.words.iter().enumerate() {
+            let both = low(*word) + high(*word);
+            if both > 0 && seen + both >= rank {
+                let is_high = seen + low(*word) < rank;
+                return Some(self.scale.estimate(2 * i + usize::from(is_high)));
+            }
+            seen += both;
+        }
+        None
     }
 
     /// The highest value, within the error of its bucket.

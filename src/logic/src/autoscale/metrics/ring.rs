@@ -152,7 +152,25 @@ impl<'a, R: Rings> Ring<'a, R> {
 
     /// Merges words `range` of every slot in the span into `sum`.
     pub fn sum(&self, span: Span, range: Range<usize>, sum: &mut [u64]) {
+        self.each(span, range.clone(), |copy| {
+            let merged = sum.iter_mut().zip(copy).zip(range.clone());
+            merged.for_each(|((sum, value), word)| *sum = R::merge(word).plain(*sum, *value));
+        });
+    }
+
+    /// The same for words that are all counts, in less time.
+    pub fn add_up(&self, span: Span, range: Range<usize>, sum: &mut [u64]) {
+        debug_assert!(range.clone().all(|word| R::merge(word) == Merge::Add));
+        let add =
+            |copy: &[u64]| sum.iter_mut().zip(copy).for_each(|(sum, value)| *sum = sum.wrapping_add(*value));
+        self.each(span, range, add);
+    }
+
+    /// Words `range` of every slot in the span, copied; a slot that was turned meanwhile is left out.
+    #[inline]
+    fn each(&self, span: Span, range: Range<usize>, mut take: impl FnMut(&[u64])) {
         let mut copy = [0u64; MOST];
+        let copy = &mut copy[..range.len()];
         for level in (0..=span.level).rev() {
             for i in 0..R::SLOTS {
                 let at = (level * R::SLOTS + i) * R::SLOT_WORDS;
@@ -167,8 +185,7 @@ impl<'a, R: Rings> Ring<'a, R> {
                     *to = from.load(Acquire);
                 }
                 if slot[0].load(Relaxed) == tag {
-                    let merged = sum.iter_mut().zip(&copy).enumerate();
-                    merged.for_each(|(i, (sum, value))| *sum = R::merge(range.start + i).plain(*sum, *value));
+                    take(copy);
                 }
             }
         }

@@ -119,7 +119,11 @@ impl<S: Shape> Series<'_, S> {
     /// The sums of a span.
     pub fn window(&self, span: Span) -> Window {
         let mut words = [0; slot::FULL];
-        self.ring().sum(span, 1..S::FIXED, &mut words[1..S::FIXED]);
+        let counts = S::FIXED.min(slot::MAXIMA);
+        self.ring().add_up(span, 1..counts, &mut words[1..counts]);
+        if S::FULL {
+            self.ring().sum(span, slot::MAXIMA..slot::FULL, &mut words[slot::MAXIMA..]);
+        }
         Window::of(&words)
     }
 
@@ -127,7 +131,7 @@ impl<S: Shape> Series<'_, S> {
     pub fn counts(&self, span: Span, time: Time) -> Option<Counts> {
         let at = S::histogram(time)?;
         let mut counts = Counts::new(S::SCALE);
-        self.ring().sum(span, at..at + S::SCALE.words(), counts.words());
+        self.ring().add_up(span, at..at + S::SCALE.words(), counts.words());
         Some(counts)
     }
 

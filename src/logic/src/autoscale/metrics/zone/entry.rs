@@ -32,8 +32,6 @@ pub enum Denied {
     Full { what: &'static str, name: String },
     #[error("{what} \"{name}\" is being written by another process")]
     Busy { what: &'static str, name: String },
-    #[error("the owner of {what} \"{name}\" is gone")]
-    Gone { what: &'static str, name: String },
 }
 
 /// A key value together with its name: both are counted.

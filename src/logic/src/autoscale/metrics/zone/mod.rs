@@ -114,11 +114,12 @@ impl<'a> Zone<'a> {
         get(&self.words[BORN])
     }
 
-    /// True for exactly one caller a period of `every_s` seconds: who may do what is done once a tick.
+    /// True for exactly one caller a period of `every_s` seconds: who may do what is done once a tick. The period may change.
     pub fn tick(&self, now: Now, every_s: u64) -> bool {
-        let period = now.s() / every_s.max(1) + 1;
+        let every_s = every_s.max(1);
         let seen = self.words[TICK].load(Acquire);
-        seen < period && self.words[TICK].compare_exchange(seen, period, AcqRel, Acquire).is_ok()
+        let is_due = seen == 0 || now.s() / every_s > (seen - 1) / every_s;
+        is_due && self.words[TICK].compare_exchange(seen, now.s() + 1, AcqRel, Acquire).is_ok()
     }
 
     /// The table of one kind.

@@ -120,13 +120,17 @@ fn counters_make_room_but_levels_stay() {
 #[test]
 fn one_caller_gets_each_tick() {
     with_zone(0, |zone| {
-        let got: usize = std::thread::scope(|scope| {
-            let tick = || (0..100).filter(|s| zone.tick(at(*s), 5)).count();
-            let threads: Vec<_> = (0..4).map(|_| scope.spawn(tick)).collect();
-            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
-        });
-        assert_eq!(got, 20);
+        let callers = |s| {
+            std::thread::scope(|scope| {
+                let threads: Vec<_> = (0..4).map(|_| scope.spawn(move || zone.tick(at(s), 5))).collect();
+                threads.into_iter().map(|thread| thread.join().unwrap()).filter(|got| *got).count()
+            })
+        };
+        let got: Vec<usize> = (0..20).map(callers).collect();
+        assert_eq!(got.iter().sum::<usize>(), 4);
+        assert!(got.iter().step_by(5).all(|n| *n == 1), "{got:?}");
         assert!(!zone.tick(at(3), 5), "time does not go back");
+        assert!(!zone.tick(at(15), 1) && zone.tick(at(16), 1) && !zone.tick(at(16), 1), "another period");
     });
 }
 
