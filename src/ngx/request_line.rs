@@ -127,25 +127,25 @@ impl Request {
                 b.as_ref().is_some_and(|b| b.start <= line.data && line.data.add(line.len) < b.last)
             };
             let first = buffers.iter().rev().position(holds);
-            let mut lines = true;
-            let mut crlf = true;
+            let mut crlf = None;
             for b in buffers.iter().rev().skip(first.unwrap_or(buffers.len())) {
                 let b = &**b;
-                let mut from = b.start;
-                if lines {
-                    lines = false;
-                    from = line.data.add(line.len);
-                    crlf = *from == b'\r';
-                    from = from.add(if crlf { 2 } else { 1 });
+                // nginx moves `pos` back and forth, but not what is in the buffer
+                let mut text = core::slice::from_raw_parts(b.start, b.last.offset_from_unsigned(b.start));
+                if crlf.is_none() {
+                    text = &text[line.data.offset_from_unsigned(b.start) + line.len..];
+                    let (rest, end) = match text {
+                        [b'\r', b'\n', rest @ ..] => (rest, &b"\r\n"[..]),
+                        [b'\n', rest @ ..] => (rest, &b"\n"[..]),
+                        _ => (text, &b""[..]),
+                    };
+                    (text, crlf) = (rest, Some(end.len() == 2));
                     if !no_request_line {
                         out.extend_from_slice(bytes(line));
-                        out.extend_from_slice(if crlf { b"\r\n" } else { b"\n" });
+                        out.extend_from_slice(end);
                     }
                 }
-                // nginx moves `pos` back and forth, but not what is in the buffer
-                let n = b.last.offset_from(from);
-                let text = core::slice::from_raw_parts(from, usize::try_from(n).unwrap_or(0));
-                if raw_header::restore(text, crlf, out) {
+                if raw_header::restore(text, crlf == Some(true), out) {
                     return;
                 }
             }
