@@ -194,7 +194,7 @@ macro_rules! native_fn {
             [$($p)* $a: *const $t,]
             [$($c,)* $crate::native::Param { c: <$t as $crate::native::CType>::C, pointer: true, constant: false },]
             // SAFETY: the prelude passes an address that it was given at start, of something that lives as long as the VM.
-            [$($b)* let $a: &$t = unsafe { &*$a };]
+            [$($b)* let Some($a): Option<&$t> = (unsafe { $a.as_ref() }) else { return $crate::native::Ret::PANIC };]
             ($($rest)*) $ret $body }
     };
     (@ $(#[$m:meta])* $n:ident $cx:ident [$($p:tt)*] [$($c:expr,)*] [$($b:tt)*] ($a:ident held<$t:ty>, $($rest:tt)*) $ret:tt $body:block) => {
