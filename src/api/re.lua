@@ -3,7 +3,6 @@
 local byte = string.byte
 local concat = table.concat
 local error = error
-local next = next
 local setmetatable = setmetatable
 local sub = string.sub
 local tostring = tostring
@@ -381,7 +380,7 @@ return function(ngx, native, base)
                 return nil, nil, failure(rc)
             end
             local from, to = offsets[0], offsets[1]
-            local piece = tostring(f(collect(entry, subject)))
+            local piece = tostring((f(collect(entry, subject))))
             parts[n + 1] = sub(subject, copied + 1, from)
             parts[n + 2] = piece
             n = n + 2
@@ -421,6 +420,6 @@ return function(ngx, native, base)
     base.re = { lookup = lookup, release = release, failure = failure, after = after, exec = exec }
 
     function base.re.is_cache_empty()
-        return next(sets) == nil and next(templates) == nil
+        return filled == 0
     end
 end
