@@ -54,9 +54,9 @@ return function(ngx, _, base)
     local init = base.phases("init")
     local lone, lone_phase
 
-    local function lone_ctx()
+    local function lone_ctx(level)
         if cur.phase == init then
-            error("no request found", 4)
+            error("no request found", level)
         end
         if lone_phase ~= cur.phase then
             lone, lone_phase = {}, cur.phase
@@ -67,7 +67,7 @@ return function(ngx, _, base)
     local function get_ctx()
         local req = cur.req
         if req == null then
-            return lone_ctx()
+            return lone_ctx(2)
         end
         local slot = req.ctx_slot
         if slot ~= 0 then
@@ -82,11 +82,11 @@ return function(ngx, _, base)
 
     function base.setters.ctx(table)
         if type(table) ~= "table" then
-            error("ctx should be a table while getting a " .. type(table), 3)
+            error("ctx should be a table while getting a " .. type(table), 2)
         end
         local req = cur.req
         if req == null then
-            lone_ctx()
+            lone_ctx(3)
             lone = table
             return
         end

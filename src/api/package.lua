@@ -30,14 +30,24 @@ return function(ngx, _, base)
         package.cpath = expand(boot.package_cpath, package.cpath)
     end
 
-    -- LuaJIT does not compile calls of its `require`; a module that is there is found without one
-    local loaded = package.loaded
+    local loaded, preload = package.loaded, package.preload
     local load = require
+
+    -- Modules that cannot work here, though a file of the name may lie on the path.
+    local absent = {}
+    function base.absent(name)
+        absent[name] = true
+    end
+
+    -- LuaJIT does not compile calls of its `require`; a module that is there is found without one
     function _G.require(name)
         local module = loaded[name]
         -- while it loads, its place holds something else
         if type(module) == "table" then
             return module
+        end
+        if absent[name] and not preload[name] then
+            error("module '" .. name .. "' not found:\n\tit needs functions that this nginx module does not have", 2)
         end
         return load(name)
     end
@@ -54,11 +64,4 @@ return function(ngx, _, base)
     end
 
     setmetatable(_G, { __newindex = guard })
-
-    -- A module that cannot work here, though a file of its name may lie on the path.
-    function base.absent(name)
-        base.module(name, function()
-            error("module '" .. name .. "' not found:\n\tit needs functions that this nginx module does not have", 3)
-        end)
-    end
 end

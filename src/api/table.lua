@@ -41,10 +41,10 @@ function ours.isempty(t)
     return next(t) == nil
 end
 
--- whether all keys are whole numbers from 1 on; there may be holes
+-- whether all keys are whole numbers; there may be holes
 function ours.isarray(t)
     for key in next, t do
-        if type(key) ~= "number" or key < 1 or key % 1 ~= 0 then
+        if type(key) ~= "number" or key % 1 ~= 0 then
             return false
         end
     end

@@ -143,7 +143,12 @@ unsafe extern "C" fn set(cf: *mut ngx_conf_t, cmd: *mut ngx_command_t, conf: *mu
     match result {
         Some(Ok(())) => ptr::null_mut(),
         Some(Err(e)) => {
-            cf.emerg(&e.0);
+            // as nginx completes what its own directives return
+            if e.0.starts_with("is ") {
+                cf.emerg(&format!("\"{}\" directive {}", row.name.to_string_lossy(), e.0));
+            } else {
+                cf.emerg(&e.0);
+            }
             ::ngx::core::NGX_CONF_ERROR
         }
         None => ::ngx::core::NGX_CONF_ERROR,

@@ -48,11 +48,9 @@ pub fn pid() -> i32 {
 
 /// The worker's number, from 0; `None` in processes that are no workers.
 pub fn worker_id() -> Option<usize> {
-    // SAFETY: plain reads of nginx's globals.
-    unsafe {
-        let kind = ffi::ngx_process as u32;
-        (kind == ffi::NGX_PROCESS_WORKER || kind == ffi::NGX_PROCESS_SINGLE).then_some(ffi::ngx_worker)
-    }
+    let kind = kind();
+    // SAFETY: a plain read of nginx's global.
+    (kind == ffi::NGX_PROCESS_WORKER || kind == ffi::NGX_PROCESS_SINGLE).then(|| unsafe { ffi::ngx_worker })
 }
 
 /// How many workers the configuration asks for.
