@@ -7,6 +7,7 @@ mod balancer;
 mod control;
 mod core;
 mod output;
+mod upstream;
 mod var;
 
 /// The prelude's foundation: the only file that says `ffi` or yields.
@@ -20,10 +21,11 @@ pub const PRELUDE: &[(&str, &str)] = &[
     ("control", include_str!("control.lua")),
     ("var", include_str!("var.lua")),
     ("balancer", include_str!("balancer.lua")),
+    ("upstream", include_str!("upstream.lua")),
 ];
 
 pub const NATIVES: &[&[Native]] =
-    &[core::NATIVES, output::NATIVES, control::NATIVES, var::NATIVES, balancer::NATIVES];
+    &[core::NATIVES, output::NATIVES, control::NATIVES, var::NATIVES, balancer::NATIVES, upstream::NATIVES];
 
 pub const CLASSICS: &[&[Classic]] = &[output::CLASSICS];
 

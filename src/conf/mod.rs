@@ -3,7 +3,7 @@
 use core::cell::{Cell, OnceCell};
 use std::rc::Rc;
 
-use crate::ngx::{ConfError, Directive, Variables};
+use crate::ngx::{ConfError, Directive, Variables, Watches};
 use crate::phase::Phase;
 use crate::vm::{Vm, VmError};
 
@@ -26,6 +26,8 @@ pub struct MainConf {
     pub exit_worker: Option<Rc<Handler>>,
     /// The nginx variables that scripts have named.
     pub variables: Variables,
+    /// Who is told of the attempts to reach upstream peers.
+    pub watches: Watches,
     /// Bits of the phases that some location has a script for.
     used_phases: Cell<u32>,
     vm: OnceCell<Vm>,

@@ -31,5 +31,8 @@ pub use module::{cycle_main_conf, full_path, prefix};
 pub use request::{Rc, Request};
 pub use script::SetVar;
 pub use shm::{Zone, ZoneUser};
-pub use upstream::{Balancing, Refusal, Upstream};
+pub use upstream::{
+    watch_upstreams, Balancing, Observer, Outcome, Peer, PeerError, PeerId, Refusal, Server, Target,
+    Upstream, Upstreams, Watches,
+};
 pub use var::{Variable, Variables};
