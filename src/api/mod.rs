@@ -19,6 +19,7 @@ mod output;
 mod re;
 mod request;
 mod time;
+mod upstream;
 mod var;
 mod worker;
 
@@ -65,6 +66,7 @@ apis! {
     balancer: natives;
     header: natives;
     arg: natives;
+    upstream: natives;
     // the last one: what libraries require, as far as no file above serves it
     libs: ;
 }

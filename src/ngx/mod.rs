@@ -51,5 +51,5 @@ pub use request_body::{BodyError, Reading};
 pub use script::SetVar;
 pub use send::Drained;
 pub use shm::{Zone, ZoneUser};
-pub use upstream::{Balancing, Refusal, Upstream};
+pub use upstream::{Balancing, Peer, PeerError, PeerId, Refusal, Server, Upstream, Upstreams};
 pub use var::{Variable, Variables};
