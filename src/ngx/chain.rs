@@ -130,7 +130,6 @@ impl Output {
         self.collected.head.take().0
     }
 
-
     /// Sorts `chain`, which the filters have seen, into what is free and what is still needed.
     pub(super) fn update(&self, request: Request, mut chain: *mut ngx_chain_t) {
         let (mut free, mut busy) = (self.free.get().0, self.busy.get().0);

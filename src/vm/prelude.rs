@@ -78,9 +78,6 @@ fn push_boot(l: *mut lua_State, settings: &MainSettings) -> c_int {
         ffi::lua_setfield(l, -2, c"cur".as_ptr());
         set_address(l, c"wall_clock", crate::ngx::clock::wall_clock_address());
         set_address(l, c"msec", crate::ngx::clock::msec_address());
-        // what other libraries, cjson for one, take and give for "null"
-        ffi::lua_pushlightuserdata(l, core::ptr::null_mut());
-        ffi::lua_setfield(l, -2, c"null".as_ptr());
         set_optional(l, c"package_path", settings.package_path.as_deref());
         set_optional(l, c"package_cpath", settings.package_cpath.as_deref());
         set_bytes(l, c"prefix", &crate::ngx::prefix());
