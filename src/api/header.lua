@@ -2,8 +2,6 @@
 
 local error = error
 local lower = string.lower
-local gsub = string.gsub
-local rawget = rawget
 local setmetatable = setmetatable
 local tonumber = tonumber
 local tostring = tostring
@@ -140,15 +138,6 @@ return function(ngx, native, base)
         end
     end
 
-    -- What get_headers gives, finds `Content_Type` under "content-type".
-    base.header_keys = base.header_keys or {
-        __index = function(headers, key)
-            if type(key) == "string" then
-                return rawget(headers, (gsub(lower(key), "_", "-")))
-            end
-        end,
-    }
-
     local pairs_of = base.array("as_pair[?]")
 
     local resp = ngx.resp or {}
@@ -189,7 +178,7 @@ return function(ngx, native, base)
             end
         end
         if not raw then
-            setmetatable(headers, base.header_keys)
+            setmetatable(headers, base.headers_meta)
         end
         return headers, truncated
     end
@@ -229,7 +218,5 @@ return function(ngx, native, base)
     end
 
     resp.add_header, resp.set_status = add_header, set_status
-    package.preload["ngx.resp"] = function()
-        return { add_header = add_header, set_status = set_status, bypass_if_checks = bypass_if_checks }
-    end
+    base.module("ngx.resp", { add_header = add_header, set_status = set_status, bypass_if_checks = bypass_if_checks })
 end

@@ -254,6 +254,13 @@ impl Request {
         if !self.watch_socket() {
             return None;
         }
+        if self.logs(Level::Debug) {
+            // SAFETY: plain field reads of a live connection and its write event.
+            let (buffered, delayed) =
+                unsafe { ((*(*self.raw()).connection).buffered(), (*self.write_event()).delayed()) };
+            let message = format!("lua flush requires waiting: buffered {buffered:#x}, delayed:{delayed}");
+            self.log(Level::Debug, &message);
+        }
         let waiter = Shared::new(Waiter(core::cell::Cell::new(Some(fire))));
         out.waiters.borrow_mut().push(Shared::downgrade(&waiter));
         Some(waiter)
