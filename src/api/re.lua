@@ -34,7 +34,8 @@ return function(ngx, native, base)
     local new_tab = base.new_tab
     local info = base.new("as_regex_info[1]")
     local slot = base.new("as_template_slot[1]")
-    local limit = base.boot.regex_match_limit or 0
+    local limits = base.new("as_regex_limits[1]")
+    limits[0].backtracking = base.boot.regex_match_limit or 0
     local max = base.boot.regex_cache_max_entries or 1024
 
     -- What is compiled under option `o`: options -> { pattern -> entry }, and replacement text -> entry. Both share one
@@ -96,7 +97,7 @@ return function(ngx, native, base)
         elseif t ~= "string" then
             bad_argument(name == "sub" and 4 or 3, name, "string", options)
         end
-        local rc = native.re_compile(pattern, #pattern, options, #options, limit, info, str)
+        local rc = native.re_compile(pattern, #pattern, options, #options, limits, info, str)
         if rc == BAD_OPTIONS then
             error(text(str), 3)
         end
@@ -417,7 +418,20 @@ return function(ngx, native, base)
         return substitute(subject, pattern, replacement, options, 1)
     end
 
-    base.re = { lookup = lookup, release = release, failure = failure, after = after, exec = exec }
+    -- Sets the stack of machine code, for what is compiled from now on; false if there is no memory for it.
+    local function set_jit_stack(size)
+        limits[0].jit_stack = size
+        if native.re_limits(limits) == 1 then
+            return true
+        end
+        limits[0].jit_stack = 0
+        return false
+    end
+
+    base.re = {
+        exec = exec, lookup = lookup, release = release, failure = failure, after = after,
+        set_jit_stack = set_jit_stack,
+    }
 
     function base.re.is_cache_empty()
         return filled == 0

@@ -4,7 +4,7 @@ use logic::text::re_opts::ReOpts;
 use logic::text::re_template::Template;
 
 use crate::native::{natives, CType, Cx, Str};
-use crate::ngx::{log_cycle, set_jit_stack, Level, Regex, HAS_PCRE};
+use crate::ngx::{log_cycle, Level, Regex, RegexLimits, HAS_PCRE};
 
 /// What Lua gets to know about a compiled expression. `offsets` and `names` live as long as `regex` does.
 #[repr(C)]
@@ -18,6 +18,19 @@ pub struct Info {
     once: i32,
     lists: i32,
     utf: i32,
+}
+
+/// What a configuration says about its expressions; 0 is the library's default.
+#[repr(C)]
+pub struct Limits {
+    backtracking: u32,
+    jit_stack: u32,
+}
+
+impl Limits {
+    fn get(&self) -> RegexLimits {
+        RegexLimits { backtracking: self.backtracking, jit_stack: self.jit_stack }
+    }
 }
 
 /// A place for a compiled replacement text.
@@ -35,6 +48,9 @@ impl CType for Template {
 impl CType for Info {
     const C: &'static str = "as_regex_info";
 }
+impl CType for Limits {
+    const C: &'static str = "as_regex_limits";
+}
 impl CType for Slot {
     const C: &'static str = "as_template_slot";
 }
@@ -49,7 +65,7 @@ natives! {
     }
 
     /// Compiles an expression, which Lua gives back by `re_free`. On error its text is in `error`.
-    fn re_compile(cx, pattern: bytes, options: bytes, limit: val<u32>, info: out<Info>, error: out<Str>) -> i32 {
+    fn re_compile(cx, pattern: bytes, options: bytes, limits: out<Limits>, info: out<Info>, error: out<Str>) -> i32 {
         let opts = match ReOpts::parse(options) {
             Ok(opts) => opts,
             Err(e) => {
@@ -59,7 +75,7 @@ natives! {
                 return BAD_OPTIONS;
             }
         };
-        let regex = match Regex::compile(pattern, &opts, limit) {
+        let regex = match Regex::compile(pattern, &opts, limits.get()) {
             Ok(regex) => Box::new(regex),
             Err(bad) => {
                 error.lend(bad_pattern(cx, pattern, &bad.message, bad.offset));
@@ -115,8 +131,9 @@ natives! {
         count
     }
 
-    fn re_jit_stack(cx, size: val<f64>) -> i32 {
-        i32::from(set_jit_stack(size.clamp(0.0, f64::from(i32::MAX)) as usize))
+    /// Whether memory can be had for these limits.
+    fn re_limits(cx, limits: out<Limits>) -> i32 {
+        i32::from(limits.get().are_possible())
     }
 }
 

@@ -104,7 +104,7 @@ return function(_, native, base)
         if not re.is_cache_empty() then
             error("changing jit stack size is not allowed when some regexs have already been compiled and cached", 2)
         end
-        if native.re_jit_stack(value) == 0 then
+        if not re.set_jit_stack(value < 1 and 1 or value > 0x7fffffff and 0x7fffffff or value) then
             error("pcre jit stack allocation failed", 2)
         end
     end

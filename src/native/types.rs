@@ -100,6 +100,7 @@ pub fn c_definitions() -> &'static str {
      typedef struct as_template as_template;
      typedef struct { as_regex *regex; const int32_t *offsets; as_str names; int32_t name_entry; int32_t captures;
                       int32_t once; int32_t lists; int32_t utf; } as_regex_info;
+     typedef struct { uint32_t backtracking; uint32_t jit_stack; } as_regex_limits;
      typedef struct { as_template *template; } as_template_slot;"
 }
 

@@ -25,22 +25,37 @@ use none as engine;
 
 /// Nothing matched.
 pub const NO_MATCH: i32 = -1;
-/// The subject is not UTF-8.
-pub const BAD_UTF8: i32 = -10;
 /// Matching is to start past the subject's end.
 pub const BAD_OFFSET: i32 = -24;
 
 /// Whether this nginx has a PCRE library.
 pub const AVAILABLE: bool = cfg!(ngx_feature = "pcre");
 
-/// Sets the stack of compiled-to-machine-code expressions, in bytes; 32 KiB of the machine's stack until it is set.
-/// It holds for the process and those forked from it.
-pub fn set_jit_stack(size: usize) -> bool {
-    engine::set_jit_stack(size.max(JIT_STACK))
+/// PCRE's own stack for machine code, on the machine's, and the smallest that replaces it.
+const JIT_STACK: usize = 32 * 1024;
+
+/// What a configuration says about all its expressions.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// How much backtracking is allowed; 0 is the library's default.
+    pub backtracking: u32,
+    /// Bytes of stack for machine code; 0 is the library's own, 32 KiB.
+    pub jit_stack: u32,
 }
 
-/// The smallest stack, and PCRE's own when none is set.
-const JIT_STACK: usize = 32 * 1024;
+impl Limits {
+    fn stack(self) -> usize {
+        match self.jit_stack {
+            0 => 0,
+            size => (size as usize).max(JIT_STACK),
+        }
+    }
+
+    /// Whether memory can be had for the stack.
+    pub fn are_possible(self) -> bool {
+        engine::allocate(self)
+    }
+}
 
 /// Why a pattern is none: PCRE's words, and at which byte.
 pub struct BadPattern {
@@ -55,8 +70,7 @@ struct Mode {
     utf: bool,
     /// The subject is known to be UTF-8, or need not be.
     unchecked: bool,
-    /// How much backtracking is allowed; 0 is the library's default.
-    limit: u32,
+    limits: Limits,
 }
 
 /// The names of captures as PCRE lists them, in records of `entry` bytes: the capture's number in two (big-endian),
@@ -77,10 +91,10 @@ pub struct Regex {
 }
 
 impl Regex {
-    pub fn compile(pattern: &[u8], opts: &ReOpts, limit: u32) -> Result<Regex, BadPattern> {
+    pub fn compile(pattern: &[u8], opts: &ReOpts, limits: Limits) -> Result<Regex, BadPattern> {
         let mut code = engine::Code::compile(pattern, opts)?;
-        let mode = Mode { dfa: opts.dfa, utf: opts.utf, unchecked: !opts.utf || opts.no_utf_check, limit };
-        let jit = !opts.dfa && code.prepare(opts.jit);
+        let mode = Mode { dfa: opts.dfa, utf: opts.utf, unchecked: !opts.utf || opts.no_utf_check, limits };
+        let jit = !opts.dfa && code.prepare(opts.jit, limits);
         // the DFA matcher knows no captures
         let captures = if opts.dfa { 0 } else { code.captures() };
         Ok(Regex { code, mode, jit, offsets: vec![-1; 2 * (captures + 1)].into() })

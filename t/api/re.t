@@ -151,7 +151,7 @@ nil nil pcre_compile() failed: missing ) in "("
 --- lua
     ngx.say(ngx.re.match(1234, "2.")[0], " ", ngx.re.match(nil, ".*")[0], " ", ngx.re.match(true, ".*", "o")[0])
     ngx.say(ngx.re.match("a12b", 12)[0], " ", ngx.re.match("a12b", 12, "jo")[0])
-    ngx.say(#ngx.re.match("a\0b\0c", "b\0")[0], " ", (ngx.re.find("a\0b", "\\x00", "jo")))
+    ngx.say(#ngx.re.match("a\0b\0c", "b\\0")[0], " ", (ngx.re.find("a\0b", "\\x00", "jo")))
 --- response_body
 23 nil true
 12 12
@@ -333,3 +333,14 @@ in
 ^(?:matched|pcre_exec\(\) failed: -\d+)
 (?:matched|pcre_exec\(\) failed: -\d+)
 .*parentheses.*
+
+
+=== TEST 20: a zero byte in a pattern is itself, or an error with PCRE 8; the pattern does not end there
+--- lua
+    local m, err = ngx.re.match("a\0b", "a\0c")
+    ngx.say(tostring(m), " ", tostring(err))
+    m, err = ngx.re.match("a\0b", "a\0b")
+    ngx.say(m and #m[0] or err)
+--- response_body_like
+^nil (?:nil|pcre_compile\(\) failed: pattern contains a null character.*)
+(?:3|pcre_compile\(\) failed: pattern contains a null character.*)$

@@ -1,6 +1,6 @@
 //! No PCRE in this nginx: nothing compiles. The prelude says so before it gets here.
 
-use super::{BadPattern, Mode, Names, ReOpts};
+use super::{BadPattern, Limits, Mode, Names, ReOpts};
 
 /// A compiled pattern, which there cannot be.
 pub enum Code {}
@@ -10,7 +10,7 @@ impl Code {
         Err(BadPattern { message: "nginx was built without PCRE".into(), offset: 0 })
     }
 
-    pub fn prepare(&mut self, _: bool) -> bool {
+    pub fn prepare(&mut self, _: bool, _: Limits) -> bool {
         match *self {}
     }
 
@@ -27,6 +27,6 @@ impl Code {
     }
 }
 
-pub fn set_jit_stack(_: usize) -> bool {
+pub fn allocate(_: Limits) -> bool {
     false
 }

@@ -3,10 +3,11 @@
 //! Its memory comes from two global functions, which nginx points at a pool of its own that exists only while it
 //! compiles. So they are ours for as long as one of our calls allocates or frees.
 
+use core::cell::Cell;
 use core::ffi::{c_char, c_int, c_ulong, c_void, CStr};
 use core::ptr;
 
-use super::{BadPattern, Mode, Names, ReOpts};
+use super::{BadPattern, Limits, Mode, Names, ReOpts};
 
 /// `pcre_extra`: what the library found out about a pattern beforehand.
 #[repr(C)]
@@ -100,18 +101,32 @@ impl Drop for OurMemory {
     }
 }
 
-/// The stack of machine code; null is the library's own. As compiled code may refer to it, it is never freed.
-static JIT_STACK: core::sync::atomic::AtomicPtr<c_void> = core::sync::atomic::AtomicPtr::new(ptr::null_mut());
+/// The stack of machine code, and its size. As compiled code refers to it, one that is replaced is not freed; it is
+/// replaced only by a new configuration with another size.
+struct JitStack(Cell<(usize, *mut c_void)>);
 
-pub fn set_jit_stack(size: usize) -> bool {
+// SAFETY: nginx runs on one thread.
+unsafe impl Sync for JitStack {}
+
+static JIT_STACK: JitStack = JitStack(Cell::new((0, ptr::null_mut())));
+
+fn jit_stack(size: usize) -> *mut c_void {
+    let (before, stack) = JIT_STACK.0.get();
+    if before == size {
+        return stack;
+    }
     let _memory = OurMemory::take();
     let max = c_int::try_from(size).unwrap_or(c_int::MAX);
     // SAFETY: two sizes go in, a stack or null comes out.
     let stack = unsafe { pcre_jit_stack_alloc(super::JIT_STACK as c_int, max) };
     if !stack.is_null() {
-        JIT_STACK.store(stack, core::sync::atomic::Ordering::Relaxed);
+        JIT_STACK.0.set((size, stack));
     }
-    !stack.is_null()
+    stack
+}
+
+pub fn allocate(limits: Limits) -> bool {
+    limits.jit_stack == 0 || !jit_stack(limits.stack()).is_null()
 }
 
 /// A compiled pattern.
@@ -149,7 +164,7 @@ impl Code {
     }
 
     /// Studies it, and compiles it to machine code, if `jit` asks for it and the library can.
-    pub fn prepare(&mut self, jit: bool) -> bool {
+    pub fn prepare(&mut self, jit: bool, limits: Limits) -> bool {
         let mut error = ptr::null();
         let options = STUDY_EXTRA_NEEDED | if jit { STUDY_JIT_COMPILE } else { 0 };
         {
@@ -157,10 +172,9 @@ impl Code {
             // SAFETY: the code is live.
             self.extra = unsafe { pcre_study(self.code, options, &raw mut error) };
         }
-        let stack = JIT_STACK.load(core::sync::atomic::Ordering::Relaxed);
-        if !self.extra.is_null() && !stack.is_null() {
-            // SAFETY: the extra is live, and the stack is for ever.
-            unsafe { pcre_assign_jit_stack(self.extra, ptr::null(), stack) };
+        if !self.extra.is_null() && limits.jit_stack > 0 {
+            // SAFETY: the extra is live, and the stack, or null for the library's own, is for ever.
+            unsafe { pcre_assign_jit_stack(self.extra, ptr::null(), jit_stack(limits.stack())) };
         }
         jit && self.info::<c_int>(INFO_JIT) == 1
     }
@@ -205,11 +219,11 @@ impl Code {
             };
             return if rc == 0 { 1 } else { rc };
         }
-        if !self.extra.is_null() && mode.limit > 0 {
+        if !self.extra.is_null() && mode.limits.backtracking > 0 {
             // SAFETY: the extra is live, and ours.
             unsafe {
                 (*self.extra).flags |= EXTRA_MATCH_LIMIT;
-                (*self.extra).match_limit = mode.limit.into();
+                (*self.extra).match_limit = mode.limits.backtracking.into();
             }
         }
         // the library wants a third more than it fills, to work in

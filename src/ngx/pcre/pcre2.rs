@@ -6,7 +6,7 @@ use core::ptr;
 
 use ::ngx::ffi;
 
-use super::{BadPattern, Mode, Names, ReOpts, BAD_OFFSET, BAD_UTF8, NO_MATCH};
+use super::{BadPattern, Limits, Mode, Names, ReOpts, BAD_OFFSET, NO_MATCH};
 
 /// A compiled pattern.
 pub struct Code(*mut ffi::pcre2_code_8);
@@ -32,7 +32,7 @@ impl Code {
     }
 
     /// Compiles it to machine code, if `jit` asks for it and the library can.
-    pub fn prepare(&mut self, jit: bool) -> bool {
+    pub fn prepare(&mut self, jit: bool, _: Limits) -> bool {
         // SAFETY: the code is live and nobody matches with it.
         jit && unsafe { ffi::pcre2_jit_compile_8(self.0, ffi::PCRE2_JIT_COMPLETE) } == 0
     }
@@ -65,7 +65,7 @@ impl Code {
         let place = PLACE.0.get();
         // SAFETY: a process has one thread that matches, and matching does not call back.
         let place = unsafe { &mut *place };
-        let Some(data) = place.ready(offsets.len() / 2, mode.limit) else { return NO_MEMORY };
+        let Some(data) = place.ready(offsets.len() / 2, mode.limits) else { return NO_MEMORY };
         let (s, len) = (subject.as_ptr(), subject.len());
         let options = if mode.unchecked { ffi::PCRE2_NO_UTF_CHECK } else { 0 };
         let rc = if mode.dfa {
@@ -108,7 +108,7 @@ struct Place {
     data: *mut ffi::pcre2_match_data_8,
     pairs: usize,
     context: *mut ffi::pcre2_match_context_8,
-    limit: u32,
+    limits: Limits,
     stack: *mut ffi::pcre2_jit_stack_8,
     workspace: Vec<c_int>,
 }
@@ -122,7 +122,7 @@ static PLACE: Shared = Shared(UnsafeCell::new(Place {
     data: ptr::null_mut(),
     pairs: 0,
     context: ptr::null_mut(),
-    limit: 0,
+    limits: Limits { backtracking: 0, jit_stack: 0 },
     stack: ptr::null_mut(),
     workspace: Vec::new(),
 }));
@@ -135,17 +135,17 @@ const WORKSPACE: (usize, usize) = (1 << 10, 1 << 20);
 const NO_MEMORY: i32 = -6;
 
 impl Place {
-    /// The match data, with room for `pairs`, and the context set to `limit`.
+    /// The match data, with room for `pairs`, and the context set to `limits`.
     #[inline]
-    fn ready(&mut self, pairs: usize, limit: u32) -> Option<*mut ffi::pcre2_match_data_8> {
-        if pairs > self.pairs || limit != self.limit || self.context.is_null() {
-            self.prepare(pairs, limit)?;
+    fn ready(&mut self, pairs: usize, limits: Limits) -> Option<*mut ffi::pcre2_match_data_8> {
+        if pairs > self.pairs || limits != self.limits || self.context.is_null() {
+            self.prepare(pairs, limits)?;
         }
         Some(self.data)
     }
 
     #[cold]
-    fn prepare(&mut self, pairs: usize, limit: u32) -> Option<()> {
+    fn prepare(&mut self, pairs: usize, limits: Limits) -> Option<()> {
         if pairs > self.pairs {
             let room = pairs.max(PAIRS).next_power_of_two();
             // SAFETY: the old match data, which may be null, is in nobody's use.
@@ -159,20 +159,40 @@ impl Place {
             }
             self.pairs = room;
         }
-        self.context()?;
-        let set = if limit == 0 { default_limit() } else { limit };
-        // SAFETY: the context is live.
-        unsafe { ffi::pcre2_set_match_limit_8(self.context, set) };
-        self.limit = limit;
-        Some(())
-    }
-
-    fn context(&mut self) -> Option<*mut ffi::pcre2_match_context_8> {
         if self.context.is_null() {
             // SAFETY: a null general context is the default one.
             self.context = unsafe { ffi::pcre2_match_context_create_8(ptr::null_mut()) };
+            if self.context.is_null() {
+                return None;
+            }
         }
-        (!self.context.is_null()).then_some(self.context)
+        if limits.stack() != self.limits.stack() {
+            self.new_stack(limits.stack())?;
+        }
+        let limit = if limits.backtracking == 0 { default_limit() } else { limits.backtracking };
+        // SAFETY: the context is live.
+        unsafe { ffi::pcre2_set_match_limit_8(self.context, limit) };
+        self.limits = limits;
+        Some(())
+    }
+
+    /// Gives the context a stack of `size` bytes at most, or with 0 none.
+    fn new_stack(&mut self, size: usize) -> Option<()> {
+        let mut stack = ptr::null_mut();
+        if size > 0 {
+            // SAFETY: two sizes go in, a stack or null comes out.
+            stack = unsafe { ffi::pcre2_jit_stack_create_8(super::JIT_STACK, size, ptr::null_mut()) };
+            if stack.is_null() {
+                return None;
+            }
+        }
+        // SAFETY: the context is live; the old stack, which may be null, is freed once the context has the new one.
+        unsafe {
+            ffi::pcre2_jit_stack_assign_8(self.context, None, stack.cast());
+            ffi::pcre2_jit_stack_free_8(self.stack);
+        }
+        self.stack = stack;
+        Some(())
     }
 
     fn dfa(
@@ -209,21 +229,10 @@ impl Place {
     }
 }
 
-pub fn set_jit_stack(size: usize) -> bool {
+pub fn allocate(limits: Limits) -> bool {
     // SAFETY: as in `exec`.
     let place = unsafe { &mut *PLACE.0.get() };
-    let Some(context) = place.context() else { return false };
-    // SAFETY: the context is live; the old stack, which may be null, is freed once the context has the new one.
-    unsafe {
-        let stack = ffi::pcre2_jit_stack_create_8(super::JIT_STACK, size, ptr::null_mut());
-        if stack.is_null() {
-            return false;
-        }
-        ffi::pcre2_jit_stack_assign_8(context, None, stack.cast());
-        ffi::pcre2_jit_stack_free_8(place.stack);
-        place.stack = stack;
-    }
-    true
+    place.ready(1, limits).is_some()
 }
 
 /// The limit that the library was built with.
@@ -258,7 +267,7 @@ fn message(error: c_int) -> String {
 fn as_pcre1(error: c_int) -> i32 {
     match error {
         ffi::PCRE2_ERROR_NOMATCH => NO_MATCH,
-        ffi::PCRE2_ERROR_UTF8_ERR21..=ffi::PCRE2_ERROR_UTF8_ERR1 => BAD_UTF8,
+        ffi::PCRE2_ERROR_UTF8_ERR21..=ffi::PCRE2_ERROR_UTF8_ERR1 => -10,
         ffi::PCRE2_ERROR_BADUTFOFFSET => -11,
         ffi::PCRE2_ERROR_BADOFFSET => BAD_OFFSET,
         ffi::PCRE2_ERROR_NOMEMORY => NO_MEMORY,
