@@ -353,6 +353,8 @@ impl<O: Observer> Watched<O> {
                 outcome.broke_off = !whole && (pipe.upstream_eof() != 0 || pipe.upstream_error() != 0);
                 client_gone |= pipe.downstream_error() != 0;
             }
+            let unbuffered = (*u).buffering() == 0 && (*u).header_sent() != 0;
+            outcome.broke_off |= unbuffered && !client_gone && (*u).length > 0;
             let no_verdict = outcome.status == 0 && !outcome.next;
             outcome.abandoned = !failed && !outcome.broke_off && (client_gone || no_verdict);
         }
