@@ -159,11 +159,23 @@ unsafe fn outcome(request: Request, pc: *mut ngx_peer_connection_t, state: ngx_u
         let u = (*request.raw()).upstream;
         let s = (*u).state.as_ref();
         let c = (*pc).connection.as_ref();
+        let mut client_gone = (*(*request.raw()).connection).error() != 0;
+        let mut broke_off = false;
+        if let Some(pipe) = (*u).pipe.as_ref() {
+            let whole = pipe.upstream_done() != 0 || pipe.upstream_eof() != 0 && pipe.length == -1;
+            broke_off = !whole && (pipe.upstream_eof() != 0 || pipe.upstream_error() != 0);
+            client_gone |= pipe.downstream_error() != 0;
+        }
+        // without buffering there is no pipe to ask: what is left of the announced length tells
+        let unbuffered = (*u).buffering() == 0 && (*u).header_sent() != 0;
+        broke_off |= unbuffered && !client_gone && (*u).length > 0;
         Outcome {
             status: s.map_or(0, |s| s.status as u16),
             connected: s.is_some_and(|s| s.connect_time != ffi::ngx_msec_t::MAX),
             failed: state & ffi::NGX_PEER_FAILED as ngx_uint_t != 0,
             timed_out: c.is_some_and(|c| (*c.read).timedout() != 0 || (*c.write).timedout() != 0),
+            broke_off,
+            client_gone,
             retried: state != 0,
         }
     }

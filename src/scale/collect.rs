@@ -18,6 +18,9 @@ pub struct Outcome {
     /// nginx counts it as a failure of the peer.
     pub failed: bool,
     pub timed_out: bool,
+    /// The answer began and did not come to its end.
+    pub broke_off: bool,
+    pub client_gone: bool,
     /// Another try may follow.
     pub retried: bool,
 }
@@ -25,6 +28,9 @@ pub struct Outcome {
 impl Outcome {
     pub fn class(&self) -> Class {
         match self.status {
+            _ if self.broke_off && self.timed_out => Class::Timeout,
+            _ if self.broke_off => Class::ConnectFailure,
+            _ if self.client_gone && !self.failed => Class::Aborted,
             200..=299 | 101 => Class::Success,
             300..=399 => Class::Redirect,
             400..=499 => Class::ClientError,
@@ -88,14 +94,7 @@ pub fn end(shell: &Shell, flight: &mut Flight, outcome: &Outcome) {
 /// The request is over, whatever became of its last try.
 pub fn close(shell: &Shell, flight: &mut Flight, status: usize) {
     if !flight.is_ended() {
-        let outcome = Outcome {
-            status: status as u16,
-            connected: true,
-            failed: false,
-            timed_out: false,
-            retried: false,
-        };
-        let class = if status == 499 { Class::Aborted } else { outcome.class() };
+        let class = if status == 0 { Class::Aborted } else { Class::of_status(status as u16) };
         flight.end(&shell.zone, class, clock::monotonic());
     }
 }
