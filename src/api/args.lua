@@ -82,7 +82,7 @@ return function(ngx, native, base)
             n = decode_args(src, #src, max, list, n, int)
         end
         if n < 0 then
-            error("no memory", 3)
+            error("no memory")
         end
         local tab = to_table(list, n)
         if int[0] ~= 0 then
@@ -99,8 +99,7 @@ return function(ngx, native, base)
         local src, max = ...
         src = to_string(src, 1, "decode_args")
         max = n == 2 and to_number(max, 2, "decode_args") or 100
-        local tab, err = decode(src, max)
-        return tab, err
+        return decode(src, max)
     end
 
     local post_args, body_data = native.req_post_args, native.req_body_data
@@ -133,8 +132,7 @@ return function(ngx, native, base)
         elseif n == UNREAD then
             error("no request body found; maybe you should turn on lua_need_request_body?", 2)
         elseif n == IN_PIECES and body_data(0, str) == 0 then
-            local tab, err = decode(text(str), max)
-            return tab, err
+            return decode(text(str), max)
         end
         error("no memory", 2)
     end

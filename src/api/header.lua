@@ -18,7 +18,6 @@ return function(ngx, native, base)
     local MAX = 100
 
     local failures = {
-        [-1] = "no request found",
         [-3] = "failed to set header",
         [-4] = "no memory",
     }
@@ -26,7 +25,7 @@ return function(ngx, native, base)
     -- Raises what a native's code stands for, at the line of the user; that the header has left is only logged.
     local function failed(rc, level)
         if rc ~= -2 then
-            error(failures[rc] or "failed", level + 1)
+            error(failures[rc] or base.refusal(), level + 1)
         end
     end
 
@@ -58,7 +57,8 @@ return function(ngx, native, base)
             local value = text(values[i])
             local rc = header_set(name, #name, value, #value, i == 1 and add or 1)
             if rc ~= 0 then
-                return failed(rc, level + 1)
+                failed(rc, level + 1)
+                return
             end
         end
     end
@@ -92,7 +92,7 @@ return function(ngx, native, base)
             return nil
         end
         if n < 0 then
-            error("no request found", 2)
+            error(base.refusal(), 2)
         end
         local list = {}
         for i = 1, n do
@@ -106,7 +106,7 @@ return function(ngx, native, base)
     function base.getters.headers_sent()
         local sent = is_sent()
         if sent < 0 then
-            error("no request found", 3)
+            error(base.refusal(), 2)
         end
         return sent == 1
     end
@@ -114,7 +114,7 @@ return function(ngx, native, base)
     function base.getters.is_subrequest()
         local sub = is_subrequest()
         if sub < 0 then
-            error("no request found", 3)
+            error(base.refusal(), 2)
         end
         return sub == 1
     end
@@ -122,7 +122,7 @@ return function(ngx, native, base)
     function base.getters.status()
         local status = status_get()
         if status < 0 then
-            error("no request found", 3)
+            error(base.refusal(), 2)
         end
         return status
     end
@@ -151,7 +151,7 @@ return function(ngx, native, base)
         end
         local room = header_count()
         if room < 0 then
-            error("no request found", 2)
+            error(base.refusal(), 2)
         end
         local pairs = pairs_of(room)
         local n = header_all(pairs, room)
@@ -213,7 +213,7 @@ return function(ngx, native, base)
 
     local function bypass_if_checks()
         if native.header_ignore_conditions() < 0 then
-            error("no request found", 2)
+            error(base.refusal(), 2)
         end
     end
 

@@ -10,6 +10,7 @@ local type = type
 
 return function(ngx, native, base)
     local append = native.out_append
+    local check, allowed = base.check, base.yielding
     local send = base.classic.out_send
     local wait = base.wait
     local op_drain = base.ops.drain
@@ -88,19 +89,19 @@ return function(ngx, native, base)
         [-8] = "nothing to flush",
     }
 
-    -- What a code other than 0 comes to.
-    local function finish(rc, level)
+    -- What a code other than 0 comes to. Only called in tail position, so that level 2 is the user's line.
+    local function finish(rc)
         if rc == 1 then
             rc = send(0)
             if rc == 0 then
                 return 1
             end
         end
-        if rc == -1 then
-            error("no request found", level + 1)
+        if rc == -1 and base.phase_name() == "init" then
+            error(base.refusal(), 2)
         end
-        if rc == -2 then
-            error("API disabled in the context of " .. base.phase_name() .. "_by_lua*", level + 1)
+        if rc == -1 or rc == -2 then
+            check(allowed)
         end
         return nil, reasons[rc]
     end
@@ -112,7 +113,7 @@ return function(ngx, native, base)
         if rc == 0 then
             return 1
         end
-        return finish(rc, 2)
+        return finish(rc)
     end
 
     local function put_two(a, b, newline)
@@ -126,7 +127,7 @@ return function(ngx, native, base)
         if rc == 0 then
             return 1
         end
-        return finish(rc, 2)
+        return finish(rc)
     end
 
     local function put_three(a, b, c, newline)
@@ -141,20 +142,20 @@ return function(ngx, native, base)
         if rc == 0 then
             return 1
         end
-        return finish(rc, 2)
+        return finish(rc)
     end
 
     local function put_many(name, newline, n, ...)
         local parts = {}
         for i = 1, n do
-            parts[i] = text((select(i, ...)), i, name, 3)
+            parts[i] = text((select(i, ...)), i, name, 2)
         end
         local s = concat(parts)
         local rc = append(s, #s, newline)
         if rc == 0 then
             return 1
         end
-        return finish(rc, 3)
+        return finish(rc)
     end
 
     function ngx.print(...)
@@ -166,13 +167,28 @@ return function(ngx, native, base)
             end
             return put(a, 0)
         end
-        if n == 2 and type(a) == "string" and type(b) == "string" then
+        if n == 2 then
+            if type(a) ~= "string" then
+                a = text(a, 1, "print", 2)
+            end
+            if type(b) ~= "string" then
+                b = text(b, 2, "print", 2)
+            end
             return put_two(a, b, 0)
         end
-        if n == 3 and type(a) == "string" and type(b) == "string" and type(c) == "string" then
+        if n == 3 then
+            if type(a) ~= "string" then
+                a = text(a, 1, "print", 2)
+            end
+            if type(b) ~= "string" then
+                b = text(b, 2, "print", 2)
+            end
+            if type(c) ~= "string" then
+                c = text(c, 3, "print", 2)
+            end
             return put_three(a, b, c, 0)
         end
-        return (put_many("print", 0, n, ...))
+        return put_many("print", 0, n, ...)
     end
 
     function ngx.say(...)
@@ -184,10 +200,25 @@ return function(ngx, native, base)
             end
             return put(a, 1)
         end
-        if n == 2 and type(a) == "string" and type(b) == "string" then
+        if n == 2 then
+            if type(a) ~= "string" then
+                a = text(a, 1, "say", 2)
+            end
+            if type(b) ~= "string" then
+                b = text(b, 2, "say", 2)
+            end
             return put_two(a, b, 1)
         end
-        if n == 3 and type(a) == "string" and type(b) == "string" and type(c) == "string" then
+        if n == 3 then
+            if type(a) ~= "string" then
+                a = text(a, 1, "say", 2)
+            end
+            if type(b) ~= "string" then
+                b = text(b, 2, "say", 2)
+            end
+            if type(c) ~= "string" then
+                c = text(c, 3, "say", 2)
+            end
             return put_three(a, b, c, 1)
         end
         return put_many("say", 1, n, ...)
@@ -209,7 +240,7 @@ return function(ngx, native, base)
         if rc == 2 then
             return wait(op_drain)
         end
-        return finish(rc, 2)
+        return finish(rc)
     end
 
     function ngx.eof(...)
@@ -220,7 +251,7 @@ return function(ngx, native, base)
         if rc == 0 then
             return 1
         end
-        return finish(rc, 2)
+        return finish(rc)
     end
 
     function ngx.send_headers()
@@ -228,6 +259,6 @@ return function(ngx, native, base)
         if rc == 0 then
             return 1
         end
-        return finish(rc, 2)
+        return finish(rc)
     end
 end

@@ -129,10 +129,13 @@ GET /t?old=1
     local after, err = ngx.decode_args(text)
     ngx.say(after["key &="] == before["key &="], " ", after.flag, " ", #after.list, after.list[1], after.list[2],
             after.list[3], ".", err)
+    ngx.say(ngx.encode_args(ngx.decode_args("a=%20")), " ", select("#", ngx.req.get_uri_args()), " ",
+            select("#", ngx.req.get_headers()))
     ngx.say(#ngx.encode_args({ a = ("x"):rep(100000) }))
     ngx.say(#ngx.decode_args("a=" .. ("%41"):rep(100000)).a)
 --- response_body
 true true 31true.nil
+a=%20 1 1
 100002
 100000
 
