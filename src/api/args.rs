@@ -1,8 +1,6 @@
 //! Query strings: `ngx.req.get_uri_args`, `ngx.req.get_post_args`, `ngx.req.set_uri_args`, `ngx.encode_args`,
 //! `ngx.decode_args`.
 
-use core::cell::RefCell;
-
 use crate::native::{natives, Cx, Pair, Str};
 use crate::ngx::Level;
 use logic::text::args::{encode_arg, Args, DEFAULT_MAX};
@@ -14,14 +12,6 @@ const NO_MEMORY: i32 = -2;
 const UNREAD: i32 = -3;
 const IN_FILE: i32 = -4;
 const IN_PIECES: i32 = -5;
-
-thread_local! {
-    /// The query string that the prelude is writing, pair by pair.
-    static WRITTEN: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Past this much memory the buffer is given back.
-const KEPT: usize = 1 << 16;
 
 /// Fills `pairs` with what `args` reads from `src`, unescaped; how many there are, of which none beyond the room of
 /// `pairs` are filled in.
@@ -96,32 +86,28 @@ natives! {
 
     /// Begins to write a query string.
     fn args_begin(cx) -> () {
-        WRITTEN.with_borrow_mut(|out| {
-            out.clear();
-            out.shrink_to(KEPT);
-        });
+        cx.begin_written();
     }
 
     /// Adds a pair to it, or with `flag` a key alone.
     fn args_add(cx, key: bytes, value: bytes, flag: val<i32>) -> i32 {
-        WRITTEN.with_borrow_mut(|out| {
-            if out.try_reserve(3 * (key.len() + value.len()) + 2).is_err() {
-                return NO_MEMORY;
-            }
-            encode_arg(key, (flag == 0).then_some(value), 0, out);
-            OK
-        })
+        let out = cx.written();
+        if out.try_reserve(3 * (key.len() + value.len()) + 2).is_err() {
+            return NO_MEMORY;
+        }
+        encode_arg(key, (flag == 0).then_some(value), 0, out);
+        OK
     }
 
     /// What was written since `args_begin`.
     fn args_written(cx, text: out<Str>) -> () {
-        WRITTEN.with_borrow(|out| text.lend(out));
+        text.lend(cx.written());
     }
 
     /// Makes what was written the request's query string.
     fn req_set_written_args(cx) -> i32 {
         let Some(request) = cx.request() else { return NO_REQUEST };
-        WRITTEN.with_borrow(|out| request.set_args(out).map_or(NO_MEMORY, |()| OK))
+        request.set_args(cx.written()).map_or(NO_MEMORY, |()| OK)
     }
 
     /// Makes `args` the request's query string; control characters and spaces are escaped.

@@ -86,16 +86,46 @@ impl Cx {
 
     /// A buffer for bytes on their way to Lua; what a native leaves in it is read before the next native runs.
     pub fn scratch(self) -> &'static mut Vec<u8> {
-        struct Buffer(UnsafeCell<Vec<u8>>);
-        // SAFETY: a worker runs Lua on one thread.
-        unsafe impl Sync for Buffer {}
-        static SCRATCH: Buffer = Buffer(UnsafeCell::new(Vec::new()));
         // SAFETY: one thread, and natives do not nest, so each has the buffer alone until it returns.
         let buffer = unsafe { &mut *SCRATCH.0.get() };
         buffer.clear();
-        if buffer.capacity() > 1 << 20 {
-            buffer.shrink_to(1 << 16);
+        if buffer.capacity() > LARGE {
+            buffer.shrink_to(KEPT);
         }
         buffer
+    }
+
+    /// A buffer that the natives which write one text together keep between them.
+    pub fn written(self) -> &'static mut Vec<u8> {
+        // SAFETY: as in `scratch`.
+        unsafe { &mut *WRITTEN.0.get() }
+    }
+
+    /// The same, emptied for a new text.
+    pub fn begin_written(self) {
+        let buffer = self.written();
+        buffer.clear();
+        if buffer.capacity() > LARGE {
+            buffer.shrink_to(KEPT);
+        }
+    }
+}
+
+/// A buffer that grew beyond this is made this small again, so that one large text does not cost for ever.
+const LARGE: usize = 1 << 20;
+const KEPT: usize = 1 << 16;
+
+struct Buffer(UnsafeCell<Vec<u8>>);
+// SAFETY: a worker runs Lua on one thread.
+unsafe impl Sync for Buffer {}
+
+static SCRATCH: Buffer = Buffer(UnsafeCell::new(Vec::new()));
+static WRITTEN: Buffer = Buffer(UnsafeCell::new(Vec::new()));
+
+/// Gives the memory of the buffers back: the process ends, and the library may be unloaded before.
+pub fn free_buffers() {
+    for buffer in [&SCRATCH, &WRITTEN] {
+        // SAFETY: one thread, and no native runs.
+        unsafe { *buffer.0.get() = Vec::new() }
     }
 }

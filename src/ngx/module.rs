@@ -42,6 +42,7 @@ pub static mut ngx_http_autoscale_lua_module: ngx_module_t = ngx_module_t {
     type_: ffi::NGX_HTTP_MODULE as usize,
     init_process: Some(init_process),
     exit_process: Some(exit_process),
+    exit_master: Some(exit_master),
     ..ngx_module_t::default()
 };
 
@@ -348,6 +349,11 @@ unsafe extern "C" fn exit_process(_: *mut ngx_cycle_t) {
             shell.leave();
         }
     });
+    guard(crate::native::free_buffers);
+}
+
+unsafe extern "C" fn exit_master(_: *mut ngx_cycle_t) {
+    guard(crate::native::free_buffers);
 }
 
 /// nginx's prefix, for the running cycle or the one being configured.
