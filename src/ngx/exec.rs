@@ -89,7 +89,8 @@ impl Request {
             if uri.first() == Some(&b'@') {
                 return Rc(ffi::ngx_http_named_location(self.raw(), &raw mut uri_str));
             }
-            let mut args_str = match args {
+            // no arguments and empty ones are different things to nginx's variables
+            let mut args_str = match args.filter(|a| !a.is_empty()) {
                 Some(a) => match to_pool(pool, a) {
                     Some(s) => s,
                     None => return Rc::ERROR,

@@ -165,7 +165,7 @@ fn exit(request: Request, ctx: &Ctx, code: Rc, complete: Rc) -> Rc {
         request.set_status(code.0 as usize);
     }
     let answers = code == Rc::OK || (200..300).contains(&code.0) && code.0 != 204;
-    if answers || ctx.output.is_held() {
+    if answers || is_begun(request, ctx) || ctx.output.is_held() {
         let rc = end_response(request, ctx);
         if rc != Rc::OK {
             return rc;
