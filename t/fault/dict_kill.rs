@@ -249,7 +249,10 @@ fn killed_after_any_number_of_instructions() {
         unsafe { libc::munmap(shared.base.as_ptr().cast(), shared.size()) };
     }
     println!("{torn} torn, {whole} whole");
-    assert!(torn > kills / 20 && whole > kills / 20, "{torn} torn, {whole} whole: the kills miss the changes");
+    assert!(
+        torn > kills / 20 && whole > kills / 20,
+        "{torn} torn, {whole} whole: the kills miss the changes"
+    );
 }
 
 #[test]
@@ -392,9 +395,8 @@ fn operations_do_what_their_names_say() {
 #[test]
 fn keys_of_any_length_and_bytes_are_told_apart() {
     let store = open(4000);
-    let keys: Vec<Vec<u8>> = (1..200_usize)
-        .flat_map(|n| [vec![0; n], vec![255; n], (0..n).map(|i| i as u8).collect()])
-        .collect();
+    let keys: Vec<Vec<u8>> =
+        (1..200_usize).flat_map(|n| [vec![0; n], vec![255; n], (0..n).map(|i| i as u8).collect()]).collect();
     for (i, key) in keys.iter().enumerate() {
         let p = Put { key, ..put("", Value::Number(i as f64)) };
         assert_eq!(store.put(&p, 1).result, Ok(()));
