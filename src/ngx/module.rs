@@ -42,6 +42,7 @@ pub static mut ngx_http_autoscale_lua_module: ngx_module_t = ngx_module_t {
     type_: ffi::NGX_HTTP_MODULE as usize,
     init_process: Some(init_process),
     exit_process: Some(exit_process),
+    exit_master: Some(exit_master),
     ..ngx_module_t::default()
 };
 
@@ -342,12 +343,13 @@ unsafe extern "C" fn init_process(_: *mut ngx_cycle_t) -> ngx_int_t {
 
 unsafe extern "C" fn exit_process(_: *mut ngx_cycle_t) {
     guard(|| {
-        let Some(main) = cycle_main_conf().filter(|_| !super::process::is_helper()) else { return };
-        phase::init::worker_stopping(main);
-        if let Some(shell) = main.shell() {
-            shell.leave();
-        }
+        cycle_main_conf().filter(|_| !super::process::is_helper()).map(phase::init::worker_stopping);
+        crate::native::release_scratch();
     });
+}
+
+unsafe extern "C" fn exit_master(_: *mut ngx_cycle_t) {
+    crate::native::release_scratch();
 }
 
 /// nginx's prefix, for the running cycle or the one being configured.
