@@ -117,7 +117,8 @@ function base.to_string(value, n, name)
     if t == "number" then
         return tostring(value)
     end
-    error("bad argument #" .. n .. " to '" .. name .. "' (string expected, got " .. (value == nil and "nil" or t) .. ")", 3)
+    error("bad argument #" .. n .. " to '" .. name .. "' (string expected, got " ..
+          (value == nil and "nil" or t) .. ")", 3)
 end
 
 -- A number, or a string that reads as one.

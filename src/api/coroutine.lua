@@ -3,6 +3,7 @@
 
 local co_create, co_resume, co_status = coroutine.create, coroutine.resume, coroutine.status
 local co_wrap, co_yield = coroutine.wrap, coroutine.yield
+local coroutine = coroutine
 local error = error
 local rawequal = rawequal
 local traceback = debug.traceback

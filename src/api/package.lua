@@ -58,8 +58,8 @@ return function(ngx, _, base)
     local function guard(globals, key, value)
         rawset(globals, key, value)
         if not quiet[ngx.get_phase()] then
-            log(WARN, "writing a global Lua variable ('", tostring(key), "') which may lead to race conditions between ",
-                "concurrent requests, so prefer the use of 'local' variables", traceback("", 2))
+            log(WARN, "writing a global Lua variable ('", tostring(key), "') which may lead to race conditions ",
+                "between concurrent requests, so prefer the use of 'local' variables", traceback("", 2))
         end
     end
 

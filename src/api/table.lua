@@ -60,8 +60,8 @@ return function(_, _, base)
         end
         local function checked(t, ...)
             if type(t) ~= "table" and name ~= "new" then
-                error("bad argument #1 to '" .. name .. "' (table expected, got " .. (t == nil and "no value" or type(t))
-                      .. ")", 2)
+                error("bad argument #1 to '" .. name .. "' (table expected, got " ..
+                      (t == nil and "no value" or type(t)) .. ")", 2)
             end
             return f(t, ...)
         end

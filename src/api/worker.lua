@@ -1,6 +1,7 @@
 -- ngx.worker, ngx.process, and os.getenv before the environment is set.
 
 local error = error
+local os = os
 local type = type
 
 return function(ngx, native, base)

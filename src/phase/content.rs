@@ -19,6 +19,9 @@ pub fn handle(request: Request) -> Rc {
 
 /// What nginx is told once the script ended.
 pub fn finish(request: Request, end: End) -> Rc {
+    if let End::NotLoaded(rc) = end {
+        return rc;
+    }
     let Some(ctx) = request.ctx() else { return Rc::ERROR };
     match end {
         End::Returned | End::Jump => super::end_response(request, ctx),
@@ -26,7 +29,6 @@ pub fn finish(request: Request, end: End) -> Rc {
         End::Exit(Rc::DECLINED) => Rc::ERROR,
         End::Exit(code) => super::exit(request, ctx, code, Rc::OK),
         End::Exec { uri, args } => super::exec(request, ctx, &uri, args.as_deref()),
-        End::NotLoaded(rc) => rc,
-        End::Failed => super::fail(request, ctx),
+        End::NotLoaded(_) | End::Failed => super::fail(request, ctx),
     }
 }

@@ -105,6 +105,9 @@ pub fn resume(request: Request, ctx: &Ctx, phase: Phase, end: End) {
 
 /// What nginx is told when a script before the content phase ended; `go_on` if the request goes on.
 fn finish_early(request: Request, end: End, go_on: Rc) -> Rc {
+    if let End::NotLoaded(rc) = end {
+        return rc;
+    }
     let Some(ctx) = request.ctx() else { return Rc::ERROR };
     match end {
         End::Returned | End::Jump | End::Exit(Rc::OK | Rc::DECLINED) => {
@@ -130,8 +133,7 @@ fn finish_early(request: Request, end: End, go_on: Rc) -> Rc {
             rc
         }
         End::Exit(code) => exit(request, ctx, code, Rc::HTTP_OK),
-        End::NotLoaded(rc) => rc,
-        End::Failed => fail(request, ctx),
+        End::NotLoaded(_) | End::Failed => fail(request, ctx),
     }
 }
 

@@ -58,7 +58,9 @@ pub enum Progress {
 
 /// Runs `handler` for `request`, or says what has become of it since.
 pub fn enter(request: Request, phase: Phase, handler: &Handler) -> Progress {
-    let Some(ctx) = request.ctx() else { return Progress::Ended(End::Failed) };
+    let Some(ctx) = request.ctx() else {
+        return Progress::Ended(End::NotLoaded(Rc::INTERNAL_SERVER_ERROR));
+    };
     let state = ctx.run.take();
     match state {
         State::Ended { phase: p, end } if p == phase => Progress::Ended(end),

@@ -57,11 +57,15 @@ impl Coroutine {
     #[cold]
     fn failure(&mut self, vm: &Vm) -> String {
         let message = message_at_top(self.l);
-        // SAFETY: a failed coroutine's frames are still there to be described; its stack takes one string more.
-        unsafe {
-            traceback(self.l, self.l, core::ptr::null(), 0);
-        }
-        let trace = message_at_top(self.l);
+        // SAFETY: the frames of a failed coroutine are still there to be described. Its stack may be full: the place of
+        // the error value is all that is needed of it, and the text is made on the VM's main stack.
+        let trace = unsafe {
+            ffi::lua_pop(self.l, 1);
+            traceback(vm.raw(), self.l, core::ptr::null(), 0);
+            let trace = message_at_top(vm.raw());
+            ffi::lua_pop(vm.raw(), 1);
+            trace
+        };
         let frames = trace.split_once('\n').map_or("", |(_, frames)| frames);
         let (inner, depth) = vm.take_wrapped(&message).unwrap_or_default();
         format!("{message}\nstack traceback:\n{inner}coroutine {depth}:\n{frames}")

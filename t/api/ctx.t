@@ -67,7 +67,7 @@ true
     }
 --- response_body
 from nil
---- error_code: 200
+--- error_code: 404
 
 
 === TEST 6: so does a jump by ngx.req.set_uri
