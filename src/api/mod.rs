@@ -5,6 +5,7 @@ use crate::run::Op;
 
 mod arg;
 mod args;
+mod autoscale;
 mod balancer;
 mod body;
 mod codec;
@@ -67,6 +68,7 @@ apis! {
     header: natives;
     arg: natives;
     upstream: natives;
+    autoscale: natives;
     // the last one: what libraries require, as far as no file above serves it
     libs: ;
 }

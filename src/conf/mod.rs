@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use crate::ngx::{Capture, ConfError, Directive, Observed, Variables};
 use crate::phase::Phase;
+use crate::scale::status::Format;
 use crate::scale::{KeyConf, Shell, ZoneConf};
 use crate::vm::{Vm, VmError};
 
@@ -42,6 +43,8 @@ pub struct MainConf {
     pub zone: Option<Rc<ZoneConf>>,
     /// The names of all `autoscale_key` directives.
     pub keys: RefCell<Vec<Rc<KeyConf>>>,
+    /// Some location shows the status.
+    pub shows_status: Cell<bool>,
     shell: OnceCell<Shell>,
     used_phases: Cell<u32>,
     vm: OnceCell<Vm>,
@@ -125,6 +128,8 @@ pub struct LocConf {
     pub settings: LocSettings,
     /// The location's keys, its own or inherited.
     pub keys: Vec<Rc<scale::Key>>,
+    /// `autoscale_status`; not inherited.
+    pub status: Option<Format>,
     handlers: [Option<Rc<Handler>>; 12],
 }
 

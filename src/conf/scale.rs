@@ -1,10 +1,11 @@
-//! `autoscale_zone` and `autoscale_key`.
+//! `autoscale_zone`, `autoscale_key` and `autoscale_status`.
 
 use std::rc::Rc;
 
 use super::settings::size;
 use super::{LocConf, MainConf};
 use crate::ngx::{Args, Cf, ConfError, Directive, Path, Setter, LOC, MAIN, SRV};
+use crate::scale::status::Format;
 use crate::scale::{KeyConf, ZoneConf};
 
 type Result<T = ()> = core::result::Result<T, ConfError>;
@@ -26,6 +27,13 @@ pub const DIRECTIVES: &[Directive] = &[
         args: Args::TwoOrMore,
         set: Setter::Loc(key),
         doc: "`NAME $variable [top=N]`: counts the requests of each value of the variable; beyond N the coldest value goes.",
+    },
+    Directive {
+        name: c"autoscale_status",
+        contexts: LOC,
+        args: Args::One,
+        set: Setter::Loc(status),
+        doc: "`json | prometheus`: the location shows everything that the zone knows.",
     },
 ];
 
@@ -110,6 +118,23 @@ fn key(cf: &mut Cf, conf: &mut LocConf) -> Result {
     }
     let conf_of = cf.main_conf().key(&name, top);
     conf.keys.push(Rc::new(Key { conf: conf_of, value }));
+    Ok(())
+}
+
+fn status(cf: &mut Cf, conf: &mut LocConf) -> Result {
+    let format = match cf.text(1)? {
+        "json" => Format::Json,
+        "prometheus" => Format::Prometheus,
+        "html" => return Err("\"html\" is not there yet: write \"json\" or \"prometheus\"".into()),
+        other => {
+            return Err(ConfError(format!("unknown format \"{other}\": write \"json\" or \"prometheus\"")))
+        }
+    };
+    if conf.status.replace(format).is_some() {
+        return Err("is duplicate".into());
+    }
+    cf.main_conf().shows_status.set(true);
+    cf.handle_status();
     Ok(())
 }
 

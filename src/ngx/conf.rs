@@ -83,11 +83,20 @@ impl Cf {
 
     /// Makes our content handler the handler of the location being parsed.
     pub fn handle_content(&mut self) {
+        self.handle_by(module::content_handler);
+    }
+
+    /// Makes the status page the handler of the location being parsed.
+    pub fn handle_status(&mut self) {
+        self.handle_by(module::status_handler);
+    }
+
+    fn handle_by(&mut self, handler: unsafe extern "C" fn(*mut ffi::ngx_http_request_t) -> ffi::ngx_int_t) {
         // SAFETY: location directives are only parsed where the core module has a location configuration.
         unsafe {
             let ctx = (*self.raw()).ctx.cast::<ffi::ngx_http_conf_ctx_t>();
             let core = *(*ctx).loc_conf.add((*ptr::addr_of!(ffi::ngx_http_core_module)).ctx_index);
-            (*core.cast::<ffi::ngx_http_core_loc_conf_t>()).handler = Some(module::content_handler);
+            (*core.cast::<ffi::ngx_http_core_loc_conf_t>()).handler = Some(handler);
         }
     }
 

@@ -139,6 +139,11 @@ fn configure(cf: &mut Cf) -> Result<(), super::ConfError> {
     let user = InitByLua { main: ptr::from_ref(cf.main_conf()), cycle: cf.cycle() };
     cf.add_zone("autoscale_lua:init", 8 * ffi_pagesize(), user)?;
 
+    if cf.main_conf().zone.is_none() && cf.main_conf().shows_status.get() {
+        return Err(
+            "\"autoscale_status\" has nothing to show: write \"autoscale_zone main:8m;\" in http {}".into()
+        );
+    }
     if cf.main_conf().zone.is_some() {
         let observed = cf.observe_upstreams();
         // a second set could only come from a second postconfiguration
@@ -277,6 +282,10 @@ fn handle(r: *mut ngx_http_request_t, f: impl FnOnce(Request) -> Rc) -> ngx_int_
 
 pub unsafe extern "C" fn content_handler(r: *mut ngx_http_request_t) -> ngx_int_t {
     handle(r, phase::content::handle)
+}
+
+pub unsafe extern "C" fn status_handler(r: *mut ngx_http_request_t) -> ngx_int_t {
+    handle(r, crate::scale::status::handle)
 }
 
 unsafe extern "C" fn server_rewrite(r: *mut ngx_http_request_t) -> ngx_int_t {

@@ -15,10 +15,11 @@ use ::ngx::ffi::{
 use super::conf::Cf;
 use super::request::Request;
 use super::text::bytes;
+use super::upstream::Upstream;
 use crate::native::guard;
 use crate::scale::collect::{self, Outcome};
 use logic::autoscale::metrics::flight::Flight;
-use logic::autoscale::metrics::series::Upstream;
+use logic::autoscale::metrics::series;
 use logic::autoscale::metrics::table::Ref;
 
 /// An upstream whose attempts are watched.
@@ -27,6 +28,14 @@ pub struct Observed {
     init: ngx_http_upstream_init_peer_pt,
     /// Its name in the configuration, with the port that an upstream without a block has.
     pub name: Box<str>,
+}
+
+impl Observed {
+    /// The upstream itself.
+    pub fn upstream(&self) -> Option<Upstream> {
+        // SAFETY: it belongs to the configuration that the list is kept by.
+        unsafe { Upstream::from_raw(self.upstream) }
+    }
 }
 
 impl Cf {
@@ -79,6 +88,10 @@ unsafe extern "C" fn init_peer(
         let Ok(index) = main.observed().binary_search_by_key(&(us as usize), |o| o.upstream as usize) else {
             return ffi::NGX_ERROR as ngx_int_t;
         };
+        if let Some(shell) = main.shell() {
+            // before the balancer looks: another worker may have changed a peer
+            guard(|| shell.sync());
+        }
         let rc = main.observed()[index].init.map_or(ffi::NGX_ERROR as ngx_int_t, |init| init(r, us));
         let Some(shell) = main.shell().filter(|_| rc == ffi::NGX_OK as ngx_int_t) else { return rc };
         let cleanup = ffi::ngx_pool_cleanup_add((*r).pool, size_of::<Watch>());
@@ -229,7 +242,7 @@ pub fn header_sent(request: Request) {
 }
 
 /// The upstream that `request` goes to, if its attempts are watched.
-pub fn upstream_of(request: Request) -> Option<Ref<Upstream>> {
+pub fn upstream_of(request: Request) -> Option<Ref<series::Upstream>> {
     // SAFETY: as in `header_sent`.
     unsafe {
         let u = (*request.raw()).upstream.as_ref()?;

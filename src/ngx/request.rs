@@ -23,6 +23,7 @@ impl Rc {
     pub const DECLINED: Rc = Rc(ffi::NGX_DECLINED as ngx_int_t);
     pub const INTERNAL_SERVER_ERROR: Rc = Rc(ffi::NGX_HTTP_INTERNAL_SERVER_ERROR as ngx_int_t);
     pub const SERVICE_UNAVAILABLE: Rc = Rc(ffi::NGX_HTTP_SERVICE_UNAVAILABLE as ngx_int_t);
+    pub const NOT_ALLOWED: Rc = Rc(ffi::NGX_HTTP_NOT_ALLOWED as ngx_int_t);
     pub const NOT_FOUND: Rc = Rc(ffi::NGX_HTTP_NOT_FOUND as ngx_int_t);
     pub const HTTP_OK: Rc = Rc(ffi::NGX_HTTP_OK as ngx_int_t);
 }

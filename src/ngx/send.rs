@@ -191,6 +191,12 @@ impl Request {
         unsafe { (*self.raw()).method == ffi::NGX_HTTP_HEAD as usize }
     }
 
+    /// Whether the method is GET or HEAD.
+    pub fn only_reads(&self) -> bool {
+        // SAFETY: a plain field read of a live request.
+        unsafe { (*self.raw()).method & (ffi::NGX_HTTP_GET | ffi::NGX_HTTP_HEAD) as usize != 0 }
+    }
+
     /// Whether the response has no body whatever is printed.
     pub fn header_only(&self) -> bool {
         // SAFETY: a plain field read of a live request.

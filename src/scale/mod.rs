@@ -1,8 +1,13 @@
 //! The autoscale shell: it moves what happens into the zone and what the zone says to Lua; it decides nothing.
 
 pub mod collect;
+mod fleet;
 mod shell;
+mod signals;
+pub mod status;
 mod zone;
 
+pub use fleet::Choice;
 pub use shell::Shell;
+pub use signals::Answer;
 pub use zone::{KeyConf, ZoneConf};

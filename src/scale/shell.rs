@@ -1,12 +1,16 @@
 //! A worker's part in the zone: its column, the entries it counts on, its tick.
 
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
 use core::time::Duration;
 
 use logic::autoscale::metrics::columns::{Owner, Worker};
 use logic::autoscale::metrics::series::Upstream;
 use logic::autoscale::metrics::table::Ref;
 use logic::autoscale::metrics::zone::Zone;
+use logic::autoscale::signal::hint;
+
+use super::fleet::Fleet;
+use super::signals::Signals;
 
 use crate::conf::MainConf;
 use crate::ngx::{clock, cycle_main_conf, log_cycle, process, Level, Timer};
@@ -18,7 +22,13 @@ pub struct Shell {
     me: Owner,
     /// By number of the observed upstream.
     pub upstreams: Vec<Ref<Upstream>>,
+    /// By the same number.
+    fleets: Vec<Fleet>,
+    pub signals: Signals,
     tick_s: u64,
+    /// The overrides of peers that this worker's balancers know.
+    controls: Cell<u64>,
+    random: Cell<u64>,
     tick: RefCell<Option<Timer>>,
 }
 
@@ -43,12 +53,63 @@ impl Shell {
             .observed()
             .iter()
             .map(|o| zone.upstream(o.name.as_bytes(), now).inspect_err(|e| refused(e)).unwrap_or(Ref::NONE))
+            .collect::<Vec<_>>();
+        let fleets = main
+            .observed()
+            .iter()
+            .zip(&upstreams)
+            .map(|(o, entry)| Fleet::new(&o.name, o.upstream(), *entry, &zone, now))
             .collect();
         for key in main.keys.borrow().iter() {
             key.entry
                 .set(zone.key_name(key.name.as_bytes(), key.top.get(), now).inspect_err(|e| refused(e)).ok());
         }
-        Some(Shell { zone, worker, me, upstreams, tick_s: conf.tick_s, tick: RefCell::default() })
+        let shell = Shell {
+            zone,
+            worker,
+            me,
+            upstreams,
+            fleets,
+            signals: Signals::new(conf.tick_s),
+            tick_s: conf.tick_s,
+            controls: Cell::new(0),
+            random: Cell::new(now.us ^ u64::from(me.pid) << 40),
+            tick: RefCell::default(),
+        };
+        shell.sync();
+        Some(shell)
+    }
+
+    /// The number of the upstream called `name`, or what to say when there is none.
+    pub fn upstream(&self, name: &[u8]) -> Result<usize, String> {
+        let found = self.fleets.iter().position(|f| f.name.as_bytes() == name);
+        found.ok_or_else(|| {
+            let name = String::from_utf8_lossy(name);
+            let hint = hint(&name, self.fleets.iter().map(|f| &*f.name));
+            format!("there is no upstream \"{name}\"{hint}")
+        })
+    }
+
+    pub fn fleet(&self, number: usize) -> Option<&Fleet> {
+        self.fleets.get(number)
+    }
+
+    /// Tells this worker's balancers what has been said about peers since the last call; cheap when that is nothing.
+    #[inline]
+    pub fn sync(&self) {
+        let controls = self.zone.controls();
+        if self.controls.replace(controls) != controls {
+            self.fleets.iter().for_each(|f| f.apply(&self.zone));
+        }
+    }
+
+    /// A number that nobody need be unable to guess (SplitMix64: Steele, Lea, Flood 2014).
+    pub fn random(&self) -> u64 {
+        let state = self.random.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.random.set(state);
+        let z = (state ^ state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ z >> 31
     }
 
     /// Gives the column back.
@@ -70,6 +131,7 @@ impl Shell {
     }
 
     fn on_tick(&self) {
+        self.sync();
         let now = clock::monotonic();
         if self.zone.tick(now, self.tick_s) {
             let dead = self.zone.columns().sweep(self.me, alive);

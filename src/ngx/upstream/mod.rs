@@ -25,6 +25,12 @@ pub use peers::{Peer, PeerError, PeerId, Server};
 pub struct Upstream(NonNull<ngx_http_upstream_srv_conf_t>);
 
 impl Upstream {
+    /// # Safety
+    /// `us` must be null or of a live configuration that outlives the result.
+    pub(super) unsafe fn from_raw(us: *mut ngx_http_upstream_srv_conf_t) -> Option<Upstream> {
+        NonNull::new(us).map(Upstream)
+    }
+
     fn raw(self) -> *mut ngx_http_upstream_srv_conf_t {
         self.0.as_ptr()
     }

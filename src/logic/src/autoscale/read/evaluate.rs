@@ -90,7 +90,7 @@ impl Resolved {
         let table = zone.table::<Upstream>();
         let entries = || table.entries(table.whole());
         if let (Past::Now, Some(level)) = (self.past, self.level_number()) {
-            let sum = entries().map(|entry| level_of(zone.levels(entry), level)).sum();
+            let sum = entries().fold(0.0, |sum, entry| sum + level_of(zone.levels(entry), level));
             return Reading { value: Some(sum), age: 0.0, samples: 1 };
         }
         let all = || entries().filter_map(|entry| zone.series(entry));

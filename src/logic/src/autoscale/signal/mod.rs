@@ -13,7 +13,7 @@ mod suggest;
 mod window;
 mod words;
 
-pub(crate) use suggest::hint;
+pub use suggest::hint;
 
 pub use parse::SignalError;
 pub use window::{Window, WindowError, LONGEST_S};

@@ -1,6 +1,6 @@
 //! Upstreams, peers, keys and custom metrics by name: who gets a place, and who has to go.
 
-use super::{Dists, Meters, Zone, KEYS_GIVEN, REFUSED};
+use super::{Dists, Meters, Zone, CONTROLS, KEYS_GIVEN, REFUSED};
 use crate::autoscale::metrics::columns::Levels;
 use crate::autoscale::metrics::custom::{Dist, Meter};
 use crate::autoscale::metrics::series::{Key, Name, Peer, Series, Shape, Upstream};
@@ -55,13 +55,16 @@ pub enum State {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Control {
     pub state: State,
+    /// The state was asked for: it holds even where the configuration says `down`.
+    pub forced: bool,
     pub weight: u16,
     pub limit: u32,
 }
 
 impl Control {
     fn to_bits(self) -> u64 {
-        self.state as u64 | u64::from(self.weight) << 16 | u64::from(self.limit) << 32
+        let state = self.state as u64 | u64::from(self.forced) << 2;
+        state | u64::from(self.weight) << 16 | u64::from(self.limit) << 32
     }
 
     fn of(bits: u64) -> Self {
@@ -70,7 +73,7 @@ impl Control {
             2 => State::Drain,
             _ => State::Up,
         };
-        Self { state, weight: (bits >> 16) as u16, limit: (bits >> 32) as u32 }
+        Self { state, forced: bits >> 2 & 1 == 1, weight: (bits >> 16) as u16, limit: (bits >> 32) as u32 }
     }
 }
 
@@ -212,8 +215,15 @@ impl<'a> Zone<'a> {
         let is_current = table.is_current(peer);
         if is_current {
             put(table.control(peer.index()), control.to_bits());
+            self.words[CONTROLS].fetch_add(1, AcqRel);
         }
         is_current
+    }
+
+    /// A number that changes whenever an override does.
+    #[inline]
+    pub fn controls(&self) -> u64 {
+        self.words[CONTROLS].load(Acquire)
     }
 
     /// A label of `autoscale_key` with room for `top` values. Asked again with another `top`, it keeps the room that it has.

@@ -25,6 +25,7 @@ const BORN: usize = 5;
 const TICK: usize = 6;
 const COLUMNS_USED: usize = 7;
 const KEYS_GIVEN: usize = 8;
+const CONTROLS: usize = 9;
 const CHANGES: usize = 16;
 const REFUSED: usize = 24;
 
