@@ -64,11 +64,6 @@ pub struct Pair {
 }
 
 impl Pair {
-    pub const fn empty() -> Pair {
-        let none = Str { data: core::ptr::null(), len: 0 };
-        Pair { key: none, value: none }
-    }
-
     pub fn lend(&mut self, key: &[u8], value: Option<&[u8]>) {
         self.key.lend(key);
         match value {

@@ -56,10 +56,10 @@ pub fn filter(
     if !input.is_null() && !unsafe { body.hold(request, input) } {
         return Rc::ERROR.0;
     }
-    if !body.busy.get().is_null() && request.is_stuck() {
+    if !body.busy.get().is_null() && request.has_unsent() {
         let rc = next(ptr::null_mut());
         body.sort(request, ptr::null_mut());
-        if rc == Rc::ERROR.0 || !body.busy.get().is_null() && request.is_stuck() {
+        if rc == Rc::ERROR.0 || !body.busy.get().is_null() && request.has_unsent() {
             return if rc == Rc::ERROR.0 { rc } else { Rc::AGAIN.0 };
         }
     }
@@ -154,13 +154,6 @@ impl Body {
 }
 
 impl Request {
-    /// Whether the socket takes no more.
-    fn is_stuck(&self) -> bool {
-        const UNSENT: u32 = ffi::NGX_LOWLEVEL_BUFFERED | ffi::NGX_HTTP_LOWLEVEL_BUFFERED;
-        // SAFETY: a plain field read of a live connection.
-        unsafe { (*(*self.raw()).connection).buffered() as u32 & UNSENT != 0 }
-    }
-
     /// Puts `text` in the place of the bytes at hand, keeping what says "flush" and "end"; `false` when memory is out.
     pub fn replace_body(&self, body: &Body, text: &[u8]) -> bool {
         let (mut flush, mut last) = (false, false);

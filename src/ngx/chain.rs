@@ -76,6 +76,8 @@ impl Chain {
         self.tail.set(Link(link));
     }
 
+    // the buffer is behind a pointer: nobody else looks at it until it is handed on
+    #[allow(clippy::mut_from_ref)]
     fn last_buf(&self) -> Option<&mut ngx_buf_t> {
         // SAFETY: `tail` is null or a link of our chain, whose buffer nobody else looks at before it is handed on.
         unsafe { self.tail.get().0.as_mut().map(|link| &mut *link.buf) }

@@ -25,7 +25,6 @@ pub enum Args {
     Two,
     OneOrMore,
     TwoOrMore,
-    Any,
     Block,
     BlockOne,
 }
@@ -105,7 +104,6 @@ const fn command(d: &'static Directive) -> ngx_command_t {
         Args::Two => ffi::NGX_CONF_TAKE2,
         Args::OneOrMore => ffi::NGX_CONF_1MORE,
         Args::TwoOrMore => ffi::NGX_CONF_2MORE,
-        Args::Any => ffi::NGX_CONF_ANY,
         Args::Block => ffi::NGX_CONF_BLOCK | ffi::NGX_CONF_NOARGS,
         Args::BlockOne => ffi::NGX_CONF_BLOCK | ffi::NGX_CONF_TAKE1,
     };

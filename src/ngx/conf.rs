@@ -66,12 +66,6 @@ impl Cf {
         (String::from_utf8_lossy(short).into_owned(), line)
     }
 
-    /// The cycle's prefix, as `-p` gave it: what relative script paths are relative to.
-    pub fn prefix(&self) -> &[u8] {
-        // SAFETY: the cycle and its strings outlive parsing.
-        unsafe { bytes((*(*self.raw()).cycle).prefix) }
-    }
-
     /// Our main configuration; it exists from the opening brace of `http` on.
     pub fn main_conf(&self) -> &MainConf {
         // SAFETY: inside `http {}` the context is a `ngx_http_conf_ctx_t`, whose slot for us `create_main_conf` filled.

@@ -90,11 +90,11 @@ impl Request {
     /// The name of a response field as scripts write it, with hyphens where the location wants them.
     fn field_name(&self, name: &[u8]) -> Option<ngx_str_t> {
         let copied = if header::is_plain_name(name) {
-            self.to_pool(name)
+            self.in_pool(name)
         } else {
             let mut escaped = Vec::with_capacity(3 * name.len());
             header::escape_name(name, &mut escaped);
-            self.to_pool(&escaped)
+            self.in_pool(&escaped)
         }?;
         if self.loc_conf().transform_underscores() {
             // SAFETY: a fresh copy of ours.
@@ -108,14 +108,14 @@ impl Request {
             return Some(ngx_str_t { len: 0, data: core::ptr::null_mut() });
         }
         if header::is_plain_value(value) {
-            return self.to_pool(value);
+            return self.in_pool(value);
         }
         let mut escaped = Vec::with_capacity(3 * value.len());
         header::escape_value(value, &mut escaped);
-        self.to_pool(&escaped)
+        self.in_pool(&escaped)
     }
 
-    fn to_pool(&self, text: &[u8]) -> Option<ngx_str_t> {
+    fn in_pool(&self, text: &[u8]) -> Option<ngx_str_t> {
         // SAFETY: the pool is the request's.
         unsafe { to_pool((*self.raw()).pool, text) }
     }
@@ -193,7 +193,7 @@ impl Request {
     fn push(&self, field: &Field) -> Result<*mut ngx_table_elt_t, FieldError> {
         // SAFETY: the list is the live request's; the fresh entry is filled whole before anyone sees it.
         unsafe {
-            let lowcase = self.to_pool(bytes(field.name)).ok_or(FieldError::Memory)?;
+            let lowcase = self.in_pool(bytes(field.name)).ok_or(FieldError::Memory)?;
             core::slice::from_raw_parts_mut(lowcase.data, lowcase.len).make_ascii_lowercase();
             let h = ffi::ngx_list_push(&raw mut (*self.headers_out()).headers).cast::<ngx_table_elt_t>();
             if h.is_null() {
@@ -418,7 +418,7 @@ impl Request {
     pub fn set_redirect(&self, uri: &[u8]) -> Result<(), FieldError> {
         let field = Field {
             name: ngx_str_t { len: 8, data: c"Location".as_ptr().cast_mut().cast() },
-            value: self.to_pool(uri).ok_or(FieldError::Memory)?,
+            value: self.in_pool(uri).ok_or(FieldError::Memory)?,
             add: true,
         };
         let h = self.push(&field)?;

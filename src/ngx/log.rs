@@ -88,7 +88,8 @@ pub fn cycle_log_level() -> Level {
 /// While it lives, each line of the cycle's log ends with `, context: WHAT*`.
 pub struct LogContext {
     before: (ngx_log_handler_pt, *mut c_void),
-    /// What `data` of the log points at.
+    /// What `data` of the log points at: it must not move with this structure.
+    #[allow(clippy::box_collection)]
     what: Box<String>,
 }
 

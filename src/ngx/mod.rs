@@ -36,7 +36,6 @@ mod var;
 mod variables;
 
 pub use capture::Capture;
-pub use chain::Output;
 pub use command::{Args, Directive, Setter, LOC, LOC_IF, MAIN, SRV, SRV_IF, UPSTREAM};
 pub use conf::{Cf, ConfError, Path};
 pub use ctx::{running_ctx, Ctx, Shared};
@@ -52,5 +51,5 @@ pub use request_body::{BodyError, Reading};
 pub use script::SetVar;
 pub use send::Drained;
 pub use shm::{Zone, ZoneUser};
-pub use upstream::{Balancing, Peer, PeerError, PeerId, Refusal, Server, Upstream, Upstreams};
+pub use upstream::{Balancing, PeerError, PeerId, Refusal, Upstream, Upstreams};
 pub use var::{Variable, Variables};

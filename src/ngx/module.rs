@@ -29,6 +29,7 @@ static CONTEXT: Context = Context(ngx_http_module_t {
     merge_loc_conf: Some(merge_loc_conf),
 });
 
+#[allow(dead_code)] // nginx reads it
 struct Context(ngx_http_module_t);
 
 // SAFETY: nginx only reads it.
@@ -334,7 +335,7 @@ pub fn cycle_main_conf() -> Option<&'static MainConf> {
     unsafe {
         let ctx = *(*ffi::ngx_cycle).conf_ctx.add((*ptr::addr_of!(ffi::ngx_http_module)).index);
         let ctx = ctx.cast::<ffi::ngx_http_conf_ctx_t>().as_ref()?;
-        (*(*ctx).main_conf.add(ctx_index())).cast::<MainConf>().as_ref()
+        (*ctx.main_conf.add(ctx_index())).cast::<MainConf>().as_ref()
     }
 }
 

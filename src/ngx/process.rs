@@ -50,7 +50,7 @@ pub fn pid() -> i32 {
 pub fn worker_id() -> Option<usize> {
     let kind = kind();
     // SAFETY: a plain read of nginx's global.
-    (kind == ffi::NGX_PROCESS_WORKER || kind == ffi::NGX_PROCESS_SINGLE).then(|| unsafe { ffi::ngx_worker })
+    (kind == ffi::NGX_PROCESS_WORKER || kind == ffi::NGX_PROCESS_SINGLE).then_some(unsafe { ffi::ngx_worker })
 }
 
 /// How many workers the configuration asks for.

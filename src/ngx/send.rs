@@ -13,7 +13,9 @@ use crate::phase::Phase;
 const UNSENT: u32 = ffi::NGX_LOWLEVEL_BUFFERED | ffi::NGX_HTTP_LOWLEVEL_BUFFERED;
 
 /// Whom to tell that all output has left; dropping it cancels.
-pub struct Waiter(core::cell::Cell<Option<Box<dyn FnOnce(Drained)>>>);
+pub struct Waiter(core::cell::Cell<Option<OnDrained>>);
+
+type OnDrained = Box<dyn FnOnce(Drained)>;
 
 /// What became of output that was waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -219,9 +221,9 @@ impl Request {
         unsafe { (*(*self.raw()).connection).write }
     }
 
-    fn has_unsent(&self) -> bool {
+    pub(super) fn has_unsent(&self) -> bool {
         // SAFETY: a plain field read of a live connection.
-        unsafe { (*(*self.raw()).connection).buffered() as u32 & UNSENT != 0 }
+        unsafe { (*(*self.raw()).connection).buffered() & UNSENT != 0 }
     }
 
     /// Whether output is on its way that the client has not taken.

@@ -74,11 +74,6 @@ impl Phase {
             Phase::Balancer => "balancer",
         }
     }
-
-    /// Whether a script of this phase may wait for an event.
-    pub const fn yields(self) -> bool {
-        matches!(self, Phase::ServerRewrite | Phase::Rewrite | Phase::Access | Phase::Content)
-    }
 }
 
 /// The directive family, as error messages name it.

@@ -18,16 +18,6 @@ impl Stack<'_> {
         Stack { l, lives: PhantomData }
     }
 
-    pub(crate) fn raw(&self) -> *mut lua_State {
-        self.l
-    }
-
-    /// Number of values.
-    pub fn len(&self) -> c_int {
-        // SAFETY: the state is live (all methods rely on `new`'s contract).
-        unsafe { ffi::lua_gettop(self.l) }
-    }
-
     pub fn truncate(&mut self, n: c_int) {
         // SAFETY: `n` values exist or are filled with nil.
         unsafe { ffi::lua_settop(self.l, n) }
@@ -61,19 +51,9 @@ impl Stack<'_> {
         unsafe { ffi::lua_toboolean(self.l, i) != 0 }
     }
 
-    pub fn is_nil(&self, i: c_int) -> bool {
-        // SAFETY: reading any index is defined.
-        unsafe { ffi::lua_type(self.l, i) <= ffi::LUA_TNIL }
-    }
-
     pub fn push_nil(&mut self) {
         // SAFETY: Lua guarantees room for a few values to a C function and to a suspended coroutine.
         unsafe { ffi::lua_pushnil(self.l) }
-    }
-
-    pub fn push_bool(&mut self, b: bool) {
-        // SAFETY: as in `push_nil`.
-        unsafe { ffi::lua_pushboolean(self.l, c_int::from(b)) }
     }
 
     pub fn push_number(&mut self, n: f64) {
@@ -102,14 +82,6 @@ impl Stack<'_> {
         unsafe {
             ffi::lua_type(self.l, i) == ffi::LUA_TLIGHTUSERDATA
                 && ffi::lua_touserdata(self.l, i) == wait_tag()
-        }
-    }
-
-    /// Keeps only the top `n` values.
-    pub fn keep_top(&mut self, n: c_int) {
-        while self.len() > n {
-            // SAFETY: there is a value at index 1.
-            unsafe { ffi::lua_remove(self.l, 1) }
         }
     }
 }

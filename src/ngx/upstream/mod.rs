@@ -18,7 +18,7 @@ mod peers;
 
 pub use balancer::{Balancing, Refusal};
 pub use exit::{install as install_exit_filter, PendingExit};
-pub use peers::{Peer, PeerError, PeerId, Server};
+pub use peers::{PeerError, PeerId};
 
 /// An `upstream {}` block, or the one that a `proxy_pass` to a fixed host implies. Lives as long as its configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,21 +55,6 @@ impl Upstream {
         // SAFETY: a plain field read.
         unsafe { (*self.raw()).port }
     }
-
-    /// Whether there is no `upstream {}` block for it.
-    pub fn is_implied(&self) -> bool {
-        // SAFETY: a plain field read.
-        unsafe { (*self.raw()).srv_conf.is_null() }
-    }
-
-    /// Whether all workers share what is known of its peers.
-    pub fn is_shared(&self) -> bool {
-        #[cfg(ngx_feature = "http_upstream_zone")]
-        // SAFETY: a plain field read.
-        return unsafe { !(*self.raw()).shm_zone.is_null() };
-        #[cfg(not(ngx_feature = "http_upstream_zone"))]
-        false
-    }
 }
 
 /// All upstreams of one configuration.
@@ -102,12 +87,6 @@ impl Upstreams {
             let http = *slots.as_ptr().add((*ptr::addr_of!(ffi::ngx_http_module)).index);
             Upstreams::new(http.cast::<ffi::ngx_http_conf_ctx_t>().as_ref()?.main_conf)
         }
-    }
-
-    /// Those of the configuration being read.
-    pub fn configured(cf: &Cf) -> Option<Upstreams> {
-        // SAFETY: inside `http {}` the context is a `ngx_http_conf_ctx_t`.
-        unsafe { Upstreams::new((*(*cf.raw()).ctx.cast::<ffi::ngx_http_conf_ctx_t>()).main_conf) }
     }
 
     pub fn iter(&self) -> impl Iterator<Item = Upstream> + '_ {

@@ -70,8 +70,6 @@ pub struct Peer<'a> {
     pub id: PeerId,
     /// The address, as `$upstream_addr` shows it.
     pub name: &'a [u8],
-    /// The `server` that it comes from.
-    pub server: &'a [u8],
     pub weight: i64,
     pub effective_weight: i64,
     pub current_weight: i64,
@@ -194,11 +192,10 @@ impl Upstream {
 /// The texts of `p` must live, unchanged, for `'a`.
 unsafe fn view<'a>(p: &ngx_http_upstream_rr_peer_t, id: PeerId) -> Peer<'a> {
     // SAFETY: the caller vouches for the texts.
-    let (name, server) = unsafe { (bytes(p.name), bytes(p.server)) };
+    let name = unsafe { bytes(p.name) };
     Peer {
         id,
         name,
-        server,
         weight: p.weight as i64,
         effective_weight: p.effective_weight as i64,
         current_weight: p.current_weight as i64,
