@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::settings::size;
 use super::{LocConf, MainConf};
+use crate::ngx::process::Workers;
 use crate::ngx::{Args, Cf, ConfError, Directive, Path, Setter, LOC, MAIN, SRV};
 use crate::scale::status::Format;
 use crate::scale::{KeyConf, ZoneConf};
@@ -86,7 +87,7 @@ fn zone(cf: &mut Cf, conf: &mut MainConf) -> Result {
             }
         }
     }
-    let zone = Rc::new(ZoneConf::new(name, bytes, tick as u64, keys)?);
+    let zone = Rc::new(ZoneConf::new(name, bytes, tick as u64, keys, Workers::of(cf))?);
     cf.add_zone(name, bytes, Rc::clone(&zone))?;
     conf.zone = Some(zone);
     Ok(())

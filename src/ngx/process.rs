@@ -1,9 +1,10 @@
 //! What nginx knows of its processes, and of its own build.
 
-use core::ptr;
+use core::ptr::{self, NonNull};
 
 use ::ngx::ffi;
 
+use super::conf::Cf;
 use super::text::bytes;
 
 /// The version of nginx that the module was built for, as `1022001`.
@@ -57,6 +58,25 @@ pub fn worker_id() -> Option<usize> {
 pub fn worker_count() -> usize {
     // SAFETY: the cycle's core configuration is initialized.
     core_conf().map_or(0, |c| usize::try_from(unsafe { (*c).worker_processes }).unwrap_or(0))
+}
+
+/// How many workers the configuration asks for that is being read now; known once all of it is read.
+pub struct Workers(NonNull<ffi::ngx_cycle_t>);
+
+impl Workers {
+    pub fn of(cf: &Cf) -> Option<Workers> {
+        // SAFETY: the parser has a cycle.
+        NonNull::new(unsafe { (*cf.raw()).cycle }).map(Workers)
+    }
+
+    pub fn count(&self) -> usize {
+        // SAFETY: whoever holds this lives in the cycle; the core module's configuration is that of a `ngx_core_conf_t`.
+        unsafe {
+            let conf = *(*self.0.as_ptr()).conf_ctx.add((*ptr::addr_of!(ffi::ngx_core_module)).index);
+            let conf = conf.cast::<ffi::ngx_core_conf_t>().as_ref();
+            conf.map_or(1, |c| usize::try_from(c.worker_processes).unwrap_or(1))
+        }
+    }
 }
 
 /// Process identifiers of the workers and helpers, as this worker learnt of them.

@@ -18,19 +18,26 @@ pub struct ZoneConf {
     /// Seconds between two ticks.
     pub tick_s: u64,
     keys: usize,
+    workers: Option<process::Workers>,
     zone: OnceCell<Zone<'static>>,
 }
 
 impl ZoneConf {
     /// Refuses a size that cannot hold what every zone must.
-    pub fn new(name: &str, bytes: usize, tick_s: u64, keys: usize) -> Result<ZoneConf, TooSmall> {
+    pub fn new(
+        name: &str,
+        bytes: usize,
+        tick_s: u64,
+        keys: usize,
+        workers: Option<process::Workers>,
+    ) -> Result<ZoneConf, TooSmall> {
         // nginx keeps some of the memory for itself: a header, and 32 bytes a page
         let overhead = |bytes: usize| bytes / 100 + 16 * 1024;
         Layout::plan(bytes.saturating_sub(overhead(bytes)), keys, WORKERS).map_err(|e| {
             let need = e.need + overhead(e.need);
             TooSmall { have: bytes, need: need.next_multiple_of(64 * 1024), ..e }
         })?;
-        Ok(ZoneConf { name: name.to_owned(), tick_s, keys, zone: OnceCell::new() })
+        Ok(ZoneConf { name: name.to_owned(), tick_s, keys, workers, zone: OnceCell::new() })
     }
 
     /// The zone, once its memory is there.
@@ -40,9 +47,10 @@ impl ZoneConf {
 
     fn open(&self, memory: Memory) -> Result<Zone<'static>, String> {
         let words = memory.words();
-        // so that a machine with more processors has a column for each worker twice over; steps of 32, so that a
+        // so that a configuration with more workers has a column for each worker twice over; steps of 32, so that a
         // reload with a few workers more finds the layout unchanged
-        let workers = (2 * process::worker_count()).next_multiple_of(WORKERS);
+        let workers =
+            (2 * self.workers.as_ref().map_or(1, process::Workers::count).max(1)).next_multiple_of(WORKERS);
         let name = &self.name;
         let layout = Layout::plan(size_of_val(words), self.keys, workers)
             .map_err(|e| format!("zone \"{name}\": {e}"))?;
