@@ -86,10 +86,6 @@ impl Cx {
 
     /// A buffer for bytes on their way to Lua; what a native leaves in it is read before the next native runs.
     pub fn scratch(self) -> &'static mut Vec<u8> {
-        struct Buffer(UnsafeCell<Vec<u8>>);
-        // SAFETY: a worker runs Lua on one thread.
-        unsafe impl Sync for Buffer {}
-        static SCRATCH: Buffer = Buffer(UnsafeCell::new(Vec::new()));
         // SAFETY: one thread, and natives do not nest, so each has the buffer alone until it returns.
         let buffer = unsafe { &mut *SCRATCH.0.get() };
         buffer.clear();
@@ -98,4 +94,17 @@ impl Cx {
         }
         buffer
     }
+}
+
+struct Buffer(UnsafeCell<Vec<u8>>);
+
+// SAFETY: a worker runs Lua on one thread.
+unsafe impl Sync for Buffer {}
+
+static SCRATCH: Buffer = Buffer(UnsafeCell::new(Vec::new()));
+
+/// Gives back the memory of [`Cx::scratch`]: it must not outlive the module, which nginx unloads. Never inside a native.
+pub fn release_scratch() {
+    // SAFETY: no native runs, so nobody has the buffer.
+    unsafe { *SCRATCH.0.get() = Vec::new() }
 }

@@ -15,7 +15,7 @@ mod types;
 
 pub(crate) use classic::classics;
 pub use classic::{classic_entry, Classic};
-pub use current::{address as cur_address, enter, Cx};
+pub use current::{address as cur_address, enter, release_scratch, Cx};
 #[allow(unused_imports)]
 pub use types::{c_definitions, CType, DictValue, Native, Pair, Param, Ret, Str};
 pub(crate) use types::{native_fn, natives};
