@@ -57,6 +57,11 @@ impl Limits {
     }
 }
 
+/// Gives back the memory that matches share: what a process keeps must not outlive the module, which nginx unloads.
+pub fn release() {
+    engine::release();
+}
+
 /// Why a pattern is none: PCRE's words, and at which byte.
 pub struct BadPattern {
     pub message: String,
