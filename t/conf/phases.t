@@ -15,10 +15,10 @@ __DATA__
 --- lua
     return ngx.md5("a"), 6 * 7, nil
 --- result: 0cc175b9c0f1b6a831c399e269772661, 42, nil
---- phases: set rewrite access content header_filter body_filter log balancer timer init init_worker exit_worker server_rewrite
+--- phases: set rewrite access content header_filter body_filter log balancer init init_worker exit_worker server_rewrite
 
 
 === TEST 3: output is refused where no body can be written
 --- lua
     ngx.say("a")
---- refused: set header_filter body_filter log balancer timer init_worker
+--- refused: set header_filter body_filter log balancer

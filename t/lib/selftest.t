@@ -76,7 +76,7 @@ for my $case (@cases) {
     close $out;
     my $said = `$^X $dir/case.t 2>&1`;
     like($said, $expected, "$what is noticed");
-    $said =~ /# kept: (\S+autoscale-lua-\w+)$/m and system 'rm', '-rf', $1;
+    $said =~ m{# kept: (\S+/t-\w+)$}m and system 'rm', '-rf', $1;
 }
 
 done_testing();

@@ -22,7 +22,8 @@ sub allowed {
 
 sub alarming {
     my ($block, @lines) = @_;
-    my @allowed = allowed($block);
+    # the warning that every `lua_code_cache off` brings
+    my @allowed = (qr/lua_code_cache is off/, allowed($block));
     push @allowed, qr/\[emerg\]/ if defined $block->must_die || defined $block->reload_fails;
     return grep { my $line = $_; $line =~ $ALARM && !grep { $line =~ $_ } @allowed } @lines;
 }

@@ -6,7 +6,8 @@ use strict;
 use warnings;
 use Cwd qw(abs_path);
 use File::Basename qw(dirname);
-use File::Path qw(remove_tree);
+use File::Path qw(make_path remove_tree);
+use File::Spec;
 use File::Temp qw(tempdir);
 
 our $ROOT = abs_path(dirname(__FILE__) . '/../../..');
@@ -55,20 +56,38 @@ sub isolate {
     $ENV{TEST_NGINX_RANDOMIZE} //= 1;
 }
 
+# Under build/, where nobody else cleans up, unless that is too long a name for
+# the unix sockets that a test may put there (107 bytes).
+sub scratch_directory {
+    my $parent = "$ROOT/build/test";
+    make_path($parent);
+    $parent = File::Spec->tmpdir if length $parent > 60;
+    my $dir = tempdir("$parent/t-XXXXXX");
+    chmod 0755, $dir;
+    return $dir;
+}
+
+# nginx unloads its modules before it exits, and what their static variables
+# hold then looks lost to valgrind. Preloaded, a dlclose that does nothing.
+sub keep_modules {
+    my $library = "$SCRATCH/keep-modules.so";
+    open my $cc, '|-', "cc -shared -fPIC -x c -o $library -" or die "cc: $!\n";
+    print $cc "int dlclose(void *handle) { (void) handle; return 0; }\n";
+    close $cc or die "cc failed: run ci/setup\n";
+    return $library;
+}
+
 sub set_up {
-    # /usr/share/nginx is where Debian's nginx looks for relative names
     $ENV{PATH} .= ':/usr/sbin:/sbin';
     $ENV{TEST_NGINX_FAST_SHUTDOWN} = 0;
-    if (!$ENV{TEST_NGINX_SERVROOT} && !$ENV{TEST_NGINX_RANDOMIZE}) {
-        $SCRATCH = tempdir('autoscale-lua-XXXXXX', TMPDIR => 1);
-        chmod 0755, $SCRATCH;
-        $ENV{TEST_NGINX_SERVROOT} = "$SCRATCH/servroot";
-    }
-    $SCRATCH //= tempdir('autoscale-lua-XXXXXX', TMPDIR => 1);
+    $SCRATCH = scratch_directory();
+    if (!$ENV{TEST_NGINX_RANDOMIZE}) { $ENV{TEST_NGINX_SERVROOT} //= "$SCRATCH/servroot" }
     $ENV{$_} //= $mode->{env}{$_} for keys %{$mode->{env} // {}};
     if ($MODE eq 'valgrind') {
+        $ENV{LD_PRELOAD} = keep_modules();
         $ENV{TEST_NGINX_USE_VALGRIND} = join ' ', qw(--tool=memcheck --leak-check=full
-            --show-leak-kinds=definite --errors-for-leak-kinds=definite --num-callers=30),
+            --show-leak-kinds=definite --errors-for-leak-kinds=definite --num-callers=40
+            --keep-debuginfo=yes),
             "--suppressions=$ROOT/ci/valgrind.suppress", "--log-file=$SCRATCH/valgrind.%p";
     }
 }
