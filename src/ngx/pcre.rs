@@ -57,6 +57,11 @@ impl Limits {
     }
 }
 
+/// Gives back the memory that matches share: the process ends, and the library may be unloaded before.
+pub fn free_buffers() {
+    engine::free_buffers();
+}
+
 /// Why a pattern is none: PCRE's words, and at which byte.
 pub struct BadPattern {
     pub message: String,

@@ -118,14 +118,7 @@ struct Shared(UnsafeCell<Place>);
 // SAFETY: nginx runs on one thread.
 unsafe impl Sync for Shared {}
 
-static PLACE: Shared = Shared(UnsafeCell::new(Place {
-    data: ptr::null_mut(),
-    pairs: 0,
-    context: ptr::null_mut(),
-    limits: Limits { backtracking: 0, jit_stack: 0 },
-    stack: ptr::null_mut(),
-    workspace: Vec::new(),
-}));
+static PLACE: Shared = Shared(UnsafeCell::new(Place::EMPTY));
 
 /// Room for so many captures is made at once.
 const PAIRS: usize = 32;
@@ -135,6 +128,15 @@ const WORKSPACE: (usize, usize) = (1 << 10, 1 << 20);
 const NO_MEMORY: i32 = -6;
 
 impl Place {
+    const EMPTY: Place = Place {
+        data: ptr::null_mut(),
+        pairs: 0,
+        context: ptr::null_mut(),
+        limits: Limits { backtracking: 0, jit_stack: 0 },
+        stack: ptr::null_mut(),
+        workspace: Vec::new(),
+    };
+
     /// The match data, with room for `pairs`, and the context set to `limits`.
     #[inline]
     fn ready(&mut self, pairs: usize, limits: Limits) -> Option<*mut ffi::pcre2_match_data_8> {
@@ -226,6 +228,17 @@ impl Place {
             }
             room.resize(2 * room.len(), 0);
         }
+    }
+}
+
+/// Gives back what matches share; the next one allocates anew.
+pub fn free_buffers() {
+    // SAFETY: as in `exec`; the three, which may be null, are in nobody's use.
+    unsafe {
+        let place = core::mem::replace(&mut *PLACE.0.get(), Place::EMPTY);
+        ffi::pcre2_match_data_free_8(place.data);
+        ffi::pcre2_match_context_free_8(place.context);
+        ffi::pcre2_jit_stack_free_8(place.stack);
     }
 }
 
