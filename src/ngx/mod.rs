@@ -45,7 +45,7 @@ pub use headers_out::FieldError;
 pub use log::{cycle_log_level, log_cycle, log_cycle_bytes, Level, LogContext};
 pub use module::{cycle_main_conf, full_path, prefix};
 pub use observe::Observed;
-pub use pcre::{release as release_regex_memory, Limits as RegexLimits, Regex, AVAILABLE as HAS_PCRE};
+pub use pcre::{Limits as RegexLimits, Regex, AVAILABLE as HAS_PCRE};
 pub use request::{Rc, Request};
 pub use request_body::{BodyError, Reading};
 pub use script::SetVar;

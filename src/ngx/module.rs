@@ -359,11 +359,17 @@ unsafe extern "C" fn exit_process(_: *mut ngx_cycle_t) {
             shell.leave();
         }
     });
-    guard(crate::native::free_buffers);
+    guard(free_buffers);
 }
 
 unsafe extern "C" fn exit_master(_: *mut ngx_cycle_t) {
-    guard(crate::native::free_buffers);
+    guard(free_buffers);
+}
+
+/// What the process keeps between calls, before nginx unloads the module.
+fn free_buffers() {
+    crate::native::free_buffers();
+    super::pcre::free_buffers();
 }
 
 /// nginx's prefix, for the running cycle or the one being configured.

@@ -57,9 +57,9 @@ impl Limits {
     }
 }
 
-/// Gives back the memory that matches share: what a process keeps must not outlive the module, which nginx unloads.
-pub fn release() {
-    engine::release();
+/// Gives back the memory that matches share: the process ends, and the library may be unloaded before.
+pub fn free_buffers() {
+    engine::free_buffers();
 }
 
 /// Why a pattern is none: PCRE's words, and at which byte.

@@ -234,9 +234,6 @@ impl Drop for Vm {
     fn drop(&mut self) {
         // SAFETY: nothing runs on the state, and nobody else owns it.
         unsafe { ffi::lua_close(self.l) }
-        // what natives keep for the next call; if there is one, it allocates anew
-        crate::native::free_buffers();
-        crate::ngx::release_regex_memory();
     }
 }
 

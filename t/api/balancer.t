@@ -785,6 +785,9 @@ app
 count 1
 --- no_error_log
 count 2
+--- allow_log
+lua_code_cache is off
+
 
 
 === TEST 37: the phase is called balancer

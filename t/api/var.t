@@ -300,3 +300,5 @@ true
 ["GET /t?n=1", "GET /t?n=2"]
 --- response_body eval
 ["x1\n", "x2\n"]
+--- allow_log
+lua_code_cache is off

@@ -27,7 +27,7 @@ impl Code {
     }
 }
 
-pub fn release() {}
+pub fn free_buffers() {}
 
 pub fn allocate(_: Limits) -> bool {
     false

@@ -126,7 +126,7 @@ fn jit_stack(size: usize) -> *mut c_void {
 }
 
 /// Nothing is shared by matches but the stack, which compiled code may refer to.
-pub fn release() {}
+pub fn free_buffers() {}
 
 pub fn allocate(limits: Limits) -> bool {
     limits.jit_stack == 0 || !jit_stack(limits.stack()).is_null()

@@ -232,7 +232,7 @@ impl Place {
 }
 
 /// Gives back what matches share; the next one allocates anew.
-pub fn release() {
+pub fn free_buffers() {
     // SAFETY: as in `exec`; the three, which may be null, are in nobody's use.
     unsafe {
         let place = core::mem::replace(&mut *PLACE.0.get(), Place::EMPTY);
