@@ -67,7 +67,7 @@ sub set_up {
     $SCRATCH //= tempdir('autoscale-lua-XXXXXX', TMPDIR => 1);
     $ENV{$_} //= $mode->{env}{$_} for keys %{$mode->{env} // {}};
     if ($MODE eq 'valgrind') {
-        $ENV{TEST_NGINX_USE_VALGRIND} = join ' ', qw(--tool=memcheck --leak-check=full
+        $ENV{TEST_NGINX_USE_VALGRIND} = join ' ', qw(--tool=memcheck --vgdb=no --leak-check=full
             --show-leak-kinds=definite --errors-for-leak-kinds=definite --num-callers=30),
             "--suppressions=$ROOT/ci/valgrind.suppress", "--log-file=$SCRATCH/valgrind.%p";
     }
