@@ -90,7 +90,7 @@ x
 
 === TEST 5: html is not there yet
 --- http_config
-    autoscale_zone main:4m;
+    autoscale_zone main:8m;
 --- config
     location = /t { autoscale_status html; }
 --- must_die
@@ -100,7 +100,7 @@ x
 
 === TEST 6: an unknown format is refused
 --- http_config
-    autoscale_zone main:4m;
+    autoscale_zone main:8m;
 --- config
     location = /t { autoscale_status xml; }
 --- must_die
@@ -119,6 +119,8 @@ unknown format "xml": write "json" or "prometheus"
 === TEST 8: a zone that is too small says what would do
 --- http_config
     autoscale_zone main:64k;
+--- config
+    location = /t { return 200; }
 --- must_die
 --- error_log
 is too small for keys=1024
