@@ -173,7 +173,8 @@ def show(name, rate, tally, before, status):
     for port in FLEET:
         rate_now = tally.by_peer[port] - by_peer[port]
         peer = peers.get(f"127.0.0.1:{port}", {})
-        print(f"  127.0.0.1:{port}  {rate_now:9}   {peer.get('active', 0):9}   {peer.get('ewma_ms', 0):9.1f} ms  "
+        latency = peer.get("ewma", {}).get("latency") or 0
+        print(f"  127.0.0.1:{port}  {rate_now:9}   {peer.get('active', 0):9}   {1000 * latency:9.1f} ms  "
               + "#" * min(60, rate_now // 5))
 
 

@@ -20,9 +20,9 @@ return function(_, native, base)
 
     local M = {}
 
-    local function bad(n, name, expected, value)
+    local function bad(n, name, expected, value, level)
         error("bad argument #" .. n .. " to '" .. name .. "' (" .. expected .. " expected, got "
-              .. (value == nil and "nil" or type(value)) .. ")", 3)
+              .. (value == nil and "nil" or type(value)) .. ")", level or 3)
     end
 
     local function refused(rc)
@@ -143,7 +143,7 @@ return function(_, native, base)
 
     local function find(name, f)
         if type(name) ~= "string" then
-            bad(1, f, "string", name)
+            bad(1, f, "string", name, 4)
         end
         local number = as_upstream(name, #name, out)
         if number < 0 then

@@ -49,6 +49,7 @@ __DATA__
 
 
 === TEST 3: nothing sampled is no zero: nil, and for how long
+--- modes: plain workers
 --- backend
     location / { return 200; }
 --- lua

@@ -1,0 +1,179 @@
+# autoscale_status, and what survives a reload and a crash.
+use lib 't/lib';
+use AutoscaleLua;
+use File::Temp;
+use Test::More;
+
+my $promtool = grep { -x "$_/promtool" } split /:/, $ENV{PATH};
+
+# --- promtool: the last body must pass `promtool check metrics` without a word
+add_response_body_check(sub {
+    my ($block, $body) = @_;
+    return if !defined $block->promtool || $body !~ /^# HELP/;
+    SKIP: {
+        skip 'promtool is not installed', 1 if !$promtool;
+        my $file = File::Temp->new;
+        print $file $body;
+        close $file;
+        my $said = `promtool check metrics <$file 2>&1`;
+        is("$?: $said", '0: ', $block->name . ' - promtool has nothing to say');
+    }
+});
+
+run_tests();
+
+__DATA__
+
+=== TEST 1: JSON has each upstream with its peers
+--- http_config
+    autoscale_zone main:4m keys=64;
+--- backend
+    location / { return 200 "ok\n"; }
+--- config
+    location = /p { proxy_pass http://backend; }
+    location = /t { autoscale_status json; }
+--- request eval
+["GET /p", "GET /t"]
+--- response_body_like eval
+['^ok$', '"upstreams":\[\{"name":"backend","active":0,"waiting":0.*"peers":\[\{"name":"127\.0\.0\.1:\d+".*"ewma":\{"latency":0\.\d+.*"state":"up"']
+--- response_headers eval
+["", "Content-Type: application/json\nCache-Control: no-store"]
+
+
+=== TEST 2: promtool finds nothing wrong with the metrics
+--- http_config
+    autoscale_zone main:4m keys=64;
+    autoscale_key tenant $arg_tenant;
+--- backend
+    location / { return 200 "ok\n"; }
+--- config
+    location = /p {
+        access_by_lua_block {
+            local as = require "ngx.autoscale"
+            as.incr("sold", 2, 'a "b"\n')
+            as.observe("size", 7)
+        }
+        proxy_pass http://backend;
+    }
+    location = /t { autoscale_status prometheus; }
+--- request eval
+['GET /p?tenant="x\\\\y"', "GET /t"]
+--- promtool
+--- response_body_like eval
+['^ok$', 'autoscale_upstream_.*\{upstream="backend".*autoscale_custom_total\{name="sold",key="a']
+--- response_headers eval
+["", "Content-Type: text/plain; version=0.0.4; charset=utf-8"]
+
+
+=== TEST 3: HEAD has the length and no body
+--- http_config
+    autoscale_zone main:4m keys=64;
+--- config
+    location = /t { autoscale_status json; }
+--- request
+HEAD /t
+--- response_headers_like
+Content-Length: \d\d\d+
+--- response_body
+
+
+=== TEST 4: other methods are refused
+--- http_config
+    autoscale_zone main:4m keys=64;
+--- config
+    location = /t { autoscale_status json; }
+--- request
+POST /t
+x
+--- error_code: 405
+
+
+=== TEST 5: html is not there yet
+--- http_config
+    autoscale_zone main:8m;
+--- config
+    location = /t { autoscale_status html; }
+--- must_die
+--- error_log
+"html" is not there yet: write "json" or "prometheus"
+
+
+=== TEST 6: an unknown format is refused
+--- http_config
+    autoscale_zone main:8m;
+--- config
+    location = /t { autoscale_status xml; }
+--- must_die
+--- error_log
+unknown format "xml": write "json" or "prometheus"
+
+
+=== TEST 7: a status without a zone is refused
+--- config
+    location = /t { autoscale_status json; }
+--- must_die
+--- error_log
+"autoscale_status" has nothing to show: write "autoscale_zone main:8m;" in http {}
+
+
+=== TEST 8: a zone that is too small says what would do
+--- http_config
+    autoscale_zone main:64k;
+--- config
+    location = /t { return 200; }
+--- must_die
+--- error_log
+is too small for keys=1024
+
+
+=== TEST 9: a worker that is killed leaves nothing in flight behind
+--- modes: plain
+--- once
+--- http_config
+    autoscale_zone main:4m keys=64;
+--- backend
+    location / { content_by_lua_block { os.execute("kill -9 " .. ngx.worker.pid()) } }
+--- config
+    location = /p { proxy_pass http://backend; }
+    location = /t {
+        content_by_lua_block {
+            ngx.sleep(2.2)
+            local as = require "ngx.autoscale"
+            ngx.say((as.get("upstream.backend.inflight")), " ", (as.get("upstream.backend.waiting")), " ",
+                    as.get("upstream.backend.rate@1m") > 0)
+        }
+    }
+--- allow_log
+exited on signal 9
+--- request eval
+["GET /p", "GET /t"]
+--- error_code eval
+["", 200]
+--- response_body eval
+["", "0 0 true\n"]
+
+
+=== TEST 10: a reload keeps the history
+--- modes: plain
+--- once
+--- http_config
+    autoscale_zone main:4m keys=64;
+--- config
+    location = /p {
+        content_by_lua_block {
+            require("ngx.autoscale").incr("kept", 5)
+            ngx.say(ngx.worker.pid())
+            local f = assert(io.open(ngx.config.prefix() .. "logs/nginx.pid"))
+            os.execute("kill -HUP " .. f:read("*l"))
+            f:close()
+            pid = ngx.worker.pid()
+            ngx.sleep(1)
+        }
+    }
+    location = /t {
+        content_by_lua_block { ngx.say((require("ngx.autoscale").get("custom.kept@1m")), " ", pid) }
+    }
+--- request eval
+["GET /p", "GET /t"]
+--- response_body_like eval
+['^\d+$', '^5 nil$']
