@@ -221,7 +221,7 @@ return function(_, native, base)
     end
 
     function M.peers(name)
-        local upstream, err = upstreams[name], nil
+        local upstream, err = upstreams[name]
         if not upstream then
             upstream, err = find(name, "peers")
             if not upstream then
@@ -284,7 +284,7 @@ return function(_, native, base)
                 error('bad option state ("up", "down" or "drain" expected)', 2)
             end
         end
-        local upstream, err = upstreams[name], nil
+        local upstream, err = upstreams[name]
         if not upstream then
             upstream, err = find(name, "set")
             if not upstream then
