@@ -775,6 +775,8 @@ app
             assert(require("ngx.balancer").set_current_peer("127.0.0.1", $TEST_NGINX_ONE))
         }
     }
+--- allow_log
+lua_code_cache is off
 --- config
     location = /t { proxy_pass http://app/; }
 --- request eval

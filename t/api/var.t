@@ -290,6 +290,8 @@ true
 
 
 === TEST 18: with lua_code_cache off each request's VM finds the same variables
+--- allow_log
+lua_code_cache is off
 --- config
     lua_code_cache off;
     location = /t {
