@@ -71,7 +71,9 @@ struct Watch {
     get: ngx_event_get_peer_pt,
     free: ngx_event_free_peer_pt,
     notify: ngx_event_notify_peer_pt,
+    #[cfg(upstream_tls)]
     set_session: ffi::ngx_event_set_peer_session_pt,
+    #[cfg(upstream_tls)]
     save_session: ffi::ngx_event_save_peer_session_pt,
     request: Request,
     flight: Flight,
@@ -106,7 +108,9 @@ unsafe extern "C" fn init_peer(
             get: peer.get,
             free: peer.free,
             notify: peer.notify,
+            #[cfg(upstream_tls)]
             set_session: peer.set_session,
+            #[cfg(upstream_tls)]
             save_session: peer.save_session,
             request,
             flight,
@@ -116,17 +120,23 @@ unsafe extern "C" fn init_peer(
         peer.get = Some(get);
         peer.free = Some(free);
         peer.notify = peer.notify.map(|_| notify as unsafe extern "C" fn(_, _, _));
-        peer.set_session = peer.set_session.map(|_| set_session as unsafe extern "C" fn(_, _) -> _);
-        peer.save_session = peer.save_session.map(|_| save_session as unsafe extern "C" fn(_, _));
+        #[cfg(upstream_tls)]
+        {
+            peer.set_session = peer.set_session.map(|_| set_session as unsafe extern "C" fn(_, _) -> _);
+            peer.save_session = peer.save_session.map(|_| save_session as unsafe extern "C" fn(_, _));
+        }
         rc
     }
 }
 
 unsafe extern "C" fn get(pc: *mut ngx_peer_connection_t, data: *mut c_void) -> ngx_int_t {
-    // SAFETY: `data` is the `Watch` that `init_peer` made; the connection belongs to the same request.
+    // SAFETY: `data` is the `Watch` that `init_peer` made; the connection belongs to the same request. No reference is
+    // held while the balancer, which may be a script that asks for this very state, runs.
     unsafe {
-        let watch = &mut *data.cast::<Watch>();
-        let rc = watch.get.map_or(ffi::NGX_ERROR as ngx_int_t, |get| get(pc, watch.data));
+        let watch = data.cast::<Watch>();
+        let (balancer, inner) = ((*watch).get, (*watch).data);
+        let rc = balancer.map_or(ffi::NGX_ERROR as ngx_int_t, |get| get(pc, inner));
+        let watch = &mut *watch;
         let chosen = rc == ffi::NGX_OK as ngx_int_t || rc == ffi::NGX_DONE as ngx_int_t;
         if chosen && !(*pc).name.is_null() {
             guard(|| {
@@ -204,6 +214,7 @@ unsafe extern "C" fn notify(pc: *mut ngx_peer_connection_t, data: *mut c_void, k
     }
 }
 
+#[cfg(upstream_tls)]
 unsafe extern "C" fn set_session(pc: *mut ngx_peer_connection_t, data: *mut c_void) -> ngx_int_t {
     // SAFETY: as in `get`.
     unsafe {
@@ -212,6 +223,7 @@ unsafe extern "C" fn set_session(pc: *mut ngx_peer_connection_t, data: *mut c_vo
     }
 }
 
+#[cfg(upstream_tls)]
 unsafe extern "C" fn save_session(pc: *mut ngx_peer_connection_t, data: *mut c_void) {
     // SAFETY: as in `get`.
     unsafe {
