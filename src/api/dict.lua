@@ -9,7 +9,8 @@ return function(ngx, native, base)
     local get, incr, incr_init = native.dict_get, native.dict_incr, native.dict_incr_init
     local put_text, put_other = native.dict_put_text, native.dict_put_other
     local push_text, push_number, pop = native.dict_push_text, native.dict_push_number, native.dict_pop
-    local dict_ttl, dict_expire, dict_len, dict_keys = native.dict_ttl, native.dict_expire, native.dict_len, native.dict_keys
+    local dict_ttl, dict_expire, dict_len = native.dict_ttl, native.dict_expire, native.dict_len
+    local dict_keys = native.dict_keys
     local flush_all, flush_expired = native.dict_flush_all, native.dict_flush_expired
     local dict_capacity, dict_free_space = native.dict_capacity, native.dict_free_space
     local ffi_string = base.string
@@ -43,7 +44,8 @@ return function(ngx, native, base)
             return 0
         end
         if exptime < 0 then
-            error('bad "exptime" argument', 4)
+            -- the method that called store() left its place to it
+            error('bad "exptime" argument', 3)
         end
         return exptime
     end
@@ -56,7 +58,7 @@ return function(ngx, native, base)
             end
             key = tostring(key)
         end
-        local t, rc = type(v), nil
+        local t, rc = type(v)
         if t == "string" then
             rc = put_text(h, op, key, #key, v, #v, exptime, flags or 0)
         elseif t == "number" then
@@ -223,12 +225,14 @@ return function(ngx, native, base)
         return nil, reason((rc - rc % 2) / 2)
     end
 
+    -- lists
+
     local function push(h, head, key, v)
         if key == nil then
             return nil, "nil key"
         end
         key = tostring(key)
-        local t, n = type(v), nil
+        local t, n = type(v)
         if t == "string" then
             n = push_text(h, head, key, #key, v, #v)
         elseif t == "number" then

@@ -46,6 +46,9 @@ fn stored<T>(stored: Stored<T>) -> i32 {
 /// Seconds as milliseconds: whole ones, but what is to expire does.
 #[inline(always)]
 fn ttl(seconds: f64) -> u64 {
+    if seconds == 0.0 {
+        return 0;
+    }
     // a cast saturates, and NaN becomes 0
     match (seconds * 1000.0) as u64 {
         0 if seconds > 0.0 => 1,
@@ -56,6 +59,9 @@ fn ttl(seconds: f64) -> u64 {
 /// Flags as unsigned 32 bits; negative numbers wrap as they do in C.
 #[inline(always)]
 fn flags(n: f64) -> u32 {
+    if n == 0.0 {
+        return 0;
+    }
     n as i64 as u32
 }
 

@@ -3,7 +3,7 @@
 //! A child works on a dictionary in memory that it shares with its parent, which stops it after a number of machine
 //! instructions (by single-stepping) or after a random time (by SIGKILL). Then either the dictionary is marked as torn,
 //! and recovers, or it is whole: chains, queue and memory agree, and each value is one that somebody has put there.
-#![allow(clippy::unwrap_used, unsafe_code)]
+#![allow(clippy::unwrap_used, clippy::mut_from_ref, unsafe_code)]
 
 use std::collections::HashSet;
 use std::ptr::NonNull;
@@ -13,9 +13,13 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 #[path = "../../src/ngx/dict/store/mod.rs"]
 mod store;
 
-use store::{Arena, End, Found, Init, Put, Refusal, Store, Unfit, Value, When};
+use store::{Arena, End, Found, Init, Put, Refusal, Store, Time, Unfit, Value, When};
 
 const PIECE: usize = 64;
+
+fn ms(ms: u64) -> Time {
+    Time { ms, seconds: (ms / 1000) as u32 }
+}
 
 /// Pieces of 64 bytes, taken first fit; what is taken, and for how many pieces, is written in front of them.
 struct Shared {
@@ -110,7 +114,7 @@ fn put<'a>(key: &'a str, value: Value<'a>) -> Put<'a> {
     Put { key: key.as_bytes(), value, ttl: 0, flags: 0, when: When::Always, safe: false }
 }
 
-fn number(store: &Store<Shared>, key: &str, now: u64) -> Option<Found> {
+fn number(store: &Store<Shared>, key: &str, now: Time) -> Option<Found> {
     let locked = store.get(key.as_bytes(), false, now, &mut Vec::new()).unwrap();
     // reading without the lock says the same, or nothing
     if let Some(read) = store.read(key.as_bytes(), false, now, &mut Vec::new()) {
@@ -124,17 +128,17 @@ const OPERATIONS: u64 = 9;
 
 /// One of the operations that change something, in a dictionary that is full.
 fn operate(store: &Store<Shared>, which: u64, key: &str, i: u64, text: &mut Vec<u8>) {
-    let now = 1000 + i;
+    let now = ms(1000 + i);
     let value = Value::Text(&LONG[..(i * 13 % 300) as usize]);
     match which % OPERATIONS {
         0 => drop(store.put(&put(key, value), now)),
         1 => drop(store.put(&Put { ttl: 20, ..put("short-lived", Value::Number(7.0)) }, now)),
         2 => drop(store.incr(b"count", 1.0, Some(&Init { from: 0.0, ttl: 0 }), now)),
-        3 => drop(store.push(b"list", if i % 2 == 0 { End::Head } else { End::Tail }, value, now)),
+        3 => drop(store.push(b"list", if i.is_multiple_of(2) { End::Head } else { End::Tail }, value, now)),
         4 => drop(store.pop(b"list", End::Tail, now, text)),
         5 => drop(store.get(key.as_bytes(), false, now, text)),
         6 => drop(store.put(&put(key, Value::Nil), now)),
-        7 if i % 5 == 0 => store.flush_all(),
+        7 if i.is_multiple_of(5) => store.flush_all(),
         _ => drop(store.flush_expired(3, now)),
     }
 }
@@ -144,18 +148,18 @@ fn inspect(shared: &Shared, at: &str) -> bool {
     let store = Store::open(shared.again(), 1).unwrap();
     let torn = store.is_torn();
     if torn {
-        assert_eq!(store.read(b"count", false, 5, &mut Vec::new()), None, "{at}: torn, but read");
+        assert_eq!(store.read(b"count", false, ms(5), &mut Vec::new()), None, "{at}: torn, but read");
         store.recover().unwrap();
         assert_eq!(store.check(), Ok(0), "{at}");
     }
     store.check().unwrap_or_else(|e| panic!("{at}: {e}"));
     let mut keys = Vec::new();
-    store.keys(0, 0, &mut keys).unwrap();
+    store.keys(0, ms(0), &mut keys).unwrap();
     let mut out = Vec::new();
     let mut rest = &keys[..];
     while let [low, high, tail @ ..] = rest {
         let (key, tail) = tail.split_at(usize::from(u16::from_le_bytes([*low, *high])));
-        match store.get(key, true, 0, &mut out).map(|r| r.unwrap().value) {
+        match store.get(key, true, ms(0), &mut out).map(|r| r.unwrap().value) {
             Ok(Found::Text) => assert!(out.iter().all(|b| *b == b'x'), "{at}: garbage under {key:?}"),
             Ok(Found::Number(n)) => assert!(key == b"count" || n == 7.0, "{at}: {n} under {key:?}"),
             Err(Refusal::IsList) => assert_eq!(key, b"list", "{at}"),
@@ -164,10 +168,10 @@ fn inspect(shared: &Shared, at: &str) -> bool {
         rest = tail;
     }
     // it is still a dictionary, and gives all its memory back
-    let stored = store.put(&put("again", Value::Text(&[b'y'; 100])), 2);
+    let stored = store.put(&put("again", Value::Text(&[b'y'; 100])), ms(2));
     assert_eq!(stored.result, Ok(()), "{at}");
     store.flush_all();
-    store.flush_expired(0, 2);
+    store.flush_expired(0, ms(2));
     assert_eq!(store.check(), Ok(0), "{at}");
     let fresh = open(shared.pieces);
     assert_eq!(shared.taken(), fresh.arena().taken(), "{at}: memory is lost");
@@ -260,7 +264,7 @@ fn killed_at_random_moments() {
     let shared = Shared::new(160);
     let (mut torn, mut random) = (0, 88172645463325252_u64);
     for n in 0..400 {
-        drop(Store::open(shared.again(), 42).unwrap());
+        Store::open(shared.again(), 42).unwrap();
         let pid = child(&shared, false, n);
         random ^= random << 13;
         random ^= random >> 7;
@@ -311,7 +315,7 @@ fn killed_while_recovering() {
 #[test]
 fn readers_without_the_lock_never_see_a_mixture() {
     let shared = Shared::new(2048);
-    drop(Store::open(shared.again(), 42).unwrap());
+    Store::open(shared.again(), 42).unwrap();
     let writer = unsafe { libc::fork() };
     if writer == 0 {
         let store = Store::open(shared.again(), 1).unwrap();
@@ -319,9 +323,9 @@ fn readers_without_the_lock_never_see_a_mixture() {
             let c = b'a' + (i % 26) as u8;
             let text = [c; 200];
             let len = (i / 26 % 200) as usize;
-            store.put(&put("text", Value::Text(&text[..len])), 1000);
-            store.put(&Put { flags: i as u32, ..put("n", Value::Number(f64::from(i as u32))) }, 1000);
-            store.put(&put(&format!("other {}", i % 90), Value::Text(&text[..(i % 190) as usize])), 1000);
+            store.put(&put("text", Value::Text(&text[..len])), ms(1000));
+            store.put(&Put { flags: i as u32, ..put("n", Value::Number(f64::from(i as u32))) }, ms(1000));
+            store.put(&put(&format!("other {}", i % 90), Value::Text(&text[..(i % 190) as usize])), ms(1000));
             for _ in 0..i % 5000 {
                 std::hint::spin_loop();
             }
@@ -330,13 +334,13 @@ fn readers_without_the_lock_never_see_a_mixture() {
     let store = Store::open(shared.again(), 1).unwrap();
     let (mut seen, mut told, mut out) = (HashSet::new(), 0, Vec::new());
     for _ in 0..400_000 {
-        if let Some(Some(read)) = store.read(b"text", false, 1000, &mut out) {
+        if let Some(Some(read)) = store.read(b"text", false, ms(1000), &mut out) {
             assert_eq!(read.value, Found::Text);
             assert!(out.windows(2).all(|w| w[0] == w[1]), "mixed: {out:?}");
             seen.insert((out.first().copied(), out.len()));
             told += 1;
         }
-        if let Some(Some(read)) = store.read(b"n", false, 1000, &mut out) {
+        if let Some(Some(read)) = store.read(b"n", false, ms(1000), &mut out) {
             assert_eq!(read.value, Found::Number(f64::from(read.flags)));
         }
     }
@@ -349,28 +353,28 @@ fn readers_without_the_lock_never_see_a_mixture() {
 fn the_oldest_quarter_goes_first() {
     let store = open(600);
     let mut n = 0;
-    while !store.put(&put(&format!("k{n}"), Value::Number(0.0)), 1000).forcible {
+    while !store.put(&put(&format!("k{n}"), Value::Number(0.0)), ms(1000)).forcible {
         n += 1;
     }
     // all are used once, in this order; each again while others come
     let used: Vec<_> = (1..n).map(|i| format!("k{i}")).collect();
     for key in &used {
-        store.get(key.as_bytes(), false, 5000, &mut Vec::new()).unwrap();
+        store.get(key.as_bytes(), false, ms(5000), &mut Vec::new()).unwrap();
     }
     let favourite = &used[0];
     for i in 0..n * 10 {
         if i % (n / 2) == 0 {
-            store.get(favourite.as_bytes(), false, 5000 + i as u64, &mut Vec::new()).unwrap();
+            store.get(favourite.as_bytes(), false, ms(5000 + i as u64), &mut Vec::new()).unwrap();
         }
-        assert!(store.put(&put(&format!("new {i}"), Value::Number(1.0)), 5000 + i as u64).forcible);
-        assert_eq!(number(&store, favourite, 5000 + i as u64), Some(Found::Number(0.0)), "after {i}");
+        assert!(store.put(&put(&format!("new {i}"), Value::Number(1.0)), ms(5000 + i as u64)).forcible);
+        assert_eq!(number(&store, favourite, ms(5000 + i as u64)), Some(Found::Number(0.0)), "after {i}");
     }
 }
 
 #[test]
 fn operations_do_what_their_names_say() {
     let store = open(300);
-    let now = 10_000;
+    let (now, at) = (ms(10_000), |n: u64| ms(10_000 + n));
     assert_eq!(number(&store, "a", now), None);
     assert_eq!(store.put(&put("a", Value::Number(1.5)), now).result, Ok(()));
     assert_eq!(number(&store, "a", now), Some(Found::Number(1.5)));
@@ -382,13 +386,13 @@ fn operations_do_what_their_names_say() {
     assert_eq!(store.incr(b"b", 2.0, None, now).result, Err(Refusal::NotFound));
     let init = Init { from: 10.0, ttl: 100 };
     assert_eq!(store.incr(b"b", 2.0, Some(&init), now).result, Ok(12.0));
-    assert_eq!(store.ttl(b"b", now + 1), Some(99));
-    assert_eq!(number(&store, "b", now + 99), Some(Found::Number(12.0)));
-    assert_eq!(number(&store, "b", now + 100), None);
-    assert!(store.get(b"b", true, now + 100, &mut Vec::new()).unwrap().unwrap().stale);
-    assert!(!store.expire(b"b", 5, now + 100));
+    assert_eq!(store.ttl(b"b", at(1)), Some(99));
+    assert_eq!(number(&store, "b", at(99)), Some(Found::Number(12.0)));
+    assert_eq!(number(&store, "b", at(100)), None);
+    assert!(store.get(b"b", true, at(100), &mut Vec::new()).unwrap().unwrap().stale);
+    assert!(!store.expire(b"b", 5, at(100)));
     assert!(store.expire(b"a", 5, now));
-    assert_eq!(store.flush_expired(0, now + 100), 2);
+    assert_eq!(store.flush_expired(0, at(100)), 2);
     assert_eq!(store.check(), Ok(0));
 }
 
@@ -399,13 +403,13 @@ fn keys_of_any_length_and_bytes_are_told_apart() {
         (1..200_usize).flat_map(|n| [vec![0; n], vec![255; n], (0..n).map(|i| i as u8).collect()]).collect();
     for (i, key) in keys.iter().enumerate() {
         let p = Put { key, ..put("", Value::Number(i as f64)) };
-        assert_eq!(store.put(&p, 1).result, Ok(()));
+        assert_eq!(store.put(&p, ms(1)).result, Ok(()));
     }
     for (i, key) in keys.iter().enumerate() {
         let first = keys.iter().rposition(|k| k == key).unwrap();
-        let read = store.get(key, false, 1, &mut Vec::new()).unwrap().unwrap();
+        let read = store.get(key, false, ms(1), &mut Vec::new()).unwrap().unwrap();
         assert_eq!(read.value, Found::Number(first as f64), "key {i}");
-        if let Some(r) = store.read(key, false, 1, &mut Vec::new()) {
+        if let Some(r) = store.read(key, false, ms(1), &mut Vec::new()) {
             assert_eq!(r, Some(read));
         }
     }
@@ -415,7 +419,7 @@ fn keys_of_any_length_and_bytes_are_told_apart() {
 #[test]
 fn another_layout_is_refused() {
     let shared = Shared::new(300);
-    drop(Store::open(shared.again(), 42).unwrap());
+    Store::open(shared.again(), 42).unwrap();
     unsafe { *shared.root().unwrap().as_ptr().cast::<u64>() += 1 };
     assert_eq!(Store::open(shared.again(), 42).err(), Some(Unfit::OtherLayout));
     assert_eq!(Store::open(Shared::new(4), 42).err(), Some(Unfit::TooSmall));

@@ -67,18 +67,27 @@ fn wait(word: &AtomicUsize, me: usize) {
     }
 }
 
-/// Whether process `pid` has ended, be it that its parent (us, if we are the master) does not know yet.
+/// Whether process `pid` has ended, be it that its parent does not know yet.
 fn is_dead(pid: usize) -> bool {
     let Ok(pid) = libc::pid_t::try_from(pid) else { return true };
+    // SAFETY: signal 0 only asks.
+    let gone = unsafe { libc::kill(pid, 0) } != 0
+        && std::io::Error::last_os_error().raw_os_error() == Some(libc::ESRCH);
+    gone || is_ended_child(pid) || is_zombie(pid)
+}
+
+/// The master may be the one that waits, before it could reap.
+fn is_ended_child(pid: libc::pid_t) -> bool {
     // SAFETY: all-zero is a valid siginfo_t.
     let mut info: libc::siginfo_t = unsafe { core::mem::zeroed() };
     let how = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
     // SAFETY: `info` is ours; WNOWAIT leaves the child to nginx's own waiting.
-    let ended = unsafe {
-        libc::waitid(libc::P_PID, pid as libc::id_t, &raw mut info, how) == 0 && info.si_pid() == pid
-    };
-    // SAFETY: signal 0 only asks.
-    ended
-        || (unsafe { libc::kill(pid, 0) } != 0
-            && std::io::Error::last_os_error().raw_os_error() == Some(libc::ESRCH))
+    unsafe { libc::waitid(libc::P_PID, pid as libc::id_t, &raw mut info, how) == 0 && info.si_pid() == pid }
+}
+
+/// Where the first process of a container does not reap orphans, they stay zombies. Linux only.
+fn is_zombie(pid: libc::pid_t) -> bool {
+    let Ok(stat) = std::fs::read(format!("/proc/{pid}/stat")) else { return false };
+    let state = stat.iter().rposition(|c| *c == b')').and_then(|i| stat.get(i + 2));
+    matches!(state, Some(b'Z' | b'X'))
 }

@@ -17,7 +17,7 @@ mod store;
 
 use slab::Slab;
 pub use store::{End, Found, Init, Put, Read, Refusal, Stored, Value, When};
-use store::{Store, Unfit};
+use store::{Store, Time, Unfit};
 
 /// Offsets count units of 8 bytes in 32 bits.
 const LARGEST: usize = 32 << 30;
@@ -121,7 +121,7 @@ impl Dict {
 
     /// Does `f` with the lock held. `None` before the zone is mapped, or if it is beyond repair.
     #[inline(always)]
-    fn locked<T>(&self, f: impl FnOnce(&Store<Slab>, u64) -> T) -> Option<T> {
+    fn locked<T>(&self, f: impl FnOnce(&Store<Slab>, Time) -> T) -> Option<T> {
         let mapped = self.mapped.get()?;
         // SAFETY: the lock word lies in the zone.
         let _held = lock::lock(unsafe { mapped.lock.as_ref() });
@@ -151,12 +151,12 @@ impl Dict {
 
 const UNUSABLE: Stored<()> = Stored { result: Err(Refusal::NoMemory), forcible: false };
 
-/// nginx's idea of the time, in milliseconds since 1970.
+/// nginx's idea of the time.
 #[inline(always)]
-fn now() -> u64 {
+fn now() -> Time {
     // SAFETY: nginx sets the pointer before anything runs; what it points to is not written while we run.
     let time = unsafe { &*ffi::ngx_cached_time };
-    time.sec as u64 * 1000 + time.msec as u64
+    Time { ms: time.sec as u64 * 1000 + time.msec as u64, seconds: time.sec as u32 }
 }
 
 impl ZoneUser for Rc<Dict> {
@@ -203,7 +203,7 @@ fn seed() -> u64 {
     if n != seed.len() as isize {
         // early at boot: less secret, but not constant
         let place = ptr::from_ref(&seed) as u64;
-        return now().wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ place;
+        return now().ms.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ place;
     }
     u64::from_ne_bytes(seed)
 }

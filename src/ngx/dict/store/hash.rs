@@ -14,64 +14,79 @@ pub struct Key<'a> {
 impl<'a> Key<'a> {
     /// The hash is a folded multiplication per 16 bytes, after Wang Yi's wyhash. Both factors depend on the zone's
     /// secret seed: who does not know it cannot make keys that meet in one chain.
-    #[inline]
+    #[inline(always)]
     pub fn new(text: &'a [u8], seed: u64) -> Key<'a> {
-        let (words, tail) = text.split_at(text.len() & !7);
-        let tail = partial(tail);
+        let tail = tail(text);
         let other = seed.rotate_left(32) ^ PI[0];
         let mut h = seed ^ (text.len() as u64).wrapping_mul(PI[1]);
-        let mut rest = words;
+        let mut rest = text;
         while rest.len() >= 16 {
             h = fold(word(rest, 0) ^ h, word(rest, 8) ^ other);
             rest = &rest[16..];
         }
-        let (a, b) = if rest.len() == 8 { (word(rest, 0), tail) } else { (tail, 0) };
+        let (a, b) = if rest.len() >= 8 { (word(rest, 0), tail) } else { (tail, 0) };
         h = fold(a ^ h, b ^ other);
         Key { text, hash: fold(h ^ PI[2], other), tail }
     }
 
     /// A byte of the hash that does not choose the chain.
+    #[inline(always)]
     pub fn tag(&self) -> u8 {
         (self.hash >> 56) as u8
     }
 
-    /// Its whole words.
-    pub fn words(&self) -> impl Iterator<Item = u64> + '_ {
-        self.text.chunks_exact(8).map(|w| word(w, 0))
+    /// Number of its whole words.
+    #[inline(always)]
+    pub fn words(&self) -> usize {
+        self.text.len() / 8
+    }
+
+    /// Whole word `i`, which must be one of them.
+    #[inline(always)]
+    pub fn word(&self, i: usize) -> u64 {
+        word(self.text, i * 8)
+    }
+
+    /// Whether there is something behind the whole words.
+    #[inline(always)]
+    pub fn has_tail(&self) -> bool {
+        !self.text.len().is_multiple_of(8)
     }
 }
 
-#[inline]
+#[inline(always)]
 fn fold(a: u64, b: u64) -> u64 {
     let product = u128::from(a) * u128::from(b);
     product as u64 ^ (product >> 64) as u64
 }
 
-#[inline]
+/// The 8 bytes of `s` from `from` on.
+#[inline(always)]
 fn word(s: &[u8], from: usize) -> u64 {
-    let mut w = [0; 8];
-    w.copy_from_slice(&s[from..from + 8]);
-    u64::from_ne_bytes(w)
+    debug_assert!(from + 8 <= s.len());
+    // SAFETY: all callers stay inside `s`.
+    unsafe { s.as_ptr().add(from).cast::<u64>().read_unaligned() }
 }
 
-/// Fewer than 8 bytes as a word.
-#[inline]
-fn partial(s: &[u8]) -> u64 {
-    let half = |from: usize| {
-        let mut w = [0; 4];
-        w.copy_from_slice(&s[from..from + 4]);
-        u64::from(u32::from_le_bytes(w))
-    };
-    let n = s.len();
-    let w = match n {
-        0 => 0,
-        // first, middle and last byte are all there are
-        1..=3 => {
-            let (mid, last) = (n / 2, n - 1);
-            u64::from(s[0]) | u64::from(s[mid]) << (8 * mid) | u64::from(s[last]) << (8 * last)
+/// The bytes behind the last whole word of `s`.
+#[inline(always)]
+fn tail(s: &[u8]) -> u64 {
+    let n = s.len() % 8;
+    if n == 0 {
+        return 0;
+    }
+    // SAFETY: `n` bytes lie between the last whole word and the end, and only they are read.
+    let w = unsafe {
+        let p = s.as_ptr().add(s.len() - n);
+        if n >= 4 {
+            // two halves that overlap; where they do they agree
+            let half = |from: usize| u64::from(u32::from_le(p.add(from).cast::<u32>().read_unaligned()));
+            half(0) | half(n - 4) << (8 * (n - 4))
+        } else {
+            // first, middle and last byte are all there are
+            let byte = |i: usize| u64::from(*p.add(i)) << (8 * i);
+            byte(0) | byte(n / 2) | byte(n - 1)
         }
-        // the two halves overlap; where they do they agree
-        _ => half(0) | half(n - 4) << (8 * (n - 4)),
     };
     w.to_le()
 }

@@ -2,7 +2,7 @@
 
 use core::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, AtomicU8, Ordering::Relaxed};
 
-use super::{Arena, Key, Store};
+use super::{Arena, Key, Store, Time};
 
 /// Where something lies, in units of 8 bytes from the arena's start; 0 is nowhere.
 pub type At = u32;
@@ -75,9 +75,9 @@ pub const fn total(key_len: usize, value_len: usize) -> usize {
 }
 
 impl Item {
-    pub fn is_expired(&self, now: u64) -> bool {
+    pub fn is_expired(&self, now: Time) -> bool {
         let expires = self.expires.load(Relaxed);
-        expires != 0 && expires <= now
+        expires != 0 && expires <= now.ms
     }
 
     pub fn is(&self, kind: u8) -> bool {
@@ -132,27 +132,25 @@ impl<A: Arena> Store<A> {
         }
     }
 
-    /// Whether the item at `at` has this key.
+    /// Whether the item at `at` has this key, if its length is the same.
     #[inline(always)]
     pub(super) fn has_key(&self, at: At, key: &Key) -> bool {
-        let mut n = 0;
-        for word in key.words() {
-            if self.word(at, n).load(Relaxed) != word {
+        let n = key.words();
+        for i in 0..n {
+            if self.word(at, i).load(Relaxed) != key.word(i) {
                 return false;
             }
-            n += 1;
         }
-        key.text.len() % 8 == 0 || self.word(at, n).load(Relaxed) == key.tail
+        !key.has_tail() || self.word(at, n).load(Relaxed) == key.tail
     }
 
     /// Writes the key of a fresh item.
     pub(super) fn write_key(&self, at: At, key: &Key) {
-        let mut n = 0;
-        for word in key.words() {
-            self.word(at, n).store(word, Relaxed);
-            n += 1;
+        let n = key.words();
+        for i in 0..n {
+            self.word(at, i).store(key.word(i), Relaxed);
         }
-        if key.text.len() % 8 != 0 {
+        if key.has_tail() {
             self.word(at, n).store(key.tail, Relaxed);
         }
     }
@@ -177,18 +175,21 @@ impl<A: Arena> Store<A> {
 
     /// Copies a short value to `out` without the lock: it may be garbage. `None` if it is not short, or reaches beyond
     /// the arena, or there is no memory.
+    #[inline(always)]
     pub(super) fn copy_short(&self, at: At, key_len: usize, len: usize, out: &mut Vec<u8>) -> Option<()> {
         if len > SHORT || at as usize * 8 + total(key_len, len) > self.arena().size() {
             return None;
         }
         out.clear();
-        out.try_reserve(SHORT).ok()?;
-        let from = key_len.div_ceil(8);
-        // SAFETY: there is room for the whole words that `len`, at most SHORT, takes.
+        if out.capacity() < SHORT {
+            out.try_reserve(SHORT).ok()?;
+        }
+        let from = self.word(at, key_len.div_ceil(8));
+        // SAFETY: in the arena and in the buffer there is room for the whole words that `len`, at most SHORT, takes.
         unsafe {
-            let to = out.as_mut_ptr().cast::<u64>();
+            let (from, to) = (core::ptr::from_ref(from), out.as_mut_ptr().cast::<u64>());
             for i in 0..len.div_ceil(8) {
-                to.add(i).write_unaligned(self.word(at, from + i).load(Relaxed));
+                to.add(i).write_unaligned((*from.add(i)).load(Relaxed));
             }
             out.set_len(len);
         }

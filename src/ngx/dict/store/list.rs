@@ -4,7 +4,7 @@ use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use super::item::{total, LIST, NUMBER, TEXT};
 use super::read::copy;
-use super::{Arena, At, Found, Refusal, Store, Value, NONE};
+use super::{Arena, At, Found, Refusal, Store, Time, Value, NONE};
 
 #[repr(C)]
 struct Element {
@@ -42,7 +42,7 @@ impl<A: Arena> Store<A> {
     }
 
     /// Adds an element; returns how many there are now. `value` is a number or a text.
-    pub fn push(&self, key: &[u8], end: End, value: Value, now: u64) -> Result<u32, Refusal> {
+    pub fn push(&self, key: &[u8], end: End, value: Value, now: Time) -> Result<u32, Refusal> {
         let hashed = self.key_for(key);
         self.reap(now);
         let found = self.find(&hashed);
@@ -112,7 +112,7 @@ impl<A: Arena> Store<A> {
     }
 
     /// Takes an element out; the bytes of a text go to `out`. A list that has become empty is removed.
-    pub fn pop(&self, key: &[u8], end: End, now: u64, out: &mut Vec<u8>) -> Result<Option<Found>, Refusal> {
+    pub fn pop(&self, key: &[u8], end: End, now: Time, out: &mut Vec<u8>) -> Result<Option<Found>, Refusal> {
         self.reap(now);
         let Some(list) = self.find_alive(key, now) else { return Ok(None) };
         if !self.item(list).is(LIST) {
@@ -164,7 +164,7 @@ impl<A: Arena> Store<A> {
     }
 
     /// How many elements the list has; a missing list has none.
-    pub fn len(&self, key: &[u8], now: u64) -> Result<u32, Refusal> {
+    pub fn len(&self, key: &[u8], now: Time) -> Result<u32, Refusal> {
         self.reap(now);
         let Some(list) = self.find_alive(key, now) else { return Ok(0) };
         if !self.item(list).is(LIST) {

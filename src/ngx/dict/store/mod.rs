@@ -60,6 +60,15 @@ pub trait Arena {
     fn set_root(&self, p: NonNull<u8>);
 }
 
+/// Now.
+#[derive(Clone, Copy, Debug)]
+pub struct Time {
+    /// Milliseconds since 1970.
+    pub ms: u64,
+    /// The low bits of the seconds.
+    pub seconds: u32,
+}
+
 /// Why an operation was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {

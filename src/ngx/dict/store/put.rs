@@ -3,7 +3,7 @@
 use core::sync::atomic::Ordering::Relaxed;
 
 use super::item::{total, words, LIST, NUMBER};
-use super::{Arena, At, Key, Refusal, Store, Value, NONE};
+use super::{Arena, At, Key, Refusal, Store, Time, Value, NONE};
 
 /// How often the oldest item is given up for a new one before there is no memory.
 const EVICTIONS: u32 = 30;
@@ -46,16 +46,16 @@ fn plain<T>(result: Result<T, Refusal>) -> Stored<T> {
     Stored { result, forcible: false }
 }
 
-fn expires(now: u64, ttl: u64) -> u64 {
+fn expires(now: Time, ttl: u64) -> u64 {
     match ttl {
         0 => 0,
         // far enough, and exact as a Lua number of milliseconds
-        _ => now.saturating_add(ttl).min(1 << 53),
+        _ => now.ms.saturating_add(ttl).min(1 << 53),
     }
 }
 
 impl<A: Arena> Store<A> {
-    pub fn put(&self, put: &Put, now: u64) -> Stored<()> {
+    pub fn put(&self, put: &Put, now: Time) -> Stored<()> {
         if put.value == Value::Nil && (put.when != When::Always || put.safe) {
             return plain(Err(Refusal::NilValue));
         }
@@ -83,7 +83,7 @@ impl<A: Arena> Store<A> {
     }
 
     /// Puts the value into the item at `at`, if that has room for it.
-    fn overwrite(&self, at: At, put: &Put, now: u64) -> bool {
+    fn overwrite(&self, at: At, put: &Put, now: Time) -> bool {
         let (item, key_len) = (self.item(at), put.key.len());
         if item.is(LIST) {
             return false;
@@ -111,7 +111,7 @@ impl<A: Arena> Store<A> {
     }
 
     /// Puts the value into an item of its own, in place of `old`. Inside a change.
-    fn place(&self, old: Option<At>, key: &Key, put: &Put, now: u64) -> Stored<()> {
+    fn place(&self, old: Option<At>, key: &Key, put: &Put, now: Time) -> Stored<()> {
         if let Some(at) = old {
             self.remove(at);
         }
@@ -124,7 +124,7 @@ impl<A: Arena> Store<A> {
     }
 
     /// Memory for an item of `n` bytes, and whether others had to go for it. Inside a change.
-    fn alloc_item(&self, n: usize, safe: bool, now: u64) -> (Option<At>, bool) {
+    fn alloc_item(&self, n: usize, safe: bool, now: Time) -> (Option<At>, bool) {
         let mut at = self.alloc(n);
         let mut forcible = false;
         if at.is_some() || safe {
@@ -163,7 +163,7 @@ impl<A: Arena> Store<A> {
     }
 
     /// Adds `by` to the number under `key`; without one, to what `init` says.
-    pub fn incr(&self, key: &[u8], by: f64, init: Option<&Init>, now: u64) -> Stored<f64> {
+    pub fn incr(&self, key: &[u8], by: f64, init: Option<&Init>, now: Time) -> Stored<f64> {
         let hashed = self.key_for(key);
         self.reap(now);
         let found = self.find(&hashed);
@@ -190,22 +190,22 @@ impl<A: Arena> Store<A> {
     }
 
     /// Milliseconds until the item under `key` expires; 0 is never, `None` that there is none.
-    pub fn ttl(&self, key: &[u8], now: u64) -> Option<u64> {
+    pub fn ttl(&self, key: &[u8], now: Time) -> Option<u64> {
         let at = self.find_alive(key, now)?;
         match self.item(at).expires.load(Relaxed) {
             0 => Some(0),
-            expires => Some(expires - now),
+            expires => Some(expires - now.ms),
         }
     }
 
     /// Sets how many milliseconds from now the item under `key` expires, 0 is never. Whether there is one.
-    pub fn expire(&self, key: &[u8], ttl: u64, now: u64) -> bool {
+    pub fn expire(&self, key: &[u8], ttl: u64, now: Time) -> bool {
         let Some(at) = self.find_alive(key, now) else { return false };
         self.item(at).expires.store(expires(now, ttl), Relaxed);
         true
     }
 
-    pub(super) fn find_alive(&self, key: &[u8], now: u64) -> Option<At> {
+    pub(super) fn find_alive(&self, key: &[u8], now: Time) -> Option<At> {
         self.find(&self.key_for(key)).filter(|at| !self.item(*at).is_expired(now))
     }
 }

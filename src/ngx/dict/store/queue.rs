@@ -4,7 +4,7 @@ use core::ptr::NonNull;
 use core::sync::atomic::Ordering::Relaxed;
 
 use super::item::LIST;
-use super::{Arena, At, Key, Store, NONE};
+use super::{Arena, At, Key, Store, Time, NONE};
 
 impl<A: Arena> Store<A> {
     /// The item with this key, expired or not.
@@ -30,16 +30,16 @@ impl<A: Arena> Store<A> {
 
     /// Whether the item is so far from the front of the queue that using it should put it there.
     #[inline(always)]
-    pub(super) fn is_due(&self, at: At, now: u64) -> bool {
+    pub(super) fn is_due(&self, at: At, now: Time) -> bool {
         let (head, item) = (self.head(), self.item(at));
         let since = head.moves.load(Relaxed).wrapping_sub(item.stamp.load(Relaxed));
         since > head.count.load(Relaxed) / 4
-            && (item.placed.load(Relaxed) != (now / 1000) as u32 || self.arena().scarce())
+            && (item.placed.load(Relaxed) != now.seconds || self.arena().scarce())
     }
 
     /// The item was used.
     #[inline(always)]
-    pub(super) fn touch(&self, at: At, now: u64) {
+    pub(super) fn touch(&self, at: At, now: Time) {
         if self.is_due(at, now) {
             self.change(|| {
                 self.dequeue(at);
@@ -49,12 +49,12 @@ impl<A: Arena> Store<A> {
     }
 
     /// Puts an item in front of the queue.
-    pub(super) fn enqueue(&self, at: At, now: u64) {
+    pub(super) fn enqueue(&self, at: At, now: Time) {
         let (head, item) = (self.head(), self.item(at));
         let moves = head.moves.load(Relaxed).wrapping_add(1);
         head.moves.store(moves, Relaxed);
         item.stamp.store(moves, Relaxed);
-        item.placed.store((now / 1000) as u32, Relaxed);
+        item.placed.store(now.seconds, Relaxed);
 
         let second = head.newest.load(Relaxed);
         item.newer.store(NONE, Relaxed);
@@ -81,13 +81,13 @@ impl<A: Arena> Store<A> {
     }
 
     /// Makes a fresh item, whose fields are filled in, findable.
-    pub(super) fn insert(&self, at: At, key: &Key, now: u64) {
+    pub(super) fn insert(&self, at: At, key: &Key, now: Time) {
         let (head, chain) = (self.head(), self.chain(key.hash));
         self.item(at).next.store(chain.load(Relaxed), Relaxed);
         chain.store(at, Relaxed);
         head.count.store(head.count.load(Relaxed) + 1, Relaxed);
         // as if a second ago: the first use after this counts as one
-        self.enqueue(at, now.saturating_sub(1000));
+        self.enqueue(at, Time { seconds: now.seconds.wrapping_sub(1), ..now });
     }
 
     /// Removes an item and frees its memory. Inside a change.
@@ -122,7 +122,7 @@ impl<A: Arena> Store<A> {
 
     /// Removes up to two items from the end of the queue, if they have expired.
     #[inline(always)]
-    pub(super) fn reap(&self, now: u64) {
+    pub(super) fn reap(&self, now: Time) {
         for _ in 0..2 {
             let oldest = self.head().oldest.load(Relaxed);
             if oldest == NONE || !self.item(oldest).is_expired(now) {

@@ -3,7 +3,7 @@
 use core::sync::atomic::{fence, Ordering, Ordering::Relaxed};
 
 use super::item::{BOOLEAN, HEAD, LIST, NUMBER, TEXT};
-use super::{Arena, At, Key, Refusal, Store, NONE};
+use super::{Arena, At, Key, Refusal, Store, Time, NONE};
 
 /// How many items of one chain are looked at without the lock.
 const STEPS: usize = 64;
@@ -29,7 +29,7 @@ impl<A: Arena> Store<A> {
     /// The value under `key`, without the lock. `None` if that cannot be told, or the item must be put in front of
     /// the queue: then [`Store::get`] is to be asked.
     #[inline(always)]
-    pub fn read(&self, key: &[u8], stale: bool, now: u64, out: &mut Vec<u8>) -> Option<Option<Read>> {
+    pub fn read(&self, key: &[u8], stale: bool, now: Time, out: &mut Vec<u8>) -> Option<Option<Read>> {
         let head = self.head();
         let seq = head.seq.load(Ordering::Acquire);
         if seq & 1 != 0 {
@@ -93,7 +93,13 @@ impl<A: Arena> Store<A> {
     }
 
     /// The value under `key`, with the lock.
-    pub fn get(&self, key: &[u8], stale: bool, now: u64, out: &mut Vec<u8>) -> Result<Option<Read>, Refusal> {
+    pub fn get(
+        &self,
+        key: &[u8],
+        stale: bool,
+        now: Time,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<Read>, Refusal> {
         let Some(at) = self.find(&self.key_for(key)) else { return Ok(None) };
         let item = self.item(at);
         let expired = item.is_expired(now);

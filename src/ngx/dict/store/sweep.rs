@@ -2,7 +2,7 @@
 
 use core::sync::atomic::Ordering::Relaxed;
 
-use super::{Arena, At, Refusal, Store, NONE};
+use super::{Arena, At, Refusal, Store, Time, NONE};
 
 impl<A: Arena> Store<A> {
     /// The items, those not used for longest first. The next is looked up before the last one may be removed.
@@ -23,7 +23,7 @@ impl<A: Arena> Store<A> {
     }
 
     /// Removes up to `max` expired items, 0 for all of them; returns how many.
-    pub fn flush_expired(&self, max: usize, now: u64) -> usize {
+    pub fn flush_expired(&self, max: usize, now: Time) -> usize {
         let mut removed = 0;
         for at in self.items() {
             if self.item(at).is_expired(now) {
@@ -38,7 +38,7 @@ impl<A: Arena> Store<A> {
     }
 
     /// Up to `max` keys, 0 for all of them: each as two bytes of length (low one first) and its text.
-    pub fn keys(&self, max: usize, now: u64, out: &mut Vec<u8>) -> Result<usize, Refusal> {
+    pub fn keys(&self, max: usize, now: Time, out: &mut Vec<u8>) -> Result<usize, Refusal> {
         let max = if max == 0 { usize::MAX } else { max };
         let alive = || self.items().filter(|at| !self.item(*at).is_expired(now)).take(max);
         out.clear();
