@@ -9,7 +9,7 @@ use core::ptr;
 
 use ::ngx::ffi::{self, ngx_buf_t, ngx_chain_t, ngx_http_request_t, ngx_int_t};
 
-use super::module;
+use super::buffers::Buffers;
 use super::request::{Rc, Request};
 use crate::phase::{self, Phase};
 
@@ -21,7 +21,7 @@ pub struct Body {
     ours: Cell<*mut ngx_chain_t>,
     /// Input that has not been shown to the script yet.
     held: Cell<*mut ngx_chain_t>,
-    busy: Cell<*mut ngx_chain_t>,
+    buffers: Buffers,
     /// Whether the script has been shown, or has declared, the end: what follows is dropped.
     ended: Cell<bool>,
 }
@@ -29,7 +29,7 @@ pub struct Body {
 impl Default for Body {
     fn default() -> Self {
         let none = || Cell::new(ptr::null_mut());
-        Body { now: none(), ours: none(), held: none(), busy: none(), ended: Cell::new(false) }
+        Body { now: none(), ours: none(), held: none(), buffers: Buffers::default(), ended: Cell::new(false) }
     }
 }
 
@@ -56,17 +56,17 @@ pub fn filter(
     if !input.is_null() && !unsafe { body.hold(request, input) } {
         return Rc::ERROR.0;
     }
-    if !body.busy.get().is_null() && request.has_unsent() {
+    if body.buffers.are_busy() && request.has_unsent() {
         let rc = next(ptr::null_mut());
-        body.sort(request, ptr::null_mut());
-        if rc == Rc::ERROR.0 || !body.busy.get().is_null() && request.has_unsent() {
+        body.buffers.sort(request, ptr::null_mut());
+        if rc == Rc::ERROR.0 || body.buffers.are_busy() && request.has_unsent() {
             return if rc == Rc::ERROR.0 { rc } else { Rc::AGAIN.0 };
         }
     }
     let shown = body.held.replace(ptr::null_mut());
     if shown.is_null() {
         let rc = next(ptr::null_mut());
-        body.sort(request, ptr::null_mut());
+        body.buffers.sort(request, ptr::null_mut());
         return rc;
     }
 
@@ -90,7 +90,7 @@ pub fn filter(
         // SAFETY: as above; whoever wants them longer has copied the links.
         unsafe { free_links(request, shown) };
     } else {
-        body.sort(request, ours);
+        body.buffers.sort(request, ours);
     }
     rc
 }
@@ -134,23 +134,6 @@ impl Body {
         self.held.set(held);
         rc == ffi::NGX_OK as ngx_int_t
     }
-
-    /// Takes back the buffers that have left, and remembers `sent` until it has.
-    fn sort(&self, request: Request, mut sent: *mut ngx_chain_t) {
-        let mut busy = self.busy.get();
-        let mut free = ptr::null_mut();
-        // SAFETY: chains of links of ours; the pool is the request's.
-        unsafe {
-            let pool = (*request.raw()).pool;
-            ffi::ngx_chain_update_chains(pool, &raw mut free, &raw mut busy, &raw mut sent, module::tag());
-            for b in buffers(free) {
-                // large ones are the heap's; nginx's pool keeps the rest for the request
-                ffi::ngx_pfree(pool, (*b).start.cast());
-            }
-            free_links(request, free);
-        }
-        self.busy.set(busy);
-    }
 }
 
 impl Request {
@@ -165,34 +148,28 @@ impl Request {
                 last |= ends(&*b);
             }
             consume(body.now.get());
+            // what the script has put in before is free again
+            body.buffers.sort(*self, body.ours.replace(ptr::null_mut()));
             if text.is_empty() && !flush && !last {
                 body.now.set(ptr::null_mut());
                 return true;
             }
-            let pool = (*self.raw()).pool;
-            let link = ffi::ngx_alloc_chain_link(pool);
-            let b = ffi::ngx_pcalloc(pool, size_of::<ngx_buf_t>()).cast::<ngx_buf_t>();
-            if link.is_null() || b.is_null() {
-                return false;
-            }
+            let link = if text.is_empty() {
+                body.buffers.mark(*self)
+            } else {
+                body.buffers.with_room(*self, text.len())
+            };
+            let Some(link) = link else { return false };
+            let b = (*link).buf;
             if !text.is_empty() {
-                let data = ffi::ngx_palloc(pool, text.len()).cast::<u8>();
-                if data.is_null() {
-                    return false;
-                }
-                ptr::copy_nonoverlapping(text.as_ptr(), data, text.len());
-                ((*b).start, (*b).pos) = (data, data);
-                ((*b).last, (*b).end) = (data.add(text.len()), data.add(text.len()));
-                (*b).set_temporary(1);
-                (*b).tag = module::tag();
+                ptr::copy_nonoverlapping(text.as_ptr(), (*b).last, text.len());
+                (*b).last = (*b).last.add(text.len());
             }
             (*b).set_flush(u32::from(flush));
             if last {
                 self.set_end(&mut *b);
                 body.ended.set(true);
             }
-            (*link).buf = b;
-            (*link).next = ptr::null_mut();
             body.now.set(link);
             body.ours.set(link);
         }
@@ -234,20 +211,11 @@ impl Request {
     }
 
     fn end_alone(&self, body: &Body) -> bool {
-        // SAFETY: the pool is the request's.
-        unsafe {
-            let pool = (*self.raw()).pool;
-            let link = ffi::ngx_alloc_chain_link(pool);
-            let b = ffi::ngx_pcalloc(pool, size_of::<ngx_buf_t>()).cast::<ngx_buf_t>();
-            if link.is_null() || b.is_null() {
-                return false;
-            }
-            self.set_end(&mut *b);
-            (*link).buf = b;
-            (*link).next = ptr::null_mut();
-            body.now.set(link);
-            body.ours.set(link);
-        }
+        let Some(link) = body.buffers.mark(*self) else { return false };
+        // SAFETY: a fresh link and a buffer of ours.
+        self.set_end(unsafe { &mut *(*link).buf });
+        body.now.set(link);
+        body.ours.set(link);
         true
     }
 

@@ -4,9 +4,9 @@ use core::cell::{Cell, RefCell};
 use core::ptr;
 use std::rc::Weak;
 
-use ::ngx::ffi::{self, ngx_buf_t, ngx_chain_t};
+use ::ngx::ffi::{ngx_buf_t, ngx_chain_t};
 
-use super::module;
+use super::buffers::{Buffers, Link};
 use super::request::Request;
 use super::send::Waiter;
 
@@ -14,8 +14,6 @@ use super::send::Waiter;
 const FIRST: usize = 512;
 /// Size of those after it.
 const NEXT: usize = 4096;
-/// How many used buffers are looked at for one that is large enough.
-const LOOKS: usize = 8;
 
 /// The response as far as scripts have made it.
 #[derive(Default)]
@@ -23,10 +21,7 @@ pub struct Output {
     collected: Chain,
     /// Bytes collected and not yet handed on.
     pending: Cell<usize>,
-    free: Cell<Link>,
-    busy: Cell<Link>,
-    /// A buffer that carries flags alone, used again whenever everything has left.
-    mark: Cell<Buf>,
+    pub(super) buffers: Buffers,
     begun: Cell<bool>,
     holds: Cell<bool>,
     has_data: Cell<bool>,
@@ -35,25 +30,6 @@ pub struct Output {
     keeps_fields: Cell<bool>,
     keeps_type: Cell<bool>,
     pub(super) waiters: RefCell<Vec<Weak<Waiter>>>,
-}
-
-/// A link of a chain, or none.
-#[derive(Clone, Copy)]
-struct Link(*mut ngx_chain_t);
-
-impl Default for Link {
-    fn default() -> Self {
-        Link(ptr::null_mut())
-    }
-}
-
-#[derive(Clone, Copy)]
-struct Buf(*mut ngx_buf_t);
-
-impl Default for Buf {
-    fn default() -> Self {
-        Buf(ptr::null_mut())
-    }
 }
 
 /// A chain that is being built.
@@ -131,51 +107,6 @@ impl Output {
         self.pending.set(0);
         self.collected.head.take().0
     }
-
-    /// Sorts `chain`, which the filters have seen, into what is free and what is still needed.
-    pub(super) fn update(&self, request: Request, mut chain: *mut ngx_chain_t) {
-        let (mut free, mut busy) = (self.free.get().0, self.busy.get().0);
-        // SAFETY: chains of links of ours; the pool is the request's.
-        unsafe {
-            ffi::ngx_chain_update_chains(
-                (*request.raw()).pool,
-                &raw mut free,
-                &raw mut busy,
-                &raw mut chain,
-                module::tag(),
-            );
-        }
-        self.free.set(Link(free));
-        self.busy.set(Link(busy));
-    }
-
-    /// Takes a used link whose buffer has room for `size` bytes.
-    fn reuse(&self, size: usize) -> Option<*mut ngx_chain_t> {
-        let mut before: *mut ngx_chain_t = ptr::null_mut();
-        let mut link = self.free.get().0;
-        for _ in 0..LOOKS {
-            // SAFETY: the free chain holds links of ours that the filters are done with.
-            unsafe {
-                let next = link.as_ref()?.next;
-                let b = &mut *(*link).buf;
-                if b.end.offset_from_unsigned(b.start) >= size {
-                    match before.as_mut() {
-                        Some(before) => before.next = next,
-                        None => self.free.set(Link(next)),
-                    }
-                    let (start, end) = (b.start, b.end);
-                    *b = core::mem::zeroed();
-                    (b.start, b.pos, b.last, b.end) = (start, start, start, end);
-                    b.set_temporary(1);
-                    b.tag = module::tag();
-                    return Some(link);
-                }
-                before = link;
-                link = next;
-            }
-        }
-        None
-    }
 }
 
 impl Request {
@@ -196,51 +127,11 @@ impl Request {
     fn append_to_new(&self, out: &Output, data: &[u8], newline: bool) -> Option<()> {
         let least = if out.is_nonempty() { NEXT } else { FIRST };
         out.set_nonempty();
-        let link = self.buffer(out, least.max(data.len() + usize::from(newline)))?;
+        let link = out.buffers.with_room(*self, least.max(data.len() + usize::from(newline)))?;
         // SAFETY: a fresh link with a buffer of its own.
         put(unsafe { &mut *(*link).buf }, data, newline);
         out.collected.push(link);
         Some(())
-    }
-
-    /// A link with an empty buffer of at least `size` bytes.
-    fn buffer(&self, out: &Output, size: usize) -> Option<*mut ngx_chain_t> {
-        if let Some(link) = out.reuse(size) {
-            return Some(link);
-        }
-        // SAFETY: the pool is the request's.
-        unsafe {
-            let b = ffi::ngx_create_temp_buf((*self.raw()).pool, size);
-            (!b.is_null()).then(|| (*b).tag = module::tag())?;
-            self.link(b)
-        }
-    }
-
-    fn link(&self, b: *mut ngx_buf_t) -> Option<*mut ngx_chain_t> {
-        // SAFETY: the pool is the request's.
-        let link = unsafe { ffi::ngx_alloc_chain_link((*self.raw()).pool).as_mut() }?;
-        link.buf = b;
-        link.next = ptr::null_mut();
-        Some(link)
-    }
-
-    /// A link with a buffer that carries flags only.
-    pub(super) fn mark(&self, out: &Output) -> Option<*mut ngx_chain_t> {
-        let mut b = out.mark.get().0;
-        // SAFETY: the pool is the request's. A mark has no size, by which nginx would tell whether it has left: it may
-        // still stand in a filter's chain unless all that was sent has left.
-        unsafe {
-            if b.is_null() || !(*self.raw()).out.is_null() || (*self.raw()).buffered() != 0 {
-                b = ffi::ngx_pcalloc((*self.raw()).pool, size_of::<ngx_buf_t>()).cast();
-                if b.is_null() {
-                    return None;
-                }
-                out.mark.set(Buf(b));
-            } else {
-                *b = core::mem::zeroed();
-            }
-        }
-        self.link(b)
     }
 }
 

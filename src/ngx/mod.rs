@@ -6,6 +6,7 @@
 
 mod block;
 mod body_filter;
+mod buffers;
 mod capture;
 mod chain;
 pub mod clock;

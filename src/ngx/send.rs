@@ -143,12 +143,12 @@ impl Request {
 
     /// Gives `chain` to the body filters; null lets them go on with what they have.
     fn pass(&self, out: &Output, chain: *mut ngx_chain_t) -> Rc {
-        // SAFETY: `chain` is a well-formed chain of ours; `update` sorts it into ours again.
+        // SAFETY: `chain` is a well-formed chain of ours; `sort` tells them apart again.
         let rc = Rc(unsafe { ffi::ngx_http_output_filter(self.raw(), chain) });
         if rc == Rc::ERROR || rc.0 >= 300 {
             out.set_failed();
         }
-        out.update(*self, chain);
+        out.buffers.sort(*self, chain);
         rc
     }
 
@@ -160,7 +160,7 @@ impl Request {
         last: bool,
         flush: bool,
     ) -> Option<*mut ngx_chain_t> {
-        let head = if chain.is_null() { self.mark(out)? } else { chain };
+        let head = if chain.is_null() { out.buffers.mark(*self)? } else { chain };
         // SAFETY: `head` is a well-formed, null-terminated chain; its buffers are ours alone until handed on.
         unsafe {
             let mut tail = head;
