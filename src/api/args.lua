@@ -23,10 +23,9 @@ return function(ngx, native, base)
     local buffer = new_pairs(room)
     base.new_pairs, base.pairs_buffer, base.pairs_room = new_pairs, buffer, room
 
-    -- The first `n` of these pairs as a table: a key that comes again has an array of its values. It is made with room
-    -- to spare, as a full one is hashed anew at the first two keys that share a slot.
+    -- The first `n` of these pairs as a table: a key that comes again has an array of its values.
     local function to_table(list, n, tab)
-        tab = tab or new_table(0, n < room and 2 * n or n)
+        tab = tab or new_table(0, n)
         for i = 0, n - 1 do
             local pair = list[i]
             local key = string(pair.key.data, pair.key.len)

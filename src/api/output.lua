@@ -15,6 +15,7 @@ return function(ngx, native, base)
     local wait = base.wait
     local op_drain = base.ops.drain
     local null = ngx.null
+    local new_table = base.new_table
 
     -- The text of `array`, the texts of arrays in it included. `strict` allows strings and numbers alone.
     -- On failure nil and what is wrong.
@@ -146,7 +147,7 @@ return function(ngx, native, base)
     end
 
     local function put_many(name, newline, n, ...)
-        local parts = {}
+        local parts = new_table(n, 0)
         for i = 1, n do
             parts[i] = text((select(i, ...)), i, name, 2)
         end
