@@ -1,7 +1,11 @@
 -- Lua of this project runs inside nginx, on LuaJIT.
 std = "luajit+nginx"
 stds.nginx = {
-    globals = { "ngx" },
+    globals = {
+        "ngx",
+        coroutine = { other_fields = true, fields = { resume = { read_only = false }, wrap = { read_only = false } } },
+        os = { other_fields = true, fields = { getenv = { read_only = false } } },
+    },
     read_globals = {
         "ndk",
         table = { fields = { "new", "clear", "nkeys", "clone", "isempty", "isarray" } },

@@ -64,7 +64,8 @@ return function(ngx, _, base)
         return lone
     end
 
-    local function get_ctx()
+    -- `given` becomes the request's table if it has none yet
+    local function get_ctx(given)
         local req = cur.req
         if req == null then
             return lone_ctx(2)
@@ -73,7 +74,7 @@ return function(ngx, _, base)
         if slot ~= 0 then
             return slots[slot]
         end
-        local table = {}
+        local table = given or {}
         new_slot(table)
         return table
     end

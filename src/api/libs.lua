@@ -1,7 +1,9 @@
 -- resty.core and its modules as libraries require them: what they use of `resty.core.base` on our own base, and the
 -- names of the rest, whose functions are the ngx.* API itself. The last file of the prelude: the others come first.
 
+local byte = string.byte
 local error = error
+local find = string.find
 local select = select
 local ceil = math.ceil
 
@@ -92,6 +94,23 @@ return function(_, _, base)
 
     base.module("resty.core.base", core)
 
+    -- by hand, because string.gsub does not compile
+    local function replace_byte(s, from, to)
+        if not find(s, from, 1, true) then
+            return s
+        end
+        local n = #s
+        local bytes = core.get_string_buf(n)
+        ffi.copy(bytes, s, n)
+        local old, new = byte(from), byte(to)
+        for i = 0, n - 1 do
+            if bytes[i] == old then
+                bytes[i] = new
+            end
+        end
+        return ffi.string(bytes, n)
+    end
+
     local modules = {
         ["resty.core.ctx"] = {
             get_ctx_table = base.get_ctx,
@@ -105,9 +124,7 @@ return function(_, _, base)
             end,
         },
         ["resty.core.utils"] = {
-            str_replace_char = function(s, find, replace)
-                return (s:gsub(find:gsub("%W", "%%%0"), (replace:gsub("%%", "%%%%"))))
-            end,
+            str_replace_char = replace_byte,
         },
     }
     for _, name in ipairs {

@@ -35,6 +35,11 @@ impl Capture {
         self.filter.set(level as ngx_uint_t);
     }
 
+    /// Forgets all lines: a worker starts with those that the master had when it forked.
+    pub fn clear(&self) {
+        self.ring.borrow_mut().clear();
+    }
+
     /// Takes the oldest line out, its text into `text`.
     pub fn take(&self, text: &mut Vec<u8>) -> Option<Line> {
         self.ring.borrow_mut().pop(text)

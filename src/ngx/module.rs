@@ -346,6 +346,9 @@ unsafe extern "C" fn init_process(_: *mut ngx_cycle_t) -> ngx_int_t {
             super::process::restart_system_calls();
         }
         main.join_zone();
+        if let Some(capture) = &main.capture {
+            capture.clear();
+        }
         phase::init::worker_started(main);
     });
     Rc::OK.0

@@ -215,3 +215,17 @@ invalid capture error log size "many"
     return #errlog.get_logs() / 3
 --- result: 1
 --- phases: set rewrite access content header_filter body_filter log balancer init init_worker exit_worker
+
+
+=== TEST 15: a worker sees its own lines, not those of the master
+--- http_config
+    lua_capture_error_log 64k;
+    init_by_lua_block { ngx.log(ngx.WARN, "in the master") }
+    init_worker_by_lua_block { ngx.log(ngx.WARN, "in the worker") }
+--- lua
+    local logs = require("ngx.errlog").get_logs(1000)
+    ngx.say(#logs / 3, " ", (logs[3] or ""):match("in the %a+"))
+--- modes: plain
+--- once
+--- response_body
+1 in the worker

@@ -87,11 +87,12 @@ a,b
         assert(type(require("resty.core." .. name)) == "table", name)
     end
     ngx.say(require("resty.core.utils").str_replace_char("a-b-c", "-", "_"))
-    ngx.say(require("resty.core.ctx").get_ctx_table() == ngx.ctx)
+    local mine = {}
+    ngx.say(require("resty.core.ctx").get_ctx_table(mine) == mine, " ", ngx.ctx == mine)
 --- response_body
 true 0.1.25
 a_b_c
-true
+true true
 
 
 === TEST 6: what libraries use of resty.core.base

@@ -37,6 +37,11 @@ impl LogRing {
         self.lines == 0
     }
 
+    /// Forgets all lines.
+    pub fn clear(&mut self) {
+        (self.head, self.used, self.lines) = (0, 0, 0);
+    }
+
     /// Keeps a line; one that is larger than the ring is dropped, and `false` returned.
     pub fn push(&mut self, time: f64, level: u8, text: &[u8]) -> bool {
         let size = HEADER + text.len();
@@ -128,6 +133,9 @@ mod tests {
         assert_eq!(text, b"one");
         assert_eq!(ring.pop(&mut text), Some(Line { time: 2.5, level: 5 }));
         assert_eq!(text, b"");
+        assert_eq!(ring.pop(&mut text), None);
+        assert!(ring.push(3.5, 6, b"three"));
+        ring.clear();
         assert_eq!(ring.pop(&mut text), None);
     }
 
