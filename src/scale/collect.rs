@@ -70,7 +70,8 @@ fn label(shell: &Shell, request: Request, now: Now, keys: &mut [KeyRef; MOST_KEY
 
 /// `peer` was chosen for the next try.
 pub fn attempt(shell: &Shell, flight: &mut Flight, peer: &[u8]) {
-    let now = clock::monotonic();
+    // the first choice follows the start at once: the clock need not be read again
+    let now = flight.untried_since().unwrap_or_else(clock::monotonic);
     let peer = shell.zone.peer(flight.upstream(), peer, now).unwrap_or(Ref::NONE);
     flight.attempt(&shell.zone, peer, now);
 }

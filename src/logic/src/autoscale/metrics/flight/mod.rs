@@ -201,6 +201,12 @@ impl Flight {
         (!self.peer.is_none()).then_some(self.peer)
     }
 
+    /// When the request began, if it has not been tried at a peer yet: the first try begins then, too.
+    #[inline]
+    pub fn untried_since(&self) -> Option<Now> {
+        (self.tries == 0).then(|| Now::from_us(self.began_us))
+    }
+
     pub fn is_ended(&self) -> bool {
         self.stage == Stage::Ended
     }
