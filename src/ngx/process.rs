@@ -87,7 +87,8 @@ pub fn pids() -> Vec<i32> {
         let (table, me) = (ptr::addr_of!(ffi::ngx_processes), ffi::ngx_process_slot as usize);
         for slot in 0..ffi::NGX_MAX_PROCESSES as usize {
             let pid = (*table)[slot].pid;
-            if slot == me && pid == 0 {
+            if slot == me {
+                // the master fills our place in its own copy of the table
                 pids.push(ffi::ngx_pid);
             } else if pid == 0 {
                 break;
