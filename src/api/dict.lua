@@ -58,7 +58,8 @@ return function(ngx, native, base)
             end
             key = tostring(key)
         end
-        local t, rc = type(v)
+        local t = type(v)
+        local rc
         if t == "string" then
             rc = put_text(h, op, key, #key, v, #v, exptime, flags or 0)
         elseif t == "number" then
@@ -232,7 +233,8 @@ return function(ngx, native, base)
             return nil, "nil key"
         end
         key = tostring(key)
-        local t, n = type(v)
+        local t = type(v)
+        local n
         if t == "string" then
             n = push_text(h, head, key, #key, v, #v)
         elseif t == "number" then
