@@ -225,7 +225,7 @@ impl Request {
         // SAFETY: nginx's chain of entries of the list.
         unsafe {
             let mut end: *mut Lines = lines;
-            let mut free = core::ptr::null_mut();
+            let mut free: *mut ngx_table_elt_t = core::ptr::null_mut();
             while !(*end).is_null() {
                 let h = *end;
                 if !field.add {

@@ -155,12 +155,8 @@ nil nil
 --- raw_request eval
 ["POST /t HTTP/1.1\r\nHost: a\r\nConnection: close\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n", "hello"]
 --- raw_request_middle_delay: 0.05
---- raw_response_headers_like: .*
---- ignore_response
---- error_log
-send 100 Continue
---- log_level: debug
---- modes: plain
+--- error_code: 100
+--- response_body_like: ^HTTP/1.1 200 OK.*hello
 
 
 === TEST 10: and is not when it does not
@@ -173,10 +169,6 @@ send 100 Continue
 "POST /t HTTP/1.1\r\nHost: a\r\nConnection: close\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n"
 --- response_body
 no, thanks
---- no_error_log
-send 100 Continue
---- log_level: debug
---- modes: plain
 
 
 === TEST 11: a client that leaves while its body is read takes the script with it
