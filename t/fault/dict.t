@@ -1,5 +1,6 @@
 # Workers are killed while they change a shared dictionary, again and again: it stays usable, by the workers that live
 # and by the new ones; with a master to clean up, and without.
+# modes: plain
 use strict;
 use warnings;
 use lib 't/lib';
@@ -103,8 +104,8 @@ my ($master) = slurp("$dir/nginx.pid") =~ /(\d+)/;
 
 sub workers { return split ' ', slurp("/proc/$master/task/$master/children") }
 sub wait_until {
-    my $what = shift;
-    for (my $end = time + 20; time < $end; sleep 0.005) { return 1 if $what->() }
+    my ($what, $seconds) = @_;
+    for (my $end = time + ($seconds // 20); time < $end; sleep 0.005) { return 1 if $what->() }
     return 0;
 }
 
@@ -116,7 +117,7 @@ sub ask {
     my $text = '';
     eval {
         local $SIG{ALRM} = sub { die "no answer\n" };
-        alarm 10;
+        alarm 3;
         $text .= $_ while <$socket>;
         alarm 0;
     };
@@ -124,10 +125,11 @@ sub ask {
     return $text;
 }
 
-# With reuseport a connection may go to a worker that is busy for good: ask until a free one has it.
+# With reuseport a connection may go to a worker that is busy for good, or dead with nobody to replace it: ask until a
+# free one has it.
 sub is_usable {
     my $answer = '';
-    wait_until(sub { ($answer = ask('/check', 1) // '') =~ /^ok \d+/m }) or diag($answer);
+    wait_until(sub { ($answer = ask('/check', 1) // '') =~ /^ok \d+/m }, 60) or diag($answer);
     return $answer =~ /^ok \d+/m;
 }
 
