@@ -25,6 +25,10 @@ pub enum Reporter {
 /// A peer that nothing was sent to for this long may lose its place when the table is full.
 const PEER_IDLE_S: u64 = 600;
 
+/// How often a name that another process is writing at this moment is looked for again: workers that start together register
+/// the same names, and writing one takes microseconds.
+const PATIENCE: usize = 200;
+
 /// Why an entry was not made.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum Denied {
@@ -138,8 +142,18 @@ impl<'a> Zone<'a> {
         landlord: &Landlord<'_, 'a, K>,
     ) -> Result<Ref<K>, Denied> {
         let table = self.table::<K>();
-        let found = table.find(part, owner, name);
-        let entry = found.map_or_else(|| table.insert(part, owner, name, landlord.now, landlord), Ok);
+        let found = || {
+            let found = table.find(part, owner, name);
+            found.map_or_else(|| table.insert(part, owner, name, landlord.now, landlord), Ok)
+        };
+        let mut entry = found();
+        for _ in 0..PATIENCE {
+            if !matches!(entry, Err(Refused::Busy)) {
+                break;
+            }
+            std::thread::yield_now();
+            entry = found();
+        }
         let entry = entry.map_err(|refused| {
             let name = String::from_utf8_lossy(name).into_owned();
             match refused {
