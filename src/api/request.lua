@@ -26,7 +26,8 @@ return function(ngx, native, base)
 
     local headers_meta = {
         __index = function(headers, name)
-            if type(name) ~= "string" then
+            local t = type(name)
+            if t ~= "string" and t ~= "number" then
                 return nil
             end
             local key = lower(name)
@@ -101,8 +102,9 @@ return function(ngx, native, base)
         end
     end
 
-    -- what lua-resty-core's ngx.req module exports as add_header
-    function base.add_req_header(name, value)
+    -- require("ngx.req").add_header
+
+    local function add_header(name, value)
         name = to_name(name)
         if value == nil then
             error("bad 'value' argument: string or table expected, got nil", 2)
@@ -116,6 +118,10 @@ return function(ngx, native, base)
             end
         end
     end
+
+    base.module("ngx.req", function()
+        return { version = base.version, add_header = add_header }
+    end)
 
     function req.clear_header(name)
         change(type(name) == "string" and name or tostring(name), "", REMOVE)

@@ -428,3 +428,28 @@ a! falsehttp2 requests not supported yet
 "GeT /t HTTP/1.1\r\n\r\n"
 --- response_body
 nil string
+
+
+=== TEST 20: add_header of ngx.req adds to what is there, and replaces what nginx keeps one of
+--- lua
+    local add_header = require("ngx.req").add_header
+    add_header("X-A", 2)
+    add_header("x-a", { "3", true })
+    add_header("User-Agent", "me")
+    add_header(12, "a")
+    local h = ngx.req.get_headers()
+    ngx.say(table.concat(h.x_a, ","), " ", h.user_agent, " ", h[12])
+    for _, bad in ipairs { { "X" }, { nil, "a" }, { "X", {} } } do
+        ngx.say(pcall(function()
+            add_header(bad[1], bad[2])
+        end))
+    end
+--- more_headers
+X-A: 1
+User-Agent: you
+--- response_body_like chomp
+^1,2,3,true me a
+false.*:11: bad 'value' argument: string or table expected, got nil
+false.*:11: bad 'name' argument: string expected, got nil
+false.*:11: bad 'value' argument: non-empty table expected
+$
