@@ -143,6 +143,11 @@ fn operate(store: &Store<Shared>, which: u64, key: &str, i: u64, text: &mut Vec<
     }
 }
 
+/// A structure that is broken may have rings: whoever walks them is stopped.
+fn watch() {
+    unsafe { libc::alarm(300) };
+}
+
 /// Checks a dictionary whose last user was killed; whether it was torn.
 fn inspect(shared: &Shared, at: &str) -> bool {
     let store = Store::open(shared.again(), 1).unwrap();
@@ -230,6 +235,7 @@ fn step(pid: libc::pid_t, n: u64) -> bool {
 
 #[test]
 fn killed_after_any_number_of_instructions() {
+    watch();
     // single steps are slow: a sample by default
     let kills = std::env::var("DICT_KILLS").map_or(270, |n| n.parse().unwrap());
     let (mut torn, mut whole) = (0, 0);
@@ -261,6 +267,7 @@ fn killed_after_any_number_of_instructions() {
 
 #[test]
 fn killed_at_random_moments() {
+    watch();
     let shared = Shared::new(160);
     let (mut torn, mut random) = (0, 88172645463325252_u64);
     for n in 0..400 {
@@ -279,6 +286,7 @@ fn killed_at_random_moments() {
 
 #[test]
 fn killed_while_recovering() {
+    watch();
     let mut still = 0;
     for n in 0..100 {
         let shared = Shared::new(160);
