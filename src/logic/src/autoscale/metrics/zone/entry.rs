@@ -27,7 +27,7 @@ const PEER_IDLE_S: u64 = 600;
 
 /// How often a name that another process is writing at this moment is looked for again: workers that start together register
 /// the same names, and writing one takes microseconds.
-const PATIENCE: usize = 200;
+const PATIENCE: usize = 2000;
 
 /// Why an entry was not made.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
