@@ -28,7 +28,7 @@ local base = {
     ops = boot.ops,
     boot = boot,
     classic = boot.classics,
-    -- { phase = bit, req = NULL or { ctx_slot, started } }
+    -- { phase = bit, req = NULL or { ctx_slot, started }, host = the same of whatever runs }
     cur = ffi.cast("as_cur *", boot.cur),
     new = ffi.new,
     array = ffi.typeof,
@@ -65,9 +65,11 @@ function base.phases(...)
     return mask
 end
 
-base.yielding = base.phases("server_rewrite", "rewrite", "access", "content")
+-- Phases of a request whose script may wait, and all that may.
+base.request_yielding = base.phases("server_rewrite", "rewrite", "access", "content")
+base.yielding = base.request_yielding + base.phases("timer")
 -- Phases that belong to a request.
-base.request = base.yielding + base.phases("set", "header_filter", "body_filter", "log", "balancer")
+base.request = base.request_yielding + base.phases("set", "header_filter", "body_filter", "log", "balancer")
 
 local names = {}
 for name, phase in pairs(boot.phases) do
@@ -78,11 +80,16 @@ function base.phase_name()
     return names[cur.phase]
 end
 
+-- The running phase as messages name it.
+function base.context()
+    local name = names[cur.phase] or "unknown"
+    return name == "timer" and "ngx.timer" or name .. "_by_lua*"
+end
+
 -- Refuses a call outside of the phases of `mask`; the error points at the caller of the API function.
 function base.check(mask)
     if band(cur.phase, mask) == 0 then
-        local name = names[cur.phase] or "unknown"
-        error("API disabled in the context of " .. name .. "_by_lua*", 3)
+        error("API disabled in the context of " .. base.context(), 3)
     end
 end
 

@@ -10,7 +10,7 @@ return function(ngx, native, base)
     local text = base.text
     local check, wait, ops = base.check, base.wait, base.ops
     local to_number, to_string = base.to_number, base.to_string
-    local yielding = base.yielding
+    local yielding = base.request_yielding
 
     local req = ngx.req or {}
     ngx.req = req

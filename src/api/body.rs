@@ -1,9 +1,8 @@
 //! `ngx.req.*` for the request body.
 
 use crate::native::{natives, Cx, Str};
-use crate::ngx::{BodyError, Rc, Reading, Request};
-use crate::phase::Phase;
-use crate::run::{Armed, Op};
+use crate::ngx::{BodyError, Rc, Reading};
+use crate::run::{Armed, Op, Waker};
 use crate::vm::Stack;
 
 const OK: i32 = 0;
@@ -103,8 +102,10 @@ natives! {
 }
 
 /// Waits for a body that `req_read_body` began to read.
-fn read_body(request: Request, _: Phase, _: &mut Stack<'_>) -> Armed {
-    match Reading::watch(request) {
+fn read_body(waker: &Waker, _: &mut Stack<'_>) -> Armed {
+    let Some(request) = waker.request() else { return Armed::Ready(0) };
+    let waker = waker.clone();
+    match Reading::watch(request, Box::new(move || waker.wake(|_| 0))) {
         Some(reading) => Armed::Wait(Box::new(reading)),
         None => Armed::Ready(0),
     }

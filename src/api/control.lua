@@ -16,7 +16,8 @@ return function(ngx, native, base)
     local wait = base.wait
     local ops = base.ops
     local cur = base.cur
-    local yielding = base.yielding
+    local yielding, request_yielding = base.yielding, base.request_yielding
+    local init = base.phases("init")
     local can_exit = yielding + base.phases("header_filter", "balancer")
     local exit_later, exec_split, redirect = native.exit_later, native.exec_split, native.redirect
     local is_sent = native.header_is_sent
@@ -28,8 +29,10 @@ return function(ngx, native, base)
         if not number then
             error("bad argument #1 to 'exit' (number expected, got " .. (code == nil and "nil" or type(code)) .. ")", 2)
         end
-        base.need_request()
-        check(can_exit)
+        if band(cur.phase, can_exit) == 0 then
+            base.need_request()
+            check(can_exit)
+        end
         if number == ngx.AGAIN or number == ngx.DONE then
             error("bad argument to 'ngx.exit': does not accept NGX_AGAIN or NGX_DONE", 2)
         end
@@ -58,12 +61,14 @@ return function(ngx, native, base)
             error("expecting one or two arguments, but got " .. n, 2)
         end
         local uri, args = ...
-        base.need_request()
+        if cur.phase == init then
+            base.need_request()
+        end
+        check(request_yielding)
         uri = string_argument(uri, 1, "exec")
         if uri == "" then
             error("The uri argument is empty", 2)
         end
-        check(yielding)
         if exec_split(uri, #uri, parts, 2) < 0 then
             error("unsafe uri", 2)
         end
@@ -113,8 +118,10 @@ return function(ngx, native, base)
         else
             status = 302
         end
-        base.need_request()
-        check(yielding)
+        if cur.phase == init then
+            base.need_request()
+        end
+        check(request_yielding)
         if is_sent() == 1 then
             error("attempt to call ngx.redirect after sending out the headers", 2)
         end

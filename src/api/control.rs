@@ -2,10 +2,9 @@
 
 use core::time::Duration;
 
-use crate::native::{natives, Str};
-use crate::ngx::{Posted, Rc, Request, Timer};
-use crate::phase::Phase;
-use crate::run::{wake, Armed, End, Op};
+use crate::native::{natives, Cx, Str};
+use crate::ngx::{debug_cycle, Posted, Rc, Timer};
+use crate::run::{Armed, End, Op, Waker};
 use crate::vm::Stack;
 
 natives! {
@@ -40,23 +39,48 @@ natives! {
     }
 }
 
-fn exit(_: Request, _: Phase, stack: &mut Stack<'_>) -> Armed {
+fn exit(_: &Waker, stack: &mut Stack<'_>) -> Armed {
     Armed::End(End::Exit(Rc(stack.int(3) as isize)))
 }
 
-fn exec(_: Request, _: Phase, stack: &mut Stack<'_>) -> Armed {
+fn exec(_: &Waker, stack: &mut Stack<'_>) -> Armed {
     let uri = stack.bytes(3).unwrap_or_default().to_vec();
     Armed::End(End::Exec { uri, args: stack.bytes(4).map(<[u8]>::to_vec) })
 }
 
-fn sleep(request: Request, _: Phase, stack: &mut Stack<'_>) -> Armed {
-    let ms = stack.int(3).max(0) as u64;
-    let fire: Box<dyn FnOnce()> = Box::new(move || wake(request, |_| 0));
-    if ms == 0 {
-        return Armed::Wait(Box::new(Posted::new(fire)));
+/// A timer that a sleeping thread holds.
+struct Sleep(Timer);
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        if self.0.is_armed() {
+            debug_cycle(format_args!("lua clean up the timer for pending ngx.sleep"));
+        }
     }
-    Armed::Wait(Box::new(Timer::after(Duration::from_millis(ms), fire)))
 }
 
-pub const OPS: &[Op] =
-    &[Op { name: "exit", arm: exit }, Op { name: "exec", arm: exec }, Op { name: "sleep", arm: sleep }];
+fn sleep(waker: &Waker, stack: &mut Stack<'_>) -> Armed {
+    let ms = stack.int(3).max(0) as u64;
+    waker.host().debug(format_args!("lua ready to sleep for {ms} ms"));
+    let waker = waker.clone();
+    let fire: Box<dyn FnOnce()> = Box::new(move || waker.wake(|_| 0));
+    if ms == 0 {
+        return Armed::Wait(Box::new(Posted::next(fire)));
+    }
+    Armed::Wait(Box::new(Sleep(Timer::after(Duration::from_millis(ms), fire))))
+}
+
+/// What the native that was called just before has made ready.
+fn prepared(waker: &Waker, stack: &mut Stack<'_>) -> Armed {
+    match Cx::current().prepared() {
+        Some(operation) => operation(waker, stack),
+        None => Armed::Ready(0),
+    }
+}
+
+pub const OPS: &[Op] = &[
+    Op { name: "prepared", arm: prepared },
+    Op { name: "exit", arm: exit },
+    Op { name: "exec", arm: exec },
+    Op { name: "sleep", arm: sleep },
+];

@@ -47,7 +47,7 @@ return function(ngx, _, base)
             slots[0] = slots[slot]
         end
         slots[slot] = table
-        cur.req.ctx_slot = slot
+        cur.host.ctx_slot = slot
     end
 
     -- Scripts that start and stop a worker have a table of their own.
@@ -66,11 +66,11 @@ return function(ngx, _, base)
 
     -- `given` becomes the request's table if it has none yet
     local function get_ctx(given)
-        local req = cur.req
-        if req == null then
+        local host = cur.host
+        if host == null then
             return lone_ctx(2)
         end
-        local slot = req.ctx_slot
+        local slot = host.ctx_slot
         if slot ~= 0 then
             return slots[slot]
         end
@@ -85,13 +85,13 @@ return function(ngx, _, base)
         if type(table) ~= "table" then
             error("ctx should be a table while getting a " .. type(table), 2)
         end
-        local req = cur.req
-        if req == null then
+        local host = cur.host
+        if host == null then
             lone_ctx(3)
             lone = table
             return
         end
-        local slot = req.ctx_slot
+        local slot = host.ctx_slot
         if slot ~= 0 then
             slots[slot] = table
         else

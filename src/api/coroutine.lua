@@ -15,6 +15,22 @@ return function(_, _, base)
     local tag = base.tag
     local yielding = base.yielding
 
+    -- The threads of ngx.thread by their coroutines: { number, parent, gone = once waited for or killed }.
+    local threads = setmetatable({}, { __mode = "k" })
+    base.threads = threads
+
+    function coroutine.status(co)
+        local thread = threads[co]
+        if not thread then
+            return co_status(co)
+        end
+        if thread.gone or band(cur.phase, yielding) == 0 then
+            return "dead"
+        end
+        -- the driver has it: for others it runs, until somebody has waited for it
+        return base.wait(base.ops.thread_has_ended, thread.number) and "zombie" or "running"
+    end
+
     -- Lua takes a coroutine that waits for another one for a running one.
     local function refused(co, err, ...)
         if err == "cannot resume running coroutine" and co_status(co) == "normal" then
@@ -34,6 +50,9 @@ return function(_, _, base)
     end
 
     function coroutine.resume(co, ...)
+        if threads[co] then
+            return false, "cannot resume " .. coroutine.status(co) .. " coroutine"
+        end
         return relay(co, co_resume(co, ...))
     end
 

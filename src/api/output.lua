@@ -10,7 +10,7 @@ local type = type
 
 return function(ngx, native, base)
     local append = native.out_append
-    local check, allowed = base.check, base.yielding
+    local check, allowed = base.check, base.request_yielding
     local send = base.classic.out_send
     local wait = base.wait
     local op_drain = base.ops.drain

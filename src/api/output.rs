@@ -6,7 +6,7 @@
 use crate::native::{classics, natives, Cx};
 use crate::ngx::{running_ctx, Ctx, Drained, Level, Rc, Request};
 use crate::phase::Phase;
-use crate::run::{wake, Armed, Op};
+use crate::run::{Armed, Op, Waker};
 use crate::vm::Stack;
 
 /// Collected output beyond this goes to the filters without waiting for the script's end.
@@ -164,10 +164,13 @@ classics! {
 }
 
 /// Waits until the output has left.
-fn drain(request: Request, _: Phase, stack: &mut Stack<'_>) -> Armed {
-    let Some(ctx) = request.ctx() else { return Armed::Ready(0) };
+fn drain(waker: &Waker, stack: &mut Stack<'_>) -> Armed {
+    let Some((request, ctx)) = waker.request().and_then(|r| Some((r, running_ctx(r)?))) else {
+        return Armed::Ready(0);
+    };
+    let waker = waker.clone();
     let told = move |drained| {
-        wake(request, |stack| {
+        waker.wake(|stack| {
             match drained {
                 Drained::Sent => {
                     stack.push_number(1.0);

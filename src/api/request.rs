@@ -1,9 +1,8 @@
 //! `ngx.req.*` but for arguments and body: headers, method, URI, and what else is known of the request.
 
 use crate::native::{natives, Pair, Str};
-use crate::ngx::{Change, HeaderError, Level, Request};
-use crate::phase::Phase;
-use crate::run::{Armed, End, Op};
+use crate::ngx::{Change, HeaderError, Level};
+use crate::run::{Armed, End, Op, Waker};
 use crate::vm::Stack;
 use logic::text::uri;
 
@@ -111,7 +110,8 @@ natives! {
 }
 
 /// The script ends here; its phase has a location chosen for the new URI.
-fn jump(request: Request, _: Phase, _: &mut Stack<'_>) -> Armed {
+fn jump(waker: &Waker, _: &mut Stack<'_>) -> Armed {
+    let Some(request) = waker.request() else { return Armed::Ready(0) };
     if request.logs(Level::Debug) {
         let uri = String::from_utf8_lossy(request.uri());
         request.log(Level::Debug, &format!("lua set uri jump to \"{uri}\""));

@@ -45,9 +45,11 @@ pub struct MainConf {
     pub keys: RefCell<Vec<Rc<KeyConf>>>,
     /// Some location shows the status.
     pub shows_status: Cell<bool>,
+    /// `ngx.timer`
+    pub timers: crate::run::Timers,
     shell: OnceCell<Shell>,
     used_phases: Cell<u32>,
-    vm: OnceCell<Vm>,
+    vm: OnceCell<Rc<Vm>>,
 }
 
 impl MainConf {
@@ -90,16 +92,16 @@ impl MainConf {
     }
 
     /// The cycle's VM, started by the first directive that needs it.
-    pub fn start_vm(&self) -> Result<&Vm, VmError> {
+    pub fn start_vm(&self) -> Result<&Rc<Vm>, VmError> {
         if self.vm.get().is_none() {
             // a second thread could not have filled it: nginx has none
-            let _ = self.vm.set(Vm::new()?);
+            let _ = self.vm.set(Rc::new(Vm::new()?));
         }
         Ok(self.vm())
     }
 
     /// The cycle's VM.
-    pub fn vm(&self) -> &Vm {
+    pub fn vm(&self) -> &Rc<Vm> {
         // `postconfiguration` starts the VM, and nothing that runs scripts runs before that
         #[allow(clippy::expect_used)]
         self.vm.get().expect("postconfiguration starts the VM")

@@ -19,6 +19,8 @@ pub struct MainSettings {
     pub regex_cache_max_entries: Option<u32>,
     pub regex_match_limit: Option<u32>,
     pub thread_cache_max_entries: Option<u32>,
+    pub max_pending_timers: Option<u32>,
+    pub max_running_timers: Option<u32>,
     pub malloc_trim: Option<u32>,
     pub sa_restart: Option<bool>,
     pub rewrite_no_postpone: Option<bool>,
@@ -176,6 +178,16 @@ pub const DIRECTIVES: &[Directive] = &[
         c"lua_thread_cache_max_entries",
         thread_cache_max_entries,
         "How many finished coroutines a worker keeps for reuse."
+    ),
+    count!(
+        c"lua_max_pending_timers",
+        max_pending_timers,
+        "How many timers of a worker may wait at a time. Default 1024."
+    ),
+    count!(
+        c"lua_max_running_timers",
+        max_running_timers,
+        "How many timers' functions of a worker may run at a time. Default 256."
     ),
     Directive {
         name: c"lua_malloc_trim",

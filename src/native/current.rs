@@ -2,9 +2,12 @@
 
 use core::cell::UnsafeCell;
 use core::ptr;
+use std::rc::Rc;
 
 use crate::ngx::{Request, Shared};
 use crate::phase::Phase;
+use crate::run::{Background, Prepared};
+use crate::vm::Vm;
 
 /// Read by the prelude through the FFI as `base.cur`.
 #[repr(C)]
@@ -13,11 +16,18 @@ pub struct Cur {
     pub phase: u32,
     /// The part of the request's state that the prelude may touch; null outside requests.
     pub req: *const Shared,
+    /// The same of whatever runs, be it a request or not; null in the phases of a worker's start and end.
+    pub host: *const Shared,
+}
+
+impl Cur {
+    const NONE: Cur = Cur { phase: 0, req: ptr::null(), host: ptr::null() };
 }
 
 struct State {
     cur: Cur,
     request: Option<Request>,
+    background: Option<Rc<Background>>,
 }
 
 struct Place(UnsafeCell<State>);
@@ -25,8 +35,7 @@ struct Place(UnsafeCell<State>);
 // SAFETY: a worker runs Lua on one thread.
 unsafe impl Sync for Place {}
 
-static CURRENT: Place =
-    Place(UnsafeCell::new(State { cur: Cur { phase: 0, req: ptr::null() }, request: None }));
+static CURRENT: Place = Place(UnsafeCell::new(State { cur: Cur::NONE, request: None, background: None }));
 
 /// Where the prelude finds [`Cur`].
 pub fn address() -> *const Cur {
@@ -40,10 +49,22 @@ pub fn enter(phase: Phase, request: Option<Request>) -> Option<Scope> {
         Some(r) => ptr::from_ref(&r.ctx()?.shared),
         None => ptr::null(),
     };
-    let next = State { cur: Cur { phase: phase.bit(), req }, request };
+    Some(replace(State { cur: Cur { phase: phase.bit(), req, host: req }, request, background: None }))
+}
+
+/// The same for a script without a request.
+pub fn enter_background(phase: Phase, background: &Rc<Background>) -> Scope {
+    let cur = Cur { phase: phase.bit(), req: ptr::null(), host: &raw const background.shared };
+    replace(State { cur, request: None, background: Some(Rc::clone(background)) })
+}
+
+fn replace(next: State) -> Scope {
+    Scope(replace_raw(next))
+}
+
+fn replace_raw(next: State) -> State {
     // SAFETY: one thread, and no reference into the place outlives a statement.
-    let before = unsafe { ptr::replace(CURRENT.0.get(), next) };
-    Some(Scope(before))
+    unsafe { ptr::replace(CURRENT.0.get(), next) }
 }
 
 /// Restores what ran before when dropped.
@@ -52,9 +73,8 @@ pub struct Scope(State);
 impl Drop for Scope {
     fn drop(&mut self) {
         let before =
-            State { cur: Cur { phase: self.0.cur.phase, req: self.0.cur.req }, request: self.0.request };
-        // SAFETY: as in `enter`.
-        unsafe { *CURRENT.0.get() = before }
+            core::mem::replace(&mut self.0, State { cur: Cur::NONE, request: None, background: None });
+        drop(replace_raw(before));
     }
 }
 
@@ -72,6 +92,23 @@ impl Cx {
     pub fn request(self) -> Option<Request> {
         // SAFETY: a copy of a plain value; one thread.
         unsafe { (*CURRENT.0.get()).request }
+    }
+
+    /// What stands in for the request of a script that has none.
+    pub fn background(self) -> Option<Rc<Background>> {
+        // SAFETY: as above.
+        unsafe { (*CURRENT.0.get()).background.clone() }
+    }
+
+    /// The VM of whatever runs.
+    pub fn vm(self) -> Option<Rc<Vm>> {
+        if let Some(request) = self.request() {
+            return request.ctx().map(|ctx| Rc::clone(ctx.vm()));
+        }
+        match self.background() {
+            Some(background) => Some(Rc::clone(&background.vm)),
+            None => crate::ngx::cycle_main_conf().map(|main| Rc::clone(main.vm())),
+        }
     }
 
     /// The running phase's bit.
@@ -93,6 +130,17 @@ impl Cx {
             buffer.shrink_to(KEPT);
         }
         buffer
+    }
+
+    /// Makes an operation ready, which the prelude yields as `ops.prepared` as soon as the native has returned.
+    pub fn prepare(self, operation: Prepared) {
+        // SAFETY: one thread, and no reference into the place outlives a statement.
+        unsafe { *PREPARED.0.get() = Some(operation) }
+    }
+
+    pub fn prepared(self) -> Option<Prepared> {
+        // SAFETY: as in `prepare`.
+        unsafe { (*PREPARED.0.get()).take() }
     }
 
     /// A buffer that the natives which write one text together keep between them.
@@ -119,6 +167,11 @@ struct Buffer(UnsafeCell<Vec<u8>>);
 // SAFETY: a worker runs Lua on one thread.
 unsafe impl Sync for Buffer {}
 
+struct NextOperation(UnsafeCell<Option<Prepared>>);
+// SAFETY: a worker runs Lua on one thread.
+unsafe impl Sync for NextOperation {}
+
+static PREPARED: NextOperation = NextOperation(UnsafeCell::new(None));
 static SCRATCH: Buffer = Buffer(UnsafeCell::new(Vec::new()));
 static WRITTEN: Buffer = Buffer(UnsafeCell::new(Vec::new()));
 

@@ -15,9 +15,9 @@ mod types;
 
 pub(crate) use classic::classics;
 pub use classic::{classic_entry, Classic};
-pub use current::{address as cur_address, enter, free_buffers, Cx};
+pub use current::{address as cur_address, enter, enter_background, free_buffers, Cx, Scope};
 #[allow(unused_imports)]
-pub use types::{c_definitions, CType, DictValue, Native, Pair, Param, Ret, Str};
+pub use types::{c_definitions, CType, DictValue, Handle, Native, Pair, Param, Ret, Str};
 pub(crate) use types::{native_fn, natives};
 
 /// Runs `f`; a panic becomes a log line and `None`, and the worker lives on.

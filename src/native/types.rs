@@ -23,7 +23,9 @@ c_types!(
     Str = "as_str",
     Pair = "as_pair",
     crate::ngx::dict::Dict = "as_dict",
-    DictValue = "as_dict_value"
+    DictValue = "as_dict_value",
+    Handle = "as_handle",
+    std::rc::Rc<crate::run::Semaphore> = "as_semaphore"
 );
 
 /// What a native returns; `PANIC` is what Lua gets if it panicked.
@@ -73,6 +75,18 @@ impl Pair {
     }
 }
 
+/// Something of ours on its way to Lua, which keeps it and gives it back to the native that takes it as `own`.
+#[repr(C)]
+pub struct Handle {
+    object: *mut c_void,
+}
+
+impl Handle {
+    pub fn keep<T>(&mut self, object: T) {
+        self.object = Box::into_raw(Box::new(object)).cast();
+    }
+}
+
 /// A value of a shared dictionary on its way to Lua.
 #[repr(C)]
 pub struct DictValue {
@@ -87,7 +101,9 @@ pub fn c_definitions() -> &'static str {
     "typedef struct { const char *data; size_t len; } as_str;
      typedef struct { as_str key; as_str value; } as_pair;
      typedef struct { int32_t ctx_slot; int32_t started; } as_req;
-     typedef struct { uint32_t phase; as_req *req; } as_cur;
+     typedef struct { uint32_t phase; as_req *req; as_req *host; } as_cur;
+     typedef struct { void *object; } as_handle;
+     typedef struct as_semaphore as_semaphore;
      typedef struct as_dict as_dict;
      typedef struct { double number; as_str text; uint32_t flags; uint32_t stale; } as_dict_value;
      typedef struct { volatile long sec; volatile uintptr_t msec; volatile intptr_t gmtoff; } as_time;

@@ -10,6 +10,7 @@ use super::chain::Output;
 use super::event::Posted;
 use super::module;
 use super::request::{Rc, Request};
+use super::request_body::BodyWaiter;
 use super::upstream::PendingExit;
 use crate::run::State;
 use crate::vm::Vm;
@@ -25,7 +26,6 @@ pub struct Shared {
 }
 
 /// State of one request.
-#[derive(Default)]
 #[repr(C)]
 pub struct Ctx {
     pub shared: Shared,
@@ -34,8 +34,8 @@ pub struct Ctx {
     pub body: Body,
     /// `ngx.exit(code)` in a phase that cannot be left in the middle.
     pub exit: Cell<Option<Rc>>,
-    /// While the request body is being read for a script: to be set when it is there.
-    pub body_read: RefCell<Option<std::rc::Rc<Cell<bool>>>>,
+    /// While the request body is being read for a script: whom to tell when it is there.
+    pub body_read: RefCell<Option<std::rc::Rc<BodyWaiter>>>,
     /// `ngx.exit(status)` in balancer_by_lua, on its way to the header filter.
     pub balancer_exit: Cell<Option<PendingExit>>,
     /// Runs once the header filter is done with that exit.
@@ -44,17 +44,36 @@ pub struct Ctx {
     pub replaced: Cell<bool>,
     /// The further words of the set_by_lua directive that runs.
     pub set_args: RefCell<Vec<Box<[u8]>>>,
-    /// With `lua_code_cache off`, the VM of this request alone.
-    pub own_vm: RefCell<Option<Box<Vm>>>,
-    pub has_own_vm: Cell<bool>,
-    vm: Cell<Option<core::ptr::NonNull<Vm>>>,
+    vm: std::rc::Rc<Vm>,
+    has_own_vm: bool,
 }
 
 impl Ctx {
+    fn new(vm: std::rc::Rc<Vm>, has_own_vm: bool) -> Ctx {
+        Ctx {
+            vm,
+            has_own_vm,
+            shared: Shared::default(),
+            run: RefCell::default(),
+            output: Output::default(),
+            body: Body::default(),
+            exit: Cell::default(),
+            body_read: RefCell::default(),
+            balancer_exit: Cell::default(),
+            after_exit: RefCell::default(),
+            replaced: Cell::default(),
+            set_args: RefCell::default(),
+        }
+    }
+
     /// The VM that this request's scripts run on.
-    pub fn vm(&self) -> &Vm {
-        // SAFETY: set when the structure was made, to the cycle's VM or to the box in `own_vm`; both outlive it.
-        unsafe { self.vm.get().unwrap_unchecked().as_ref() }
+    pub fn vm(&self) -> &std::rc::Rc<Vm> {
+        &self.vm
+    }
+
+    /// Whether the VM is this request's alone, as `lua_code_cache off` asks.
+    pub fn has_own_vm(&self) -> bool {
+        self.has_own_vm
     }
 }
 
@@ -71,9 +90,9 @@ impl Ctx {
 
 impl Drop for Ctx {
     fn drop(&mut self) {
-        self.run.take().abandon(self.vm());
+        self.run.take().abandon();
         self.forget_table();
-        if self.has_own_vm.get() {
+        if self.has_own_vm {
             super::log::debug_cycle(format_args!("lua close the global Lua VM of this request"));
         }
     }
@@ -97,25 +116,19 @@ impl Request {
     #[cold]
     fn new_ctx(&self) -> Option<&Ctx> {
         let main = self.main_conf();
-        let own = if main.settings.code_cache(self.loc_conf()) {
-            None
+        let cached = main.settings.code_cache(self.loc_conf());
+        let vm = if cached {
+            std::rc::Rc::clone(main.vm())
         } else {
             match main.new_vm() {
-                Ok(vm) => Some(Box::new(vm)),
+                Ok(vm) => std::rc::Rc::new(vm),
                 Err(e) => {
                     self.log(super::Level::Error, &format!("failed to start a Lua VM for this request: {e}"));
                     return None;
                 }
             }
         };
-        let vm = match &own {
-            Some(vm) => core::ptr::NonNull::from(&**vm),
-            None => core::ptr::NonNull::from(main.vm()),
-        };
-        let ctx = Ctx::default();
-        ctx.has_own_vm.set(own.is_some());
-        ctx.own_vm.replace(own);
-        ctx.vm.set(Some(vm));
+        let ctx = Ctx::new(vm, !cached);
         // SAFETY: the pool is the request's; the cleanup drops the value once, before the memory goes.
         unsafe {
             let pool = (*self.raw()).pool;

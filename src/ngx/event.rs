@@ -55,6 +55,13 @@ impl Timer {
     }
 }
 
+impl Timer {
+    /// Whether it has neither fired nor been dropped.
+    pub fn is_armed(&self) -> bool {
+        self.0.event.timer_set() != 0
+    }
+}
+
 impl Drop for Timer {
     fn drop(&mut self) {
         if self.0.event.timer_set() != 0 {
@@ -64,14 +71,24 @@ impl Drop for Timer {
     }
 }
 
-/// A call that the event loop makes right after the events at hand.
+/// A call that the event loop makes soon.
 pub struct Posted(Box<Armed>);
 
 impl Posted {
-    pub fn new(fire: Box<dyn FnOnce()>) -> Posted {
+    /// Right after the events at hand.
+    pub fn now(fire: Box<dyn FnOnce()>) -> Posted {
+        Posted::on(&raw mut ffi::ngx_posted_events, fire)
+    }
+
+    /// After the event loop has looked for new events: what asks for this again and again starves nobody.
+    pub fn next(fire: Box<dyn FnOnce()>) -> Posted {
+        Posted::on(&raw mut ffi::ngx_posted_next_events, fire)
+    }
+
+    fn on(queue: *mut ffi::ngx_queue_t, fire: Box<dyn FnOnce()>) -> Posted {
         let mut armed = Armed::new(fire);
         // SAFETY: the event lives in a box that its drop takes off the queue before freeing.
-        unsafe { ffi::ngx_post_event(&raw mut armed.event, &raw mut ffi::ngx_posted_events) };
+        unsafe { ffi::ngx_post_event(&raw mut armed.event, queue) };
         Posted(armed)
     }
 }

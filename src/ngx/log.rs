@@ -85,34 +85,32 @@ pub fn cycle_log_level() -> Level {
     unsafe { level((*ffi::ngx_cycle).log) }
 }
 
-/// While it lives, each line of the cycle's log ends with `, context: WHAT*`.
-pub struct LogContext {
+/// While it lives, each line of the cycle's log ends with a text.
+pub struct LogContext<'a> {
     before: (ngx_log_handler_pt, *mut c_void),
-    /// What `data` of the log points at: it must not move with this structure.
-    #[allow(clippy::box_collection)]
-    what: Box<String>,
+    suffix: &'a Vec<u8>,
 }
 
-impl LogContext {
-    pub fn enter(what: &dyn core::fmt::Display) -> LogContext {
-        let what = Box::new(format!(", context: {what}*"));
+impl<'a> LogContext<'a> {
+    /// `suffix` is what the lines end with, such as `, context: init_worker_by_lua*`.
+    pub fn enter(suffix: &'a Vec<u8>) -> LogContext<'a> {
         // SAFETY: the cycle's log is live; the text lives until the handler is taken back.
         unsafe {
             let log = (*ffi::ngx_cycle).log;
             let before = ((*log).handler, (*log).data);
             (*log).handler = Some(append);
-            (*log).data = ptr::from_ref(&*what).cast_mut().cast();
-            LogContext { before, what }
+            (*log).data = ptr::from_ref(suffix).cast_mut().cast();
+            LogContext { before, suffix }
         }
     }
 }
 
-impl Drop for LogContext {
+impl Drop for LogContext<'_> {
     fn drop(&mut self) {
         // SAFETY: as in `enter`.
         unsafe {
             let log = (*ffi::ngx_cycle).log;
-            if (*log).data == ptr::from_ref(&*self.what).cast_mut().cast() {
+            if (*log).data == ptr::from_ref(self.suffix).cast_mut().cast() {
                 ((*log).handler, (*log).data) = self.before;
             }
         }
@@ -122,9 +120,9 @@ impl Drop for LogContext {
 unsafe extern "C" fn append(log: *mut ngx_log_t, buf: *mut u8, len: usize) -> *mut u8 {
     // SAFETY: `data` is the text that `enter` put there; nginx passes a buffer with room for `len` bytes.
     unsafe {
-        let what = (*(*log).data.cast::<String>()).as_bytes();
-        let n = what.len().min(len);
-        ptr::copy_nonoverlapping(what.as_ptr(), buf, n);
+        let suffix = &*(*log).data.cast::<Vec<u8>>();
+        let n = suffix.len().min(len);
+        ptr::copy_nonoverlapping(suffix.as_ptr(), buf, n);
         buf.add(n)
     }
 }

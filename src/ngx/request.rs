@@ -76,6 +76,21 @@ impl Request {
         unsafe { log::write((*(*self.raw()).connection).log, level, message) }
     }
 
+    /// Adds the client's and the server's address as error logs show them.
+    pub fn describe_ends(&self, out: &mut Vec<u8>) {
+        // SAFETY: plain field reads of a live connection and its listening socket.
+        let (client, server) = unsafe {
+            let c = (*self.raw()).connection;
+            (bytes((*c).addr_text), (*c).listening.as_ref().map_or(&b""[..], |l| bytes(l.addr_text)))
+        };
+        for (name, text) in [(&b", client: "[..], client), (b", server: ", server)] {
+            if !text.is_empty() {
+                out.extend_from_slice(name);
+                out.extend_from_slice(text);
+            }
+        }
+    }
+
     /// Whether the request's error log takes messages of this level.
     pub fn logs(&self, level: Level) -> bool {
         // SAFETY: as above.

@@ -37,24 +37,27 @@ pub enum BodyError {
     Header(#[from] HeaderError),
 }
 
+/// Whom to tell that the body is there.
+pub type BodyWaiter = Cell<Option<Box<dyn FnOnce()>>>;
+
 /// A body that is being read; dropping it stops the reading, and the connection cannot be used again.
 pub struct Reading {
     request: Request,
-    done: Counted<Cell<bool>>,
+    waiter: Counted<BodyWaiter>,
 }
 
 impl Reading {
-    /// After [`Request::read_body`] answered `AGAIN`: `run::body_read` is called when the body is there.
-    pub fn watch(request: Request) -> Option<Reading> {
-        let done = Counted::new(Cell::new(false));
-        request.ctx()?.body_read.replace(Some(done.clone()));
-        Some(Reading { request, done })
+    /// After [`Request::read_body`] answered `AGAIN`: `fire` is called when the body is there.
+    pub fn watch(request: Request, fire: Box<dyn FnOnce()>) -> Option<Reading> {
+        let waiter = Counted::new(Cell::new(Some(fire)));
+        request.ctx()?.body_read.replace(Some(waiter.clone()));
+        Some(Reading { request, waiter })
     }
 }
 
 impl Drop for Reading {
     fn drop(&mut self) {
-        if self.done.replace(true) {
+        if self.waiter.take().is_none() {
             return;
         }
         // SAFETY: whoever waits is dropped with the request at the latest, while it is still there.
@@ -76,8 +79,8 @@ unsafe extern "C" fn body_read(r: *mut ngx_http_request_t) {
         // SAFETY: nginx passes the live request.
         let request = unsafe { Request::new(r) };
         let waiting = request.ctx_if_any().and_then(|ctx| ctx.body_read.take());
-        if waiting.is_some_and(|done| !done.replace(true)) {
-            crate::run::body_read(request);
+        if let Some(fire) = waiting.and_then(|waiter| waiter.take()) {
+            fire();
         }
     });
 }

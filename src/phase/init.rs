@@ -40,7 +40,8 @@ pub fn worker_stopping(main: &MainConf) {
 
 fn run_logged(main: &MainConf, handler: Option<&Handler>) {
     let Some(handler) = handler else { return };
-    let _context = (handler.phase == Phase::InitWorker).then(|| LogContext::enter(&handler.phase));
+    let suffix = format!(", context: {}*", handler.phase).into_bytes();
+    let _context = (handler.phase == Phase::InitWorker).then(|| LogContext::enter(&suffix));
     if let Err(e) = run_in(main.vm(), handler) {
         log_cycle(Level::Error, &e.to_string());
     }

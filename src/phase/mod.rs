@@ -28,10 +28,11 @@ pub enum Phase {
     BodyFilter = 1 << 9,
     Log = 1 << 10,
     Balancer = 1 << 11,
+    Timer = 1 << 12,
 }
 
 /// Every phase, in the order of their bits.
-pub const ALL: [Phase; 12] = [
+pub const ALL: [Phase; 13] = [
     Phase::Init,
     Phase::InitWorker,
     Phase::ExitWorker,
@@ -44,6 +45,7 @@ pub const ALL: [Phase; 12] = [
     Phase::BodyFilter,
     Phase::Log,
     Phase::Balancer,
+    Phase::Timer,
 ];
 
 impl Phase {
@@ -72,6 +74,7 @@ impl Phase {
             Phase::BodyFilter => "body_filter",
             Phase::Log => "log",
             Phase::Balancer => "balancer",
+            Phase::Timer => "timer",
         }
     }
 }
@@ -79,7 +82,10 @@ impl Phase {
 /// The directive family, as error messages name it.
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}_by_lua", self.name())
+        match self {
+            Phase::Timer => f.write_str("ngx.timer"),
+            _ => write!(f, "{}_by_lua", self.name()),
+        }
     }
 }
 

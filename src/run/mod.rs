@@ -1,30 +1,44 @@
-//! The driver: runs a phase's script until it is done, however often it waits.
+//! The driver: runs a script until it is done, however often it waits.
 //!
 //! ```text
-//! enter ──> Running ──yield──> Waiting ──wake──> Running ──return, error, exit──> Ended
+//! start ──> Running ──yield──> Waiting ──wake──> Running ──return, error, exit──> Ended
 //! ```
-//! A script that ends while its phase's callback is on the stack gives its outcome to that callback. One that ends in
-//! an event leaves it in the request's state, and nginx is told to run the phase again, whose callback collects it.
+//! A script is a [`Task`]: its entry thread and the threads that this one spawned, which take turns. A task belongs to a
+//! request's phase, or to none ([`Background`]: timers). One that ends while its phase's callback is on the stack gives
+//! its outcome to that callback; one that ends in an event leaves it in the request's state, and nginx is told to run
+//! the phase again, whose callback collects it.
 
-use crate::conf::{Handler, Source};
-use crate::native;
-use crate::ngx::{Ctx, Level, Rc, Reading, Request};
+use std::rc::Rc as Shared;
+
+use crate::conf::Handler;
+use crate::ngx::{Ctx, Rc, Reading, Request};
 use crate::phase::{self, Phase};
-use crate::vm::{Coroutine, FileError, Function, Outcome, Stack, Vm};
+use crate::vm::Function;
 
+mod host;
+mod load;
+mod semaphore;
+mod task;
+mod threads;
+mod timers;
 mod wait;
 
-pub use wait::{Armed, Held, Op};
+pub use host::{Background, Host};
+pub use load::function;
+pub use semaphore::Semaphore;
+pub use task::Task;
+pub use threads::{KillError, ThreadId};
+pub use timers::{Script, Timers};
+pub use wait::{Armed, Held, Op, Prepared, Waker};
 
 /// What a request's script is doing.
 #[derive(Default)]
 pub enum State {
+    /// There is none, or it is on the stack.
     #[default]
     Idle,
-    /// It is on the stack, or was abandoned there by an exit.
-    Running,
-    /// It waits; dropping `held` cancels what it waits for.
-    Waiting { phase: Phase, co: Coroutine, held: Held },
+    /// All its threads wait.
+    Waiting(Shared<Task>),
     /// Before it starts, the request body is read, as `lua_need_request_body` asks.
     ReadingBody(#[allow(dead_code)] Reading),
     /// It ended in an event; the phase's callback has not collected this yet.
@@ -64,7 +78,7 @@ pub fn enter(request: Request, phase: Phase, handler: &Handler) -> Progress {
     let state = ctx.run.take();
     match state {
         State::Ended { phase: p, end } if p == phase => Progress::Ended(end),
-        State::Waiting { .. } | State::ReadingBody(_) => {
+        State::Waiting(_) | State::ReadingBody(_) => {
             ctx.run.replace(state);
             Progress::Waiting
         }
@@ -78,26 +92,37 @@ fn start(request: Request, ctx: &Ctx, phase: Phase, handler: &Handler) -> Progre
             return progress;
         }
     }
-    let vm = ctx.vm();
-    match function(request, ctx, vm, handler) {
-        Ok(function) => {
-            let mut co = vm.coroutine();
-            co.load(function);
-            drive(request, ctx, phase, co, 0)
-        }
+    match function(request, ctx, ctx.vm(), handler) {
+        Ok(function) => run(request, ctx, phase, function),
         Err(rc) => Progress::Ended(End::NotLoaded(rc)),
     }
 }
 
-/// Continues `request`'s waiting script with what `push` leaves on its stack. For events, never inside Lua.
-pub fn wake(request: Request, push: impl FnOnce(&mut Stack<'_>) -> i32) {
+fn run(request: Request, ctx: &Ctx, phase: Phase, function: Function) -> Progress {
+    let task = Task::new(Host::Request(request), phase, Shared::clone(ctx.vm()));
+    let progress = task.start(function);
+    settle(&task, request, ctx, progress)
+}
+
+/// Notes in the request's state that its script waits.
+fn settle(task: &Shared<Task>, request: Request, ctx: &Ctx, progress: Progress) -> Progress {
+    if matches!(progress, Progress::Waiting) {
+        ctx.run.replace(State::Waiting(Shared::clone(task)));
+        if ctx.output.is_begun() {
+            request.send_before_wait(&ctx.output);
+        }
+    }
+    progress
+}
+
+/// Goes on with a request's task, one of whose threads is ready. For events, never inside Lua.
+fn go_on(task: &Shared<Task>, request: Request) {
     let Some(ctx) = request.ctx_if_any() else { return };
-    let State::Waiting { phase, mut co, held } = ctx.run.take() else { return };
-    drop(held);
+    ctx.run.take();
     let connection = request.connection();
-    let args = push(&mut co.stack());
-    if let Progress::Ended(end) = drive(request, ctx, phase, co, args) {
-        phase::resume(request, ctx, phase, end);
+    let progress = task.run();
+    if let Progress::Ended(end) = settle(task, request, ctx, progress) {
+        phase::resume(request, ctx, task.phase(), end);
     }
     Request::run_posted(connection);
 }
@@ -107,117 +132,28 @@ fn read_body_first(request: Request, ctx: &Ctx) -> Option<Progress> {
     match request.read_body() {
         Rc::OK => None,
         Rc::AGAIN => {
-            ctx.run.replace(State::ReadingBody(Reading::watch(request)?));
+            let reading = Reading::watch(request, Box::new(move || body_is_there(request)))?;
+            ctx.run.replace(State::ReadingBody(reading));
             Some(Progress::Waiting)
         }
         rc => Some(Progress::Ended(End::NotLoaded(rc))),
     }
 }
 
-/// The request body is there: goes on with the script that waits for it, or starts it. For events.
-pub fn body_read(request: Request) {
+/// The request body that a script needs before it starts is there.
+fn body_is_there(request: Request) {
     let Some(ctx) = request.ctx_if_any() else { return };
-    match ctx.run.take() {
-        State::ReadingBody(reading) => {
-            drop(reading);
-            let connection = request.connection();
-            request.run_phases();
-            Request::run_posted(connection);
-        }
-        state => {
-            ctx.run.replace(state);
-            wake(request, |_| 0);
-        }
-    }
-}
-
-/// Resumes `co` until it ends or has to wait.
-fn drive(request: Request, ctx: &Ctx, phase: Phase, mut co: Coroutine, mut args: i32) -> Progress {
-    let vm = ctx.vm();
-    loop {
-        ctx.run.replace(State::Running);
-        let outcome = {
-            let Some(_scope) = native::enter(phase, Some(request)) else {
-                return Progress::Ended(End::Failed);
-            };
-            co.resume(vm, args)
-        };
-        match outcome {
-            Outcome::Returned => {
-                vm.recycle(co, true);
-                ctx.run.replace(State::Idle);
-                return Progress::Ended(End::Returned);
-            }
-            Outcome::Failed(message) => {
-                vm.recycle(co, false);
-                ctx.run.replace(State::Idle);
-                request.log(Level::Error, &format!("lua entry thread aborted: runtime error: {message}"));
-                return Progress::Ended(End::Failed);
-            }
-            Outcome::Yielded => match wait::arm(request, phase, &mut co.stack()) {
-                Armed::Ready(n) => args = n,
-                Armed::Wait(held) => {
-                    ctx.run.replace(State::Waiting { phase, co, held });
-                    if ctx.output.is_begun() {
-                        request.send_before_wait(&ctx.output);
-                    }
-                    return Progress::Waiting;
-                }
-                Armed::End(end) => {
-                    vm.recycle(co, false);
-                    ctx.run.replace(State::Idle);
-                    return Progress::Ended(end);
-                }
-            },
-        }
-    }
+    ctx.run.take();
+    let connection = request.connection();
+    request.run_phases();
+    Request::run_posted(connection);
 }
 
 impl State {
-    /// Leaves what waits: cancels it, and gives its coroutine back to `vm`.
-    pub fn abandon(self, vm: &Vm) {
-        if let State::Waiting { co, held, .. } = self {
-            drop(held);
-            vm.recycle(co, false);
-        }
-    }
-}
-
-/// The function of `handler`, compiled now if need be; on failure what to answer, the reason being logged.
-pub fn function(request: Request, ctx: &Ctx, vm: &Vm, handler: &Handler) -> Result<Function, Rc> {
-    let shared = !ctx.has_own_vm.get();
-    if let (true, Some(function)) = (shared, handler.function.get()) {
-        return Ok(function);
-    }
-    match &handler.source {
-        Source::Inline { code, name } => {
-            let loaded = vm.load_script(code, name).map_err(|e| {
-                request.log(Level::Error, &format!("failed to load inlined Lua code: {e}"));
-                Rc::INTERNAL_SERVER_ERROR
-            })?;
-            if shared {
-                handler.function.set(Some(loaded));
-            }
-            Ok(loaded)
-        }
-        Source::File(path) => {
-            let name = path.eval(&request).ok_or(Rc::ERROR)?;
-            let full = crate::ngx::full_path(name);
-            let loaded = vm.file(&full, !shared).map_err(|e| {
-                let shown = String::from_utf8_lossy(&full);
-                request.log(Level::Error, &format!("failed to load external Lua file \"{shown}\": {e}"));
-                match e {
-                    FileError::Unreadable { cause, .. } if cause.kind() == std::io::ErrorKind::NotFound => {
-                        Rc::NOT_FOUND
-                    }
-                    FileError::Unreadable { .. } => Rc::SERVICE_UNAVAILABLE,
-                    FileError::Invalid(_) => Rc::INTERNAL_SERVER_ERROR,
-                }
-            })?;
-            if shared && path.constant {
-                handler.function.set(Some(loaded));
-            }
-            Ok(loaded)
+    /// Leaves what waits: cancels it.
+    pub fn abandon(self) {
+        if let State::Waiting(task) = self {
+            task.abandon();
         }
     }
 }

@@ -1,22 +1,29 @@
 //! What a script can wait for: operations, as the prelude yields them.
 
 use core::any::Any;
+use std::rc::Rc;
 
-use super::{wake, End};
+use super::{End, Host, Task, ThreadId};
 use crate::api;
 use crate::ngx::{Posted, Request};
-use crate::phase::Phase;
 use crate::vm::Stack;
 
-/// What a waiting script holds; dropping it cancels the wait.
+/// What a waiting thread holds; dropping it cancels the wait.
 pub type Held = Box<dyn Any>;
 
 /// What came of an operation.
 pub enum Armed {
-    /// It takes time: the holder wakes the script.
+    /// It takes time: the waker wakes the thread.
     Wait(Held),
+    /// The same, and the thread cannot be killed meanwhile.
+    #[allow(dead_code)] // for subrequests
+    WaitToTheEnd(Held),
+    /// The first of these threads to end wakes this one.
+    Join(Vec<ThreadId>),
     /// It is done already; so many results are on the stack.
     Ready(i32),
+    /// The same, after the other threads that are ready.
+    Later(i32),
     /// It ends the script.
     End(End),
 }
@@ -24,21 +31,81 @@ pub enum Armed {
 /// An operation that scripts yield: `yield(tag, base.ops.NAME, arguments…)`, from stack index 3 on.
 pub struct Op {
     pub name: &'static str,
-    pub arm: fn(Request, Phase, &mut Stack<'_>) -> Armed,
+    pub arm: fn(&Waker, &mut Stack<'_>) -> Armed,
 }
 
-/// Arms what the script has just yielded.
-pub fn arm(request: Request, phase: Phase, stack: &mut Stack<'_>) -> Armed {
+/// An operation that a native has made ready and the script yields next.
+pub type Prepared = Box<dyn FnOnce(&Waker, &mut Stack<'_>) -> Armed>;
+
+/// Goes on with a thread that waits. One that is woken late, because its thread was cancelled, does nothing.
+#[derive(Clone)]
+pub struct Waker {
+    task: Rc<Task>,
+    thread: ThreadId,
+    /// Which of the thread's waits this one is for.
+    waits: u32,
+}
+
+impl Waker {
+    pub(super) fn new(task: &Rc<Task>, thread: ThreadId, waits: u32) -> Waker {
+        Waker { task: Rc::clone(task), thread, waits }
+    }
+
+    pub fn task(&self) -> &Rc<Task> {
+        &self.task
+    }
+
+    pub fn thread(&self) -> ThreadId {
+        self.thread
+    }
+
+    pub fn host(&self) -> &Host {
+        self.task.host()
+    }
+
+    /// The request whose script waits, unless it is one of none.
+    pub fn request(&self) -> Option<Request> {
+        self.task.host().request()
+    }
+
+    /// Goes on with what `push` leaves on the thread's stack. For events, never inside Lua.
+    pub fn wake(self, push: impl FnOnce(&mut Stack<'_>) -> i32) {
+        if self.task.ready(self.thread, self.waits, push) && !self.task.runs() {
+            self.task.host().go_on(&self.task);
+        }
+    }
+
+    /// An event that wakes the thread once the event loop has had a turn.
+    pub fn post_next(self, push: Box<dyn FnOnce(&mut Stack<'_>) -> i32>) -> Posted {
+        Posted::next(Box::new(move || self.wake(push)))
+    }
+
+    /// An event that wakes the thread right after those at hand.
+    pub fn post(self, push: Box<dyn FnOnce(&mut Stack<'_>) -> i32>) -> Posted {
+        Posted::now(Box::new(move || self.wake(push)))
+    }
+
+    /// The same as [`Waker::wake`], from anywhere: the thread goes on right after the events at hand. What it has
+    /// waited for so far is dropped.
+    pub fn wake_soon(self, push: Box<dyn FnOnce(&mut Stack<'_>) -> i32>) {
+        let (task, thread, waits) = (Rc::clone(&self.task), self.thread, self.waits);
+        let posted = self.post(push);
+        task.hold(thread, waits, Box::new(posted));
+    }
+}
+
+/// Arms what a thread has just yielded.
+pub(super) fn arm(task: &Rc<Task>, thread: ThreadId, stack: &mut Stack<'_>) -> Armed {
     if !stack.is_tag(1) {
         // a plain coroutine.yield(): others have their turn, then it goes on
         stack.truncate(0);
-        return Armed::Wait(Box::new(Posted::new(Box::new(move || wake(request, |_| 0)))));
+        return Armed::Later(0);
     }
     let index = usize::try_from(stack.int(2)).unwrap_or(usize::MAX);
     match api::ops().nth(index) {
         Some(op) => {
-            let armed = (op.arm)(request, phase, stack);
-            if let Armed::Wait(_) = armed {
+            let armed = (op.arm)(&task.begin_wait(thread), stack);
+            if let Armed::Wait(_) | Armed::WaitToTheEnd(_) = armed {
                 stack.truncate(0);
             }
             armed

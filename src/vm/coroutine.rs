@@ -24,7 +24,7 @@ pub enum Outcome {
     Returned,
     /// It yielded; its values are on its stack.
     Yielded,
-    /// It failed, with a message and a traceback.
+    /// It failed, with a message and a traceback; the error value is on top of its stack.
     Failed(String),
 }
 
@@ -54,13 +54,51 @@ impl Coroutine {
         }
     }
 
+    /// Takes the values of `stack` from index `from` on; how many they are.
+    pub fn take_values(&mut self, stack: &mut Stack<'_>, from: c_int) -> c_int {
+        stack.move_top(stack.len() - from + 1, self.l)
+    }
+
+    /// Where the function at the bottom of its stack was defined, as `file:line`.
+    pub fn definition(&self) -> String {
+        // SAFETY: the coroutine is suspended; the function is pushed, and `>` takes it off again.
+        unsafe {
+            if ffi::lua_type(self.l, 1) != ffi::LUA_TFUNCTION {
+                return String::new();
+            }
+            let mut info: ffi::lua_Debug = core::mem::zeroed();
+            ffi::lua_pushvalue(self.l, 1);
+            if ffi::lua_getinfo(self.l, c">S".as_ptr(), &raw mut info) == 0 {
+                return String::new();
+            }
+            let source = core::ffi::CStr::from_ptr(info.source).to_string_lossy();
+            format!("{source}:{}", info.linedefined)
+        }
+    }
+
+    /// Takes copies of all values of `stack`.
+    pub fn copy_values(&mut self, stack: &mut Stack<'_>) {
+        let n = stack.push_copies();
+        stack.move_top(n, self.l);
+    }
+
+    /// Moves the last `n` values of this coroutine's stack, or all of them, to `stack`; how many they were.
+    pub fn move_results(&mut self, stack: &mut Stack<'_>, n: Option<c_int>) -> c_int {
+        let mut mine = self.stack();
+        let n = n.unwrap_or(mine.len());
+        mine.move_top(n, stack.raw())
+    }
+
+    pub(super) fn anchor(&self) -> c_int {
+        self.anchor
+    }
+
     #[cold]
     fn failure(&mut self, vm: &Vm) -> String {
         let message = message_at_top(self.l);
-        // SAFETY: the frames of a failed coroutine are still there to be described. Its stack may be full: the place of
-        // the error value is all that is needed of it, and the text is made on the VM's main stack.
+        // SAFETY: the frames of a failed coroutine are still there to be described. Its stack may be full, so the text is
+        // made on the VM's main stack.
         let trace = unsafe {
-            ffi::lua_pop(self.l, 1);
             traceback(vm.raw(), self.l, core::ptr::null(), 0);
             let trace = message_at_top(vm.raw());
             ffi::lua_pop(vm.raw(), 1);
@@ -114,6 +152,11 @@ impl Vm {
         if let Some(co) = self.idle.borrow_mut().pop() {
             return co;
         }
+        self.fresh_coroutine()
+    }
+
+    /// A coroutine that no script has seen before.
+    pub fn fresh_coroutine(&self) -> Coroutine {
         // SAFETY: the VM is live; the new thread is anchored before anything can collect it.
         unsafe {
             let l = ffi::lua_newthread(self.raw());

@@ -56,6 +56,62 @@ impl Stack<'_> {
         unsafe { ffi::lua_pushnil(self.l) }
     }
 
+    pub fn push_boolean(&mut self, b: bool) {
+        // SAFETY: as in `push_nil`.
+        unsafe { ffi::lua_pushboolean(self.l, b.into()) }
+    }
+
+    /// Pushes a coroutine of the same VM as a value.
+    pub fn push_coroutine(&mut self, co: &super::Coroutine) {
+        // SAFETY: as in `push_nil`; the coroutine is anchored in the registry that all stacks of a VM share.
+        unsafe { ffi::lua_rawgeti(self.l, ffi::LUA_REGISTRYINDEX, co.anchor().into()) };
+    }
+
+    /// Puts `b` at index `i`, moving the values from there on up; how many values there are.
+    pub fn insert_boolean(&mut self, i: c_int, b: bool) -> c_int {
+        self.push_boolean(b);
+        // SAFETY: a value has just been pushed.
+        unsafe { ffi::lua_insert(self.l, i) };
+        self.len()
+    }
+
+    /// Pushes a copy of each value, and says how many.
+    pub(super) fn push_copies(&mut self) -> c_int {
+        let n = self.len();
+        // SAFETY: room is made for the copies.
+        unsafe {
+            if ffi::lua_checkstack(self.l, n) == 0 {
+                return 0;
+            }
+            for i in 1..=n {
+                ffi::lua_pushvalue(self.l, i);
+            }
+        }
+        n
+    }
+
+    /// How many values it holds.
+    pub fn len(&self) -> c_int {
+        // SAFETY: a plain read.
+        unsafe { ffi::lua_gettop(self.l) }
+    }
+
+    pub(super) fn raw(&self) -> *mut lua_State {
+        self.l
+    }
+
+    /// Moves the last `n` values to another stack of the same VM; none when there is no room for them.
+    pub(super) fn move_top(&mut self, n: c_int, to: *mut lua_State) -> c_int {
+        // SAFETY: both are stacks of one VM, and there is room for the values.
+        unsafe {
+            if n <= 0 || ffi::lua_checkstack(to, n + ffi::LUA_MINSTACK) == 0 {
+                return 0;
+            }
+            ffi::lua_xmove(self.l, to, n);
+        }
+        n
+    }
+
     pub fn push_number(&mut self, n: f64) {
         // SAFETY: as in `push_nil`.
         unsafe { ffi::lua_pushnumber(self.l, n) }

@@ -145,18 +145,18 @@ nil
 --- http_config
     lua_package_path "$prefix/html/?.lua;;";
 --- user_files
->>> ngx/semaphore.lua
+>>> ngx/proxyssl.lua
 return {}
 --- lua
     local ok, err = pcall(function()
-        require "ngx.semaphore"
+        require "ngx.proxyssl"
     end)
     ngx.say(ok, " ", err)
-    ngx.say(select(2, pcall(require, "ngx.semaphore")))
+    ngx.say(select(2, pcall(require, "ngx.proxyssl")))
 --- response_body_like
-^false content_by_lua\(nginx\.conf:\d+\):\d+: module 'ngx\.semaphore' not found:
+^false content_by_lua\(nginx\.conf:\d+\):\d+: module 'ngx\.proxyssl' not found:
 .*
-module 'ngx\.semaphore' not found:
+module 'ngx\.proxyssl' not found:
 
 
 === TEST 9: ffi and jit are LuaJIT's own

@@ -70,7 +70,7 @@ fn answer(request: Request, ctx: &Ctx, exit: PendingExit) -> Rc {
         (*r).set_header_only(1);
         if rc == Rc::DONE && header_only == 0 {
             // the error page is another location, whose body may come later
-            let posted = Posted::new(Box::new(move || (*request.raw()).set_header_only(0)));
+            let posted = Posted::now(Box::new(move || (*request.raw()).set_header_only(0)));
             ctx.after_exit.replace(Some(posted));
         }
         rc

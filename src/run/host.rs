@@ -1,0 +1,113 @@
+//! Whose script a task is: a request's, or nobody's.
+
+use std::rc::Rc;
+
+use super::{go_on, Progress, Task};
+use crate::native::{self, Scope};
+use crate::ngx::{debug_cycle, log_cycle, Level, LogContext, Request, Shared};
+use crate::phase::Phase;
+use crate::vm::Vm;
+
+/// Whose script it is.
+#[derive(Clone)]
+pub enum Host {
+    Request(Request),
+    Background(Rc<Background>),
+}
+
+/// What a script without a request has in place of the request's state.
+pub struct Background {
+    pub shared: Shared,
+    /// What its log lines end with.
+    log_suffix: Vec<u8>,
+    pub vm: Rc<Vm>,
+    /// Called once when the script has ended.
+    pub ended: core::cell::Cell<Option<Box<dyn FnOnce()>>>,
+}
+
+/// While it lives, natives are called in the name of a host.
+pub struct Entered<'a> {
+    _scope: Scope,
+    _context: Option<LogContext<'a>>,
+}
+
+impl Host {
+    pub fn request(&self) -> Option<Request> {
+        match self {
+            Host::Request(request) => Some(*request),
+            Host::Background(_) => None,
+        }
+    }
+
+    /// Lets Lua run in the name of this host; `None` when memory is out.
+    pub fn enter(&self, phase: Phase) -> Option<Entered<'_>> {
+        Some(match self {
+            Host::Request(request) => {
+                Entered { _scope: native::enter(phase, Some(*request))?, _context: None }
+            }
+            Host::Background(background) => Entered {
+                _scope: native::enter_background(phase, background),
+                _context: Some(LogContext::enter(&background.log_suffix)),
+            },
+        })
+    }
+
+    pub fn log(&self, level: Level, message: &str) {
+        match self {
+            Host::Request(request) => request.log(level, message),
+            Host::Background(background) => {
+                let _context = LogContext::enter(&background.log_suffix);
+                log_cycle(level, message);
+            }
+        }
+    }
+
+    /// Logs for those who debug.
+    pub fn debug(&self, message: core::fmt::Arguments<'_>) {
+        match self {
+            Host::Request(request) if request.logs(Level::Debug) => {
+                request.log(Level::Debug, &message.to_string());
+            }
+            Host::Request(_) => {}
+            Host::Background(_) => debug_cycle(message),
+        }
+    }
+
+    /// Goes on with `task`, one of whose threads is ready. For events, never inside Lua.
+    pub(super) fn go_on(&self, task: &Rc<Task>) {
+        match self {
+            Host::Request(request) => go_on(task, *request),
+            Host::Background(background) => background.settle(task.run()),
+        }
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        // in the words of OpenResty, which gives its timers a connection: tools that read its debug logs know them
+        debug_cycle(format_args!("http lua close fake http connection"));
+        let slot = self.shared.ctx_slot.replace(0);
+        if slot != 0 {
+            self.vm.release_ctx(slot);
+        }
+    }
+}
+
+impl Background {
+    pub fn new(vm: Rc<Vm>, log_suffix: Vec<u8>, ended: Box<dyn FnOnce()>) -> Background {
+        Background { shared: Shared::default(), vm, log_suffix, ended: core::cell::Cell::new(Some(ended)) }
+    }
+
+    pub fn log_suffix(&self) -> &Vec<u8> {
+        &self.log_suffix
+    }
+
+    /// Tells whoever started the script when it has ended.
+    pub fn settle(&self, progress: Progress) {
+        if matches!(progress, Progress::Ended(_)) {
+            if let Some(ended) = self.ended.take() {
+                ended();
+            }
+        }
+    }
+}

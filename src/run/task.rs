@@ -1,0 +1,350 @@
+//! A running script.
+
+use core::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use super::threads::{Doing, KillError, Thread, ThreadId, Threads};
+use super::wait::{self, Armed, Waker};
+use super::{End, Host, Progress};
+use crate::ngx::Level;
+use crate::phase::Phase;
+use crate::vm::{Coroutine, Function, Outcome, Stack, Vm};
+
+/// After so many turns in a row the event loop has one: threads that yield to each other must not starve it.
+const TURNS: u32 = 256;
+
+pub struct Task {
+    host: Host,
+    phase: Phase,
+    vm: Rc<Vm>,
+    threads: RefCell<Threads>,
+    /// A thread of it is on the stack.
+    runs: Cell<bool>,
+    /// It was cancelled: a thread of it that is on the stack is not to go on.
+    over: Cell<bool>,
+}
+
+impl Task {
+    pub fn new(host: Host, phase: Phase, vm: Rc<Vm>) -> Rc<Task> {
+        let (runs, over) = (Cell::new(false), Cell::new(false));
+        Rc::new(Task { host, phase, vm, threads: RefCell::default(), runs, over })
+    }
+
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Whether a thread of it is on the stack, and the others have their turn after it anyway.
+    pub fn runs(&self) -> bool {
+        self.runs.get()
+    }
+
+    /// Runs `function` in the entry thread.
+    pub fn start(self: &Rc<Self>, function: Function) -> Progress {
+        let mut co = self.vm.coroutine();
+        co.load(function);
+        self.start_with(co, 0)
+    }
+
+    /// Runs `co`, a function with `args` arguments on its stack, as the entry thread.
+    pub fn start_with(self: &Rc<Self>, co: Coroutine, args: i32) -> Progress {
+        self.threads.borrow_mut().alive = 1;
+        match self.turn(ThreadId::ENTRY, co, args) {
+            Some(end) => self.end(end),
+            None => self.run(),
+        }
+    }
+
+    /// Lets the threads take turns until all wait or the task ends.
+    pub fn run(self: &Rc<Self>) -> Progress {
+        for _ in 0..TURNS {
+            let next = self.threads.borrow_mut().next();
+            let Some((id, co, args)) = next else {
+                let waits = self.threads.borrow().alive > 0;
+                return if waits { Progress::Waiting } else { self.end(End::Returned) };
+            };
+            if let Some(end) = self.turn(id, co, args) {
+                return self.end(end);
+            }
+        }
+        self.rest();
+        Progress::Waiting
+    }
+
+    /// Lets the event loop have a turn before the next thread that is ready.
+    fn rest(self: &Rc<Self>) {
+        let mut threads = self.threads.borrow_mut();
+        let Some((id, co, args)) = threads.next() else { return };
+        let Some(thread) = threads.get(id) else { return };
+        thread.co = Some(co);
+        let waker = Waker::new(self, id, thread.waits);
+        let held = Box::new(waker.post_next(Box::new(move |_| args)));
+        thread.doing = Doing::Waiting { held, cancels: true };
+    }
+
+    /// One thread's turn: until it waits or ends. `Some` ends the task.
+    fn turn(self: &Rc<Self>, id: ThreadId, mut co: Coroutine, mut args: i32) -> Option<End> {
+        loop {
+            let outcome = {
+                let Some(_entered) = self.host.enter(self.phase) else { return Some(End::Failed) };
+                self.runs.set(true);
+                let outcome = co.resume(&self.vm, args);
+                self.runs.set(false);
+                outcome
+            };
+            if self.over.get() {
+                self.vm.recycle(co, matches!(outcome, Outcome::Returned));
+                return Some(End::Failed);
+            }
+            match outcome {
+                Outcome::Returned => {
+                    self.ended(id, co, true);
+                    return None;
+                }
+                Outcome::Failed(message) => return self.failed(id, co, &message),
+                Outcome::Yielded => match wait::arm(self, id, &mut co.stack()) {
+                    Armed::Ready(n) => args = n,
+                    Armed::End(end) => {
+                        self.vm.recycle(co, false);
+                        return Some(end);
+                    }
+                    Armed::Wait(held) => {
+                        self.park(id, co, Doing::Waiting { held, cancels: true });
+                        return None;
+                    }
+                    Armed::WaitToTheEnd(held) => {
+                        self.park(id, co, Doing::Waiting { held, cancels: false });
+                        return None;
+                    }
+                    Armed::Join(others) => {
+                        self.park(id, co, Doing::Joining(others));
+                        return None;
+                    }
+                    Armed::Later(n) => {
+                        self.park(id, co, Doing::Ready(n));
+                        self.threads.borrow_mut().enqueue(id);
+                        return None;
+                    }
+                },
+            }
+        }
+    }
+
+    fn park(&self, id: ThreadId, co: Coroutine, doing: Doing) {
+        let mut threads = self.threads.borrow_mut();
+        match threads.get(id) {
+            Some(thread) => {
+                thread.co = Some(co);
+                thread.doing = doing;
+            }
+            // it was killed by what it has just asked for
+            None => self.vm.recycle(co, false),
+        }
+    }
+
+    #[cold]
+    fn failed(&self, id: ThreadId, co: Coroutine, message: &str) -> Option<End> {
+        let what = if id == ThreadId::ENTRY { "entry" } else { "user" };
+        let message = format!("lua {what} thread aborted: runtime error: {message}");
+        self.host.log(Level::Error, &message);
+        if id == ThreadId::ENTRY {
+            self.vm.recycle(co, false);
+            return Some(End::Failed);
+        }
+        self.ended(id, co, false);
+        None
+    }
+
+    /// A thread has ended; its results are given to the one that waits for it, or kept for one that will.
+    fn ended(&self, id: ThreadId, co: Coroutine, well: bool) {
+        let mut threads = self.threads.borrow_mut();
+        threads.alive -= 1;
+        if id == ThreadId::ENTRY {
+            drop(threads);
+            self.vm.recycle(co, true);
+            return;
+        }
+        let Some(thread) = threads.get(id) else { return };
+        thread.co = Some(co);
+        thread.doing = Doing::Ended { well };
+        let Some(joiner) = thread.joiner else { return };
+        let Some(waiting) = threads.get(joiner) else { return };
+        let Doing::Joining(others) = core::mem::take(&mut waiting.doing) else { return };
+        let Some(mut co) = waiting.co.take() else { return };
+        let args = self.deliver(&mut threads, &others, id, &mut co.stack());
+        if let Some(waiting) = threads.get(joiner) {
+            waiting.co = Some(co);
+            waiting.doing = Doing::Ready(args);
+        }
+        threads.enqueue(joiner);
+    }
+
+    /// Moves what `ended` returned to `stack`, behind its place in `asked` and whether it ended well.
+    fn deliver(
+        &self,
+        threads: &mut Threads,
+        asked: &[ThreadId],
+        ended: ThreadId,
+        stack: &mut Stack<'_>,
+    ) -> i32 {
+        for id in asked {
+            if let Some(thread) = threads.get(*id) {
+                thread.joiner = None;
+            }
+        }
+        let Some(Thread { co: Some(mut co), doing: Doing::Ended { well }, .. }) = threads.remove(ended)
+        else {
+            return 0;
+        };
+        let place = asked.iter().position(|id| *id == ended).unwrap_or(0);
+        stack.push_number(place as f64 + 1.0);
+        stack.push_boolean(well);
+        let moved = co.move_results(stack, if well { None } else { Some(1) });
+        self.vm.recycle(co, false);
+        moved + 2
+    }
+
+    /// Starts a thread with the function and the arguments behind `from` on `stack`: it runs at once, and whoever
+    /// spawned it goes on afterwards.
+    pub fn spawn(&self, stack: &mut Stack<'_>, from: i32) -> Armed {
+        let mut co = self.vm.fresh_coroutine();
+        let args = co.take_values(stack, from) - 1;
+        stack.truncate(0);
+        stack.push_coroutine(&co);
+        let mut threads = self.threads.borrow_mut();
+        match threads.add(co, args) {
+            Some(id) => {
+                stack.push_number(id.to_number());
+                threads.enqueue_first(id);
+                Armed::Later(2)
+            }
+            None => {
+                stack.truncate(0);
+                Armed::Ready(0)
+            }
+        }
+    }
+
+    /// Waits, in thread `me`, for the first of `others` to end.
+    pub fn join(&self, me: ThreadId, others: Vec<ThreadId>, stack: &mut Stack<'_>) -> Armed {
+        let mut threads = self.threads.borrow_mut();
+        stack.truncate(0);
+        let ended = others
+            .iter()
+            .find(|id| threads.get(**id).is_some_and(|t| matches!(t.doing, Doing::Ended { .. })))
+            .copied();
+        if let Some(ended) = ended {
+            return Armed::Ready(self.deliver(&mut threads, &others, ended, stack));
+        }
+        for id in &others {
+            if let Some(thread) = threads.get(*id) {
+                thread.joiner = Some(me);
+            }
+        }
+        Armed::Join(others)
+    }
+
+    /// Whether a thread has ended that nobody has waited for.
+    pub fn has_ended(&self, id: ThreadId) -> bool {
+        self.threads.borrow_mut().get(id).is_some_and(|t| matches!(t.doing, Doing::Ended { .. }))
+    }
+
+    /// Ends a thread that waits.
+    pub fn kill(&self, id: ThreadId) -> Result<(), KillError> {
+        let mut threads = self.threads.borrow_mut();
+        match threads.get(id).map(|t| &t.doing) {
+            None | Some(Doing::Running) => return Err(KillError::Gone),
+            Some(Doing::Ended { .. }) => return Err(KillError::Ended),
+            Some(Doing::Waiting { cancels: false, .. }) => return Err(KillError::Busy),
+            Some(_) => {}
+        }
+        let killed = threads.remove(id);
+        threads.alive -= 1;
+        drop(threads);
+        if let Some(thread) = killed {
+            self.drop_thread(thread);
+        }
+        Ok(())
+    }
+
+    fn drop_thread(&self, thread: Thread) {
+        // what it waits for is cancelled before its coroutine goes
+        drop(thread.doing);
+        if let Some(co) = thread.co {
+            self.vm.recycle(co, false);
+        }
+    }
+
+    /// Ends a thread's wait with what `push` leaves on its stack; `false` if it does not wait for this any more.
+    pub(super) fn ready(&self, id: ThreadId, waits: u32, push: impl FnOnce(&mut Stack<'_>) -> i32) -> bool {
+        let (held, mut co) = {
+            let mut threads = self.threads.borrow_mut();
+            let Some(thread) = threads.get(id).filter(|t| t.waits == waits) else { return false };
+            let Doing::Waiting { held, .. } = core::mem::take(&mut thread.doing) else { return false };
+            let Some(co) = thread.co.take() else { return false };
+            (held, co)
+        };
+        drop(held);
+        let args = push(&mut co.stack());
+        let mut threads = self.threads.borrow_mut();
+        let Some(thread) = threads.get(id) else {
+            self.vm.recycle(co, false);
+            return false;
+        };
+        thread.co = Some(co);
+        thread.doing = Doing::Ready(args);
+        threads.enqueue(id);
+        true
+    }
+
+    /// Puts what is to wake a waiting thread in the place of what it has waited for.
+    pub(super) fn hold(&self, id: ThreadId, waits: u32, next: wait::Held) {
+        let before = {
+            let mut threads = self.threads.borrow_mut();
+            match threads.get(id).filter(|t| t.waits == waits).map(|t| &mut t.doing) {
+                Some(Doing::Waiting { held, .. }) => core::mem::replace(held, next),
+                _ => next,
+            }
+        };
+        drop(before);
+    }
+
+    /// A new wait of `id` begins.
+    pub(super) fn begin_wait(self: &Rc<Self>, id: ThreadId) -> Waker {
+        let mut threads = self.threads.borrow_mut();
+        let waits = threads.get(id).map_or(0, |thread| {
+            thread.waits = thread.waits.wrapping_add(1);
+            thread.waits
+        });
+        Waker::new(self, id, waits)
+    }
+
+    /// The task ends: the threads that wait are cancelled.
+    fn end(&self, end: End) -> Progress {
+        self.drop_all();
+        Progress::Ended(end)
+    }
+
+    /// Cancels the task.
+    pub fn abandon(&self) {
+        self.over.set(true);
+        self.drop_all();
+    }
+
+    fn drop_all(&self) {
+        let all = self.threads.borrow_mut().take_all();
+        for thread in all {
+            self.drop_thread(thread);
+        }
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.drop_all();
+    }
+}

@@ -1,0 +1,150 @@
+//! The threads of a task: who runs, who waits for what, who waits for whom.
+
+use core::sync::atomic::{AtomicU32, Ordering};
+use std::collections::VecDeque;
+
+use slab::Slab;
+
+use super::wait::Held;
+use crate::vm::Coroutine;
+
+/// Names a thread of a task. A slot is used again, a serial number is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ThreadId {
+    slot: u32,
+    serial: u32,
+}
+
+/// More slots than a task can have threads.
+const SLOTS: u32 = 1 << 20;
+
+impl ThreadId {
+    /// The thread that runs the script itself.
+    pub const ENTRY: ThreadId = ThreadId { slot: SLOTS, serial: 0 };
+
+    /// As Lua keeps it.
+    pub fn to_number(self) -> f64 {
+        f64::from(self.serial) * f64::from(SLOTS) + f64::from(self.slot)
+    }
+
+    pub fn from_number(n: i64) -> ThreadId {
+        ThreadId { slot: (n % i64::from(SLOTS)) as u32, serial: (n / i64::from(SLOTS)) as u32 }
+    }
+}
+
+/// Why a thread cannot be killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KillError {
+    /// It was waited for, or killed before.
+    Gone,
+    /// It has ended.
+    Ended,
+    /// What it waits for must run to its end.
+    Busy,
+}
+
+#[derive(Default)]
+pub enum Doing {
+    /// It is on the stack.
+    #[default]
+    Running,
+    /// It has its turn soon, and is resumed with so many values of its stack.
+    Ready(i32),
+    Waiting {
+        held: Held,
+        /// Whether it may be killed.
+        cancels: bool,
+    },
+    /// It waits for the first of these to end.
+    Joining(Vec<ThreadId>),
+    /// It has ended, well or not; its results lie on its stack until it is waited for.
+    Ended { well: bool },
+}
+
+#[derive(Default)]
+pub struct Thread {
+    serial: u32,
+    /// On the Rust stack while it runs.
+    pub co: Option<Coroutine>,
+    pub doing: Doing,
+    /// How often it has waited: tells a late waker from a current one.
+    pub waits: u32,
+    /// The thread that waits for this one to end.
+    pub joiner: Option<ThreadId>,
+}
+
+#[derive(Default)]
+pub struct Threads {
+    entry: Thread,
+    spawned: Slab<Thread>,
+    /// Whose turn is next.
+    ready: VecDeque<ThreadId>,
+    /// How many have not ended.
+    pub alive: usize,
+}
+
+impl Threads {
+    pub fn get(&mut self, id: ThreadId) -> Option<&mut Thread> {
+        if id == ThreadId::ENTRY {
+            return Some(&mut self.entry);
+        }
+        self.spawned.get_mut(id.slot as usize).filter(|t| t.serial == id.serial)
+    }
+
+    /// Adds a thread that is resumed with `args` values; `None` when there are too many.
+    pub fn add(&mut self, co: Coroutine, args: i32) -> Option<ThreadId> {
+        if self.spawned.len() >= SLOTS as usize {
+            return None;
+        }
+        // of the worker, so that a thread is not taken for one of another task
+        static SERIAL: AtomicU32 = AtomicU32::new(1);
+        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+        let thread = Thread { serial, co: Some(co), doing: Doing::Ready(args), ..Thread::default() };
+        let slot = self.spawned.insert(thread) as u32;
+        self.alive += 1;
+        Some(ThreadId { slot, serial })
+    }
+
+    /// Forgets a spawned thread.
+    pub fn remove(&mut self, id: ThreadId) -> Option<Thread> {
+        self.get(id)?;
+        (id != ThreadId::ENTRY).then(|| self.spawned.remove(id.slot as usize))
+    }
+
+    /// Lets `id` have a turn after all that are ready.
+    pub fn enqueue(&mut self, id: ThreadId) {
+        self.ready.push_back(id);
+    }
+
+    /// Lets `id` have its turn next.
+    pub fn enqueue_first(&mut self, id: ThreadId) {
+        self.ready.push_front(id);
+    }
+
+    /// The next that is ready: its coroutine, to be resumed with so many values.
+    pub fn next(&mut self) -> Option<(ThreadId, Coroutine, i32)> {
+        loop {
+            let id = self.ready.pop_front()?;
+            // a thread may have been killed since it was put there
+            if let Some((co, args)) = self.take(id) {
+                return Some((id, co, args));
+            }
+        }
+    }
+
+    fn take(&mut self, id: ThreadId) -> Option<(Coroutine, i32)> {
+        let thread = self.get(id)?;
+        let Doing::Ready(args) = thread.doing else { return None };
+        thread.doing = Doing::Running;
+        Some((thread.co.take()?, args))
+    }
+
+    /// Empties it.
+    pub fn take_all(&mut self) -> Vec<Thread> {
+        self.ready.clear();
+        self.alive = 0;
+        let mut all: Vec<Thread> = self.spawned.drain().collect();
+        all.push(core::mem::take(&mut self.entry));
+        all
+    }
+}
