@@ -21,4 +21,5 @@ mod ngx;
 mod phase;
 mod run;
 mod scale;
+mod socket;
 mod vm;

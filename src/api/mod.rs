@@ -20,6 +20,7 @@ mod output;
 mod re;
 mod request;
 mod semaphore;
+mod socket;
 mod thread;
 mod time;
 mod timer;
@@ -67,6 +68,7 @@ apis! {
     timer: natives classics;
     thread: ops;
     semaphore: natives;
+    socket: natives;
     re: natives;
     re_module: ;
     var: natives;

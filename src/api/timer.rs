@@ -35,7 +35,7 @@ classics! {
         let (Some(vm), Some(main)) = (cx.vm(), cycle_main_conf()) else { return 0 };
         let mut co = vm.fresh_coroutine();
         co.take_values(stack, 3);
-        match main.timers.add(Script::new(vm, co, origin(cx)), after, every) {
+        match main.timers.add(Script::new(vm, co, origin(cx), cx.location()), after, every) {
             Ok(()) => {
                 stack.push_number(1.0);
                 1

@@ -14,13 +14,14 @@ mod handler;
 mod hooks;
 mod scale;
 mod settings;
+mod sockets;
 
 pub use handler::{Handler, Source};
 pub use settings::{LocSettings, MainSettings};
 
 /// Every directive family.
 pub const DIRECTIVES: &[&[Directive]] =
-    &[hooks::DIRECTIVES, settings::DIRECTIVES, dict::DIRECTIVES, scale::DIRECTIVES];
+    &[hooks::DIRECTIVES, settings::DIRECTIVES, sockets::DIRECTIVES, dict::DIRECTIVES, scale::DIRECTIVES];
 
 /// Of `http {}`: one per cycle.
 #[derive(Default)]
@@ -47,6 +48,8 @@ pub struct MainConf {
     pub shows_status: Cell<bool>,
     /// `ngx.timer`
     pub timers: crate::run::Timers,
+    /// Idle connections of the scripts' sockets.
+    pub pools: crate::socket::Pools,
     shell: OnceCell<Shell>,
     used_phases: Cell<u32>,
     vm: OnceCell<Rc<Vm>>,
@@ -128,6 +131,8 @@ pub struct SrvConf {
 #[derive(Default)]
 pub struct LocConf {
     pub settings: LocSettings,
+    /// `lua_socket_*`
+    pub sockets: crate::socket::Settings,
     /// The location's keys, its own or inherited.
     pub keys: Vec<Rc<scale::Key>>,
     /// `autoscale_status`; not inherited.
@@ -149,6 +154,7 @@ impl LocConf {
     /// Takes over from the level above what this one leaves open.
     pub fn merge(&mut self, above: &LocConf) {
         self.settings.merge(&above.settings);
+        self.sockets.merge(&above.sockets);
         if self.keys.is_empty() {
             self.keys.clone_from(&above.keys);
         }

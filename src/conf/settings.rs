@@ -9,7 +9,7 @@ use crate::phase::Phase;
 
 type Result = core::result::Result<(), ConfError>;
 
-const EVERYWHERE: u32 = MAIN | SRV | LOC | LOC_IF;
+pub const EVERYWHERE: u32 = MAIN | SRV | LOC | LOC_IF;
 
 /// Values of `http {}`.
 #[derive(Default)]
@@ -205,7 +205,7 @@ pub const DIRECTIVES: &[Directive] = &[
     },
 ];
 
-fn once<T>(place: &mut Option<T>, value: T) -> Result {
+pub fn once<T>(place: &mut Option<T>, value: T) -> Result {
     if place.is_some() {
         return Err("is duplicate".into());
     }
@@ -213,7 +213,7 @@ fn once<T>(place: &mut Option<T>, value: T) -> Result {
     Ok(())
 }
 
-fn flag(cf: &Cf) -> core::result::Result<bool, ConfError> {
+pub fn flag(cf: &Cf) -> core::result::Result<bool, ConfError> {
     match cf.arg(1).to_ascii_lowercase().as_slice() {
         b"on" => Ok(true),
         b"off" => Ok(false),

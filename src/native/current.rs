@@ -4,9 +4,9 @@ use core::cell::UnsafeCell;
 use core::ptr;
 use std::rc::Rc;
 
-use crate::ngx::{Request, Shared};
+use crate::ngx::{Location, Request, Shared};
 use crate::phase::Phase;
-use crate::run::{Background, Prepared};
+use crate::run::{Background, Host, Prepared};
 use crate::vm::Vm;
 
 /// Read by the prelude through the FFI as `base.cur`.
@@ -98,6 +98,22 @@ impl Cx {
     pub fn background(self) -> Option<Rc<Background>> {
         // SAFETY: as above.
         unsafe { (*CURRENT.0.get()).background.clone() }
+    }
+
+    /// Whose script runs; `None` in the phases of a worker's start and end.
+    pub fn host(self) -> Option<Host> {
+        match self.request() {
+            Some(request) => Some(Host::Request(request)),
+            None => self.background().map(Host::Background),
+        }
+    }
+
+    /// The configuration that the script runs under.
+    pub fn location(self) -> Option<Location> {
+        match self.host() {
+            Some(host) => host.location(),
+            None => Location::of_http(),
+        }
     }
 
     /// The VM of whatever runs.

@@ -25,7 +25,9 @@ c_types!(
     crate::ngx::dict::Dict = "as_dict",
     DictValue = "as_dict_value",
     Handle = "as_handle",
-    std::rc::Rc<crate::run::Semaphore> = "as_semaphore"
+    std::rc::Rc<crate::run::Semaphore> = "as_semaphore",
+    std::rc::Rc<crate::socket::Tcp> = "as_tcp",
+    std::rc::Rc<core::cell::RefCell<logic::receive::Until>> = "as_until"
 );
 
 /// What a native returns; `PANIC` is what Lua gets if it panicked.
@@ -104,6 +106,8 @@ pub fn c_definitions() -> &'static str {
      typedef struct { uint32_t phase; as_req *req; as_req *host; } as_cur;
      typedef struct { void *object; } as_handle;
      typedef struct as_semaphore as_semaphore;
+     typedef struct as_tcp as_tcp;
+     typedef struct as_until as_until;
      typedef struct as_dict as_dict;
      typedef struct { double number; as_str text; uint32_t flags; uint32_t stale; } as_dict_value;
      typedef struct { volatile long sec; volatile uintptr_t msec; volatile intptr_t gmtoff; } as_time;

@@ -30,6 +30,12 @@ pub fn wall_clock() -> (i64, i32) {
     (now.sec, (now.gmtoff * 60) as i32)
 }
 
+/// A number that nobody needs to be unable to guess.
+pub fn random() -> u32 {
+    // SAFETY: the C library's generator, which nginx has seeded; one thread.
+    unsafe { ffi::random() as u32 }
+}
+
 /// Reads the system's clock.
 pub fn update() {
     // SAFETY: nginx allows it at any time.

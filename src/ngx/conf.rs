@@ -53,6 +53,14 @@ impl Cf {
         core::str::from_utf8(self.arg(i)).map_err(|_| ConfError(format!("argument {i} is not valid UTF-8")))
     }
 
+    /// Word `i` as a time, such as `500ms`, `10s` or `1m`, in milliseconds.
+    pub fn milliseconds(&self, i: usize) -> Option<u64> {
+        let word = self.arg(i);
+        let mut word = ngx_str_t { len: word.len(), data: word.as_ptr().cast_mut() };
+        // SAFETY: nginx only reads the word.
+        u64::try_from(unsafe { ffi::ngx_parse_time(&raw mut word, 0) }).ok()
+    }
+
     /// `FILE:LINE` of the parser's position, the file as the user wrote it.
     pub fn position(&self) -> (String, usize) {
         // SAFETY: `conf_file` is set while directives are parsed, and its name lives in the cycle's pool.

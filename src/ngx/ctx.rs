@@ -1,6 +1,6 @@
 //! What we keep per request: one structure in the request's pool, dropped with it.
 
-use core::cell::{Cell, RefCell};
+use core::cell::{Cell, OnceCell, RefCell};
 use core::ffi::c_void;
 
 use ::ngx::ffi;
@@ -12,7 +12,7 @@ use super::module;
 use super::request::{Rc, Request};
 use super::request_body::BodyWaiter;
 use super::upstream::PendingExit;
-use crate::run::State;
+use crate::run::{Owned, State};
 use crate::vm::Vm;
 
 /// The part that the prelude reads and writes through the FFI.
@@ -30,6 +30,8 @@ pub struct Shared {
 pub struct Ctx {
     pub shared: Shared,
     pub run: RefCell<State>,
+    /// What ends with the request.
+    pub owned: OnceCell<std::rc::Rc<Owned>>,
     pub output: Output,
     pub body: Body,
     /// `ngx.exit(code)` in a phase that cannot be left in the middle.
@@ -55,6 +57,7 @@ impl Ctx {
             has_own_vm,
             shared: Shared::default(),
             run: RefCell::default(),
+            owned: OnceCell::new(),
             output: Output::default(),
             body: Body::default(),
             exit: Cell::default(),

@@ -2,9 +2,9 @@
 
 use std::rc::Rc;
 
-use super::{go_on, Progress, Task};
+use super::{go_on, Owned, Progress, Task};
 use crate::native::{self, Scope};
-use crate::ngx::{debug_cycle, log_cycle, Level, LogContext, Request, Shared};
+use crate::ngx::{debug_cycle, log_cycle, Level, Location, LogContext, Request, Shared};
 use crate::phase::Phase;
 use crate::vm::Vm;
 
@@ -20,6 +20,9 @@ pub struct Background {
     pub shared: Shared,
     /// What its log lines end with.
     log_suffix: Vec<u8>,
+    /// Under which it was made.
+    location: Option<Location>,
+    owned: Rc<Owned>,
     pub vm: Rc<Vm>,
     /// Called once when the script has ended.
     pub ended: core::cell::Cell<Option<Box<dyn FnOnce()>>>,
@@ -36,6 +39,22 @@ impl Host {
         match self {
             Host::Request(request) => Some(*request),
             Host::Background(_) => None,
+        }
+    }
+
+    /// What ends with this host; `None` when memory is out.
+    pub fn owned(&self) -> Option<Rc<Owned>> {
+        match self {
+            Host::Request(request) => request.ctx().map(|ctx| Rc::clone(ctx.owned.get_or_init(Rc::default))),
+            Host::Background(background) => Some(Rc::clone(&background.owned)),
+        }
+    }
+
+    /// The configuration that the script runs under.
+    pub fn location(&self) -> Option<Location> {
+        match self {
+            Host::Request(request) => Some(request.location()),
+            Host::Background(background) => background.location,
         }
     }
 
@@ -94,8 +113,20 @@ impl Drop for Background {
 }
 
 impl Background {
-    pub fn new(vm: Rc<Vm>, log_suffix: Vec<u8>, ended: Box<dyn FnOnce()>) -> Background {
-        Background { shared: Shared::default(), vm, log_suffix, ended: core::cell::Cell::new(Some(ended)) }
+    pub fn new(
+        vm: Rc<Vm>,
+        location: Option<Location>,
+        log_suffix: Vec<u8>,
+        ended: Box<dyn FnOnce()>,
+    ) -> Background {
+        Background {
+            shared: Shared::default(),
+            vm,
+            location,
+            log_suffix,
+            owned: Rc::default(),
+            ended: core::cell::Cell::new(Some(ended)),
+        }
     }
 
     pub fn log_suffix(&self) -> &Vec<u8> {

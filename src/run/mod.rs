@@ -17,19 +17,23 @@ use crate::vm::Function;
 
 mod host;
 mod load;
+mod owned;
 mod semaphore;
 mod task;
 mod threads;
 mod timers;
 mod wait;
+mod work;
 
 pub use host::{Background, Host};
 pub use load::function;
+pub use owned::{Ends, Owned, Place};
 pub use semaphore::Semaphore;
 pub use task::Task;
 pub use threads::{KillError, ThreadId};
 pub use timers::{Script, Timers};
 pub use wait::{Armed, Held, Op, Prepared, Waker};
+pub use work::work;
 
 /// What a request's script is doing.
 #[derive(Default)]

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use slab::Slab;
 
 use super::{Background, Held, Host, Task};
-use crate::ngx::{self, debug_cycle, log_cycle, ExitWatch, Level, Posted, Timer};
+use crate::ngx::{self, debug_cycle, log_cycle, ExitWatch, Level, Location, Posted, Timer};
 use crate::phase::Phase;
 use crate::vm::{Coroutine, Vm};
 
@@ -46,11 +46,12 @@ pub struct Script {
     co: Option<Coroutine>,
     /// Who made the timer, for the log.
     origin: Vec<u8>,
+    location: Option<Location>,
 }
 
 impl Script {
-    pub fn new(vm: Rc<Vm>, co: Coroutine, origin: Vec<u8>) -> Script {
-        Script { vm, co: Some(co), origin }
+    pub fn new(vm: Rc<Vm>, co: Coroutine, origin: Vec<u8>, location: Option<Location>) -> Script {
+        Script { vm, co: Some(co), origin, location }
     }
 
     /// The same once more.
@@ -59,7 +60,7 @@ impl Script {
         if let Some(co) = &mut self.co {
             copy.copy_values(&mut co.stack());
         }
-        Script::new(Rc::clone(&self.vm), copy, self.origin.clone())
+        Script::new(Rc::clone(&self.vm), copy, self.origin.clone(), self.location)
     }
 }
 
@@ -140,8 +141,12 @@ impl Timers {
         let entry = running.vacant_entry();
         let key = entry.key();
         let ended = Box::new(move || drop(self.running.borrow_mut().try_remove(key)));
-        let background =
-            Rc::new(Background::new(Rc::clone(&script.vm), core::mem::take(&mut script.origin), ended));
+        let background = Rc::new(Background::new(
+            Rc::clone(&script.vm),
+            script.location,
+            core::mem::take(&mut script.origin),
+            ended,
+        ));
         let task = Task::new(Host::Background(Rc::clone(&background)), Phase::Timer, Rc::clone(&script.vm));
         entry.insert(Rc::clone(&task));
         drop(running);

@@ -7,4 +7,5 @@ pub mod autoscale;
 pub mod bytecode;
 pub mod log_ring;
 pub mod lua_lex;
+pub mod receive;
 pub mod text;

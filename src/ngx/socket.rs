@@ -1,0 +1,460 @@
+//! A connection to a peer: bytes in, bytes out, and futures that wait for either.
+
+use core::cell::Cell;
+use core::future::Future;
+use core::pin::Pin;
+use core::ptr::{self, NonNull};
+use core::task::{Context, Poll, Waker};
+use core::time::Duration;
+use std::io;
+use std::rc::Rc;
+
+use ::ngx::ffi::{self, ngx_connection_t, ngx_event_t};
+
+use super::resolver::Endpoint;
+
+/// A socket address as the system takes it.
+struct Address {
+    storage: libc::sockaddr_storage,
+    len: libc::socklen_t,
+}
+
+impl Address {
+    fn new(endpoint: &Endpoint) -> Option<Address> {
+        // SAFETY: all-zero is a valid address storage.
+        let mut storage: libc::sockaddr_storage = unsafe { core::mem::zeroed() };
+        let place = ptr::from_mut(&mut storage);
+        // SAFETY: the storage is large enough for each kind of address, and aligned for all.
+        let len = unsafe {
+            match endpoint {
+                Endpoint::Ip(core::net::SocketAddr::V4(v4)) => {
+                    let sin = &mut *place.cast::<libc::sockaddr_in>();
+                    sin.sin_family = libc::AF_INET as libc::sa_family_t;
+                    sin.sin_port = v4.port().to_be();
+                    sin.sin_addr.s_addr = u32::from_ne_bytes(v4.ip().octets());
+                    size_of::<libc::sockaddr_in>()
+                }
+                Endpoint::Ip(core::net::SocketAddr::V6(v6)) => {
+                    let sin6 = &mut *place.cast::<libc::sockaddr_in6>();
+                    sin6.sin6_family = libc::AF_INET6 as libc::sa_family_t;
+                    sin6.sin6_port = v6.port().to_be();
+                    sin6.sin6_addr.s6_addr = v6.ip().octets();
+                    size_of::<libc::sockaddr_in6>()
+                }
+                Endpoint::Unix(path) => {
+                    let sun = &mut *place.cast::<libc::sockaddr_un>();
+                    if path.is_empty() || path.len() >= sun.sun_path.len() {
+                        return None;
+                    }
+                    sun.sun_family = libc::AF_UNIX as libc::sa_family_t;
+                    ptr::copy_nonoverlapping(path.as_ptr(), sun.sun_path.as_mut_ptr().cast(), path.len());
+                    size_of::<libc::sockaddr_un>()
+                }
+            }
+        };
+        Some(Address { storage, len: len as libc::socklen_t })
+    }
+}
+
+/// What came of reading or writing.
+#[derive(Debug)]
+pub enum Io {
+    Done(usize),
+    /// The peer has closed.
+    Eof,
+    /// Not now.
+    Again,
+    Failed(io::Error),
+}
+
+/// Why a wait ended without what was waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interrupted {
+    TimedOut,
+    /// The stream was closed meanwhile, or nginx cannot watch it.
+    Closed,
+}
+
+/// A connected, or connecting, socket; dropping it closes it.
+pub struct Stream {
+    /// `None` once closed.
+    connection: Cell<Option<NonNull<ngx_connection_t>>>,
+    reader: Cell<Option<Waker>>,
+    writer: Cell<Option<Waker>>,
+    /// Called when something happens to a stream that nobody waits for.
+    idle: Cell<Option<Box<dyn FnOnce()>>>,
+    /// nginx's connection points at it.
+    _address: Box<Address>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Tcp,
+    Udp,
+}
+
+impl Stream {
+    /// Begins to connect to `to`, from the address `from` if given; whether that is done already.
+    pub fn connect(to: &Endpoint, from: Option<&Endpoint>, kind: Kind) -> io::Result<(Rc<Stream>, bool)> {
+        let invalid = || io::Error::from(io::ErrorKind::InvalidInput);
+        let mut address = Box::new(Address::new(to).ok_or_else(invalid)?);
+        let mut local = from.map(|from| Address::new(from).ok_or_else(invalid)).transpose()?;
+        let mut text = to.to_string().into_bytes();
+        let mut name = ffi::ngx_str_t { len: text.len(), data: text.as_mut_ptr() };
+        // SAFETY: nginx reads the structure during the call; what it keeps is the address, which the stream keeps too.
+        unsafe {
+            let mut from: ffi::ngx_addr_t = core::mem::zeroed();
+            let mut peer: ffi::ngx_peer_connection_t = core::mem::zeroed();
+            peer.sockaddr = ptr::from_mut(&mut address.storage).cast();
+            peer.socklen = address.len;
+            peer.name = &raw mut name;
+            peer.get = Some(ffi::ngx_event_get_peer);
+            peer.log = (*ffi::ngx_cycle).log;
+            peer.set_log_error(ffi::ngx_connection_log_error_e_NGX_ERROR_ERR);
+            peer.type_ = if kind == Kind::Udp { libc::SOCK_DGRAM } else { libc::SOCK_STREAM };
+            if let Some(local) = &mut local {
+                from.sockaddr = ptr::from_mut(&mut local.storage).cast();
+                from.socklen = local.len;
+                peer.local = &raw mut from;
+            }
+            let rc = ffi::ngx_event_connect_peer(&raw mut peer);
+            let error = io::Error::last_os_error();
+            let Some(connection) = NonNull::new(peer.connection) else { return Err(error) };
+            if rc != ffi::NGX_OK as isize && rc != ffi::NGX_AGAIN as isize {
+                ffi::ngx_close_connection(connection.as_ptr());
+                return Err(error);
+            }
+            Ok((Stream::adopt(connection, address), rc == ffi::NGX_OK as isize))
+        }
+    }
+
+    unsafe fn adopt(connection: NonNull<ngx_connection_t>, address: Box<Address>) -> Rc<Stream> {
+        let stream = Rc::new(Stream {
+            connection: Cell::new(Some(connection)),
+            reader: Cell::default(),
+            writer: Cell::default(),
+            idle: Cell::default(),
+            _address: address,
+        });
+        // SAFETY: the caller hands the connection over; the stream closes it before it goes.
+        unsafe {
+            let c = &mut *connection.as_ptr();
+            c.data = Rc::as_ptr(&stream).cast_mut().cast();
+            (*c.read).handler = Some(readable);
+            (*c.write).handler = Some(writable);
+            (*c.read).log = c.log;
+            (*c.write).log = c.log;
+        }
+        stream
+    }
+
+    /// Once a stream that was connecting can be written: what came of it.
+    pub fn connected(&self) -> io::Result<()> {
+        let Some(fd) = self.fd() else { return Err(io::ErrorKind::NotConnected.into()) };
+        let (mut error, mut len): (i32, _) = (0, size_of::<i32>() as libc::socklen_t);
+        // SAFETY: the option's value is an int.
+        let rc = unsafe {
+            libc::getsockopt(
+                fd,
+                libc::SOL_SOCKET,
+                libc::SO_ERROR,
+                ptr::from_mut(&mut error).cast(),
+                &raw mut len,
+            )
+        };
+        match (rc, error) {
+            (0, 0) => Ok(()),
+            (0, error) => Err(io::Error::from_raw_os_error(error)),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+
+    pub fn fd(&self) -> Option<i32> {
+        // SAFETY: an open stream's connection is live.
+        self.connection.get().map(|c| unsafe { (*c.as_ptr()).fd })
+    }
+
+    pub fn recv(&self, buf: &mut [u8]) -> Io {
+        let Some(c) = self.connection.get() else { return Io::Eof };
+        // SAFETY: the connection is live, and the buffer as long as said.
+        let n = unsafe {
+            let recv = (*c.as_ptr()).recv;
+            recv.map_or(ffi::NGX_ERROR as isize, |recv| recv(c.as_ptr(), buf.as_mut_ptr(), buf.len()))
+        };
+        result(n)
+    }
+
+    pub fn send(&self, data: &[u8]) -> Io {
+        let Some(c) = self.connection.get() else { return Io::Eof };
+        // SAFETY: as above; nginx does not write to what it sends.
+        let n = unsafe {
+            let send = (*c.as_ptr()).send;
+            send.map_or(ffi::NGX_ERROR as isize, |send| {
+                send(c.as_ptr(), data.as_ptr().cast_mut(), data.len())
+            })
+        };
+        match result(n) {
+            Io::Eof if data.is_empty() => Io::Done(0),
+            io => io,
+        }
+    }
+
+    /// Waits until there is something to read, or `timeout` has passed (zero: for ever).
+    pub fn readable(self: &Rc<Self>, timeout: Duration) -> Wait {
+        Wait { stream: Rc::clone(self), side: Side::Read, timeout, armed: false }
+    }
+
+    /// Waits until something can be written.
+    pub fn writable(self: &Rc<Self>, timeout: Duration) -> Wait {
+        Wait { stream: Rc::clone(self), side: Side::Write, timeout, armed: false }
+    }
+
+    /// Leaves the stream to itself: `fire` is called when the peer closes it or sends something unasked, when the
+    /// worker stops, or when `timeout` has passed (zero: never).
+    pub fn rest(&self, timeout: Duration, fire: Box<dyn FnOnce()>) -> bool {
+        let Some(c) = self.connection.get() else { return false };
+        self.idle.set(Some(fire));
+        // SAFETY: the connection is live.
+        unsafe {
+            let c = c.as_ptr();
+            (*c).set_idle(1);
+            (*c).log = (*ffi::ngx_cycle).log;
+            if !timeout.is_zero() {
+                ffi::ngx_add_timer((*c).read, timeout.as_millis() as usize);
+            }
+            ffi::ngx_handle_read_event((*c).read, 0) == ffi::NGX_OK as isize
+        }
+    }
+
+    /// Takes a resting stream into use again.
+    pub fn rouse(&self) {
+        self.idle.take();
+        let Some(c) = self.connection.get() else { return };
+        // SAFETY: the connection is live.
+        unsafe {
+            let c = c.as_ptr();
+            (*c).set_idle(0);
+            if (*(*c).read).timer_set() != 0 {
+                ffi::ngx_del_timer((*c).read);
+            }
+        }
+    }
+
+    /// Whether the peer is still there and has sent nothing that was not asked for.
+    pub fn is_quiet(&self) -> bool {
+        let Some(c) = self.connection.get() else { return false };
+        // SAFETY: the connection is live; the byte is only looked at.
+        unsafe {
+            let c = c.as_ptr();
+            let read = &*(*c).read;
+            if read.eof() != 0 || read.error() != 0 || read.timedout() != 0 || (*(*c).write).error() != 0 {
+                return false;
+            }
+            if read.ready() == 0 {
+                return true;
+            }
+            let mut byte = 0u8;
+            let n = libc::recv((*c).fd, ptr::from_mut(&mut byte).cast(), 1, libc::MSG_PEEK);
+            if n < 0 && io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock {
+                (*(*c).read).set_ready(0);
+                return true;
+            }
+            false
+        }
+    }
+
+    /// Says that nothing more will be sent.
+    pub fn shutdown_send(&self) -> io::Result<()> {
+        let Some(fd) = self.fd() else { return Err(io::ErrorKind::NotConnected.into()) };
+        // SAFETY: a plain system call.
+        match unsafe { libc::shutdown(fd, libc::SHUT_WR) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+
+    /// Reads an option of the socket whose value is a number.
+    pub fn option(&self, level: i32, name: i32) -> io::Result<i32> {
+        let Some(fd) = self.fd() else { return Err(io::ErrorKind::NotConnected.into()) };
+        let (mut value, mut len): (i32, _) = (0, size_of::<i32>() as libc::socklen_t);
+        // SAFETY: the options that are asked for are ints.
+        match unsafe { libc::getsockopt(fd, level, name, ptr::from_mut(&mut value).cast(), &raw mut len) } {
+            0 => Ok(value),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+
+    pub fn set_option(&self, level: i32, name: i32, value: i32) -> io::Result<()> {
+        let Some(fd) = self.fd() else { return Err(io::ErrorKind::NotConnected.into()) };
+        let len = size_of::<i32>() as libc::socklen_t;
+        // SAFETY: as above.
+        match unsafe { libc::setsockopt(fd, level, name, ptr::from_ref(&value).cast(), len) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+
+    /// Closes it; who waits for it is told.
+    pub fn close(&self) {
+        let Some(c) = self.connection.take() else { return };
+        // SAFETY: the connection is live, and forgotten from here on. Its pool, if any, is ours.
+        unsafe {
+            let pool = (*c.as_ptr()).pool;
+            ffi::ngx_close_connection(c.as_ptr());
+            if !pool.is_null() {
+                ffi::ngx_destroy_pool(pool);
+            }
+        }
+        self.idle.take();
+        for waker in [self.reader.take(), self.writer.take()].into_iter().flatten() {
+            waker.wake();
+        }
+    }
+
+    fn event(&self, side: Side) -> Option<*mut ngx_event_t> {
+        // SAFETY: an open stream's connection is live.
+        self.connection.get().map(|c| unsafe {
+            match side {
+                Side::Read => (*c.as_ptr()).read,
+                Side::Write => (*c.as_ptr()).write,
+            }
+        })
+    }
+
+    fn waker(&self, side: Side) -> &Cell<Option<Waker>> {
+        match side {
+            Side::Read => &self.reader,
+            Side::Write => &self.writer,
+        }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn result(n: isize) -> Io {
+    match n {
+        n if n > 0 => Io::Done(n as usize),
+        0 => Io::Eof,
+        n if n == ffi::NGX_AGAIN as isize => Io::Again,
+        _ => Io::Failed(io::Error::last_os_error()),
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Read,
+    Write,
+}
+
+/// A wait for one side of a stream; dropping it ends the wait.
+pub struct Wait {
+    stream: Rc<Stream>,
+    side: Side,
+    timeout: Duration,
+    armed: bool,
+}
+
+impl Future for Wait {
+    type Output = Result<(), Interrupted>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(event) = self.stream.event(self.side) else { return Poll::Ready(Err(Interrupted::Closed)) };
+        let waker = self.stream.waker(self.side);
+        if self.armed {
+            if let Some(same) = waker.take() {
+                // woken by something else
+                waker.set(Some(same));
+                return Poll::Pending;
+            }
+            // SAFETY: the event belongs to a live connection.
+            let timed_out = unsafe { (*event).timedout() != 0 };
+            if timed_out {
+                // SAFETY: as above.
+                unsafe { (*event).set_timedout(0) };
+                return Poll::Ready(Err(Interrupted::TimedOut));
+            }
+            return Poll::Ready(Ok(()));
+        }
+        waker.set(Some(cx.waker().clone()));
+        // SAFETY: as above.
+        let watched = unsafe {
+            let rc = match self.side {
+                Side::Read => ffi::ngx_handle_read_event(event, 0),
+                Side::Write => ffi::ngx_handle_write_event(event, 0),
+            };
+            if !self.timeout.is_zero() {
+                ffi::ngx_add_timer(event, self.timeout.as_millis() as usize);
+            }
+            rc == ffi::NGX_OK as isize
+        };
+        self.armed = true;
+        if watched {
+            Poll::Pending
+        } else {
+            Poll::Ready(Err(Interrupted::Closed))
+        }
+    }
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        if !self.armed {
+            return;
+        }
+        self.stream.waker(self.side).take();
+        if let Some(event) = self.stream.event(self.side) {
+            // SAFETY: the event belongs to a live connection.
+            unsafe {
+                if (*event).timer_set() != 0 {
+                    ffi::ngx_del_timer(event);
+                }
+            }
+        }
+    }
+}
+
+unsafe extern "C" fn readable(event: *mut ngx_event_t) {
+    // SAFETY: nginx passes the event of a live connection.
+    unsafe { happened(event, Side::Read) }
+}
+
+unsafe extern "C" fn writable(event: *mut ngx_event_t) {
+    // SAFETY: as above.
+    unsafe { happened(event, Side::Write) }
+}
+
+/// # Safety
+/// `event` must belong to the connection of a live stream.
+unsafe fn happened(event: *mut ngx_event_t, side: Side) {
+    crate::native::guard(|| {
+        // SAFETY: the caller vouches for the event; `adopt` has put the stream there. A count is taken, because what is
+        // woken may let go of the stream.
+        let stream = unsafe {
+            let stream = (*(*event).data.cast::<ngx_connection_t>()).data.cast::<Stream>().cast_const();
+            Rc::increment_strong_count(stream);
+            Rc::from_raw(stream)
+        };
+        if let Some(waker) = stream.waker(side).take() {
+            waker.wake();
+        } else if side == Side::Read {
+            let Some(fire) = stream.idle.take() else { return };
+            // SAFETY: as above.
+            let over = unsafe { (*event).timedout() != 0 } || !stream.is_quiet() || stopping(&stream);
+            if over {
+                fire();
+            } else {
+                stream.idle.set(Some(fire));
+            }
+        }
+    });
+}
+
+/// Whether nginx closes idle connections because the worker is to stop.
+fn stopping(stream: &Stream) -> bool {
+    // SAFETY: an open stream's connection is live.
+    stream.connection.get().is_some_and(|c| unsafe { (*c.as_ptr()).close() != 0 })
+}

@@ -1,0 +1,438 @@
+//! A TCP socket as scripts hold it: connected or not, with bytes that have come and were not asked for yet.
+
+use core::cell::{Cell, RefCell};
+use core::time::Duration;
+use std::rc::Rc;
+
+use logic::receive::{Found, Step, Unread, Until, Wanted};
+
+use super::pool::{Asked, Leave, Pools};
+use super::{Settings, SocketError};
+use crate::ngx::{clock, Endpoint, Interrupted, Io, Kind, Level, Location, Stream};
+use crate::run::{Ends, Host, Owned, Place};
+
+/// The most that is read at a time when much is asked for.
+const MOST: usize = 256 * 1024;
+
+pub struct Tcp {
+    stream: RefCell<Option<Rc<Stream>>>,
+    /// The place in the host's list, from the first connection on.
+    place: RefCell<Option<Place>>,
+    leave: Cell<Option<Leave>>,
+    pool_name: RefCell<Vec<u8>>,
+    unread: RefCell<Unread>,
+    reused: Cell<u32>,
+    /// Set by the script; else as the location says.
+    pub connect_timeout: Cell<Option<Duration>>,
+    pub send_timeout: Cell<Option<Duration>>,
+    pub read_timeout: Cell<Option<Duration>>,
+    busy: [Cell<bool>; 3],
+    /// The peer has closed its side.
+    read_ended: Cell<bool>,
+    local: RefCell<Option<Endpoint>>,
+    location: Location,
+}
+
+/// What a thread may do to a socket while no other does the same.
+#[derive(Clone, Copy)]
+pub enum Doing {
+    Connecting,
+    Reading,
+    Writing,
+}
+
+const DOINGS: [(Doing, &str); 3] =
+    [(Doing::Connecting, "connecting"), (Doing::Reading, "reading"), (Doing::Writing, "writing")];
+
+/// While it lives, the socket is busy with something.
+pub struct Busy {
+    tcp: Rc<Tcp>,
+    doing: Doing,
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.tcp.busy[self.doing as usize].set(false);
+    }
+}
+
+/// Where to connect, and what pool the connection belongs to.
+pub struct Connect {
+    pub host: Vec<u8>,
+    pub port: u16,
+    pub pool: Vec<u8>,
+    /// Given when the script asked for a pool of its own making.
+    pub pool_size: Option<usize>,
+    pub backlog: Option<usize>,
+}
+
+/// What to receive.
+pub enum Ask {
+    Plain(Wanted),
+    Until { until: Rc<RefCell<Until>>, size: Option<usize> },
+}
+
+/// What was received.
+#[derive(Clone, Copy, Debug)]
+pub enum Outcome {
+    /// So many bytes at the front.
+    Piece(Found),
+    /// The pattern was reached before.
+    End,
+}
+
+impl Ask {
+    fn find(&mut self, unread: &[u8]) -> Option<Outcome> {
+        match self {
+            Ask::Plain(wanted) => wanted.find(unread).map(Outcome::Piece),
+            Ask::Until { until, size } => match until.borrow_mut().find(unread, *size) {
+                Step::More => None,
+                Step::Piece(found) => Some(Outcome::Piece(found)),
+                Step::End => Some(Outcome::End),
+            },
+        }
+    }
+
+    fn at_end(&self, unread: &[u8]) -> Option<Outcome> {
+        match self {
+            Ask::Plain(wanted) => wanted.at_end(unread).map(Outcome::Piece),
+            Ask::Until { .. } => None,
+        }
+    }
+
+    fn missing(&self, unread: usize) -> usize {
+        match self {
+            Ask::Plain(wanted) => wanted.missing(unread),
+            Ask::Until { .. } => 1,
+        }
+    }
+
+    pub fn drops_cr(&self) -> bool {
+        matches!(self, Ask::Plain(wanted) if wanted.drops_cr())
+    }
+}
+
+impl Tcp {
+    pub fn new(location: Location) -> Rc<Tcp> {
+        Rc::new(Tcp {
+            stream: RefCell::default(),
+            place: RefCell::default(),
+            leave: Cell::default(),
+            pool_name: RefCell::default(),
+            unread: RefCell::default(),
+            reused: Cell::new(0),
+            connect_timeout: Cell::default(),
+            send_timeout: Cell::default(),
+            read_timeout: Cell::default(),
+            busy: Default::default(),
+            read_ended: Cell::new(false),
+            local: RefCell::default(),
+            location,
+        })
+    }
+
+    fn settings(&self) -> &Settings {
+        &self.location.conf().sockets
+    }
+
+    /// Whether the socket is connected, and by the script of this host.
+    pub fn check(&self, owned: &Rc<Owned>) -> Result<(), SocketError> {
+        match &*self.place.borrow() {
+            Some(place) if !place.is_of(owned) => Err(SocketError::NotOurs),
+            _ if self.stream.borrow().is_none() => Err(SocketError::Closed),
+            _ => Ok(()),
+        }
+    }
+
+    pub fn stream(&self) -> Result<Rc<Stream>, SocketError> {
+        self.stream.borrow().clone().ok_or(SocketError::Closed)
+    }
+
+    /// Marks the socket as busy; an error when another thread does the same, or connects.
+    pub fn begin(self: &Rc<Self>, doing: Doing) -> Result<Busy, SocketError> {
+        self.refuse(&[Doing::Connecting, doing])?;
+        self.busy[doing as usize].set(true);
+        Ok(Busy { tcp: Rc::clone(self), doing })
+    }
+
+    fn refuse(&self, doings: &[Doing]) -> Result<(), SocketError> {
+        for doing in doings {
+            if self.busy[*doing as usize].get() {
+                return Err(SocketError::Busy(DOINGS[*doing as usize].1));
+            }
+        }
+        Ok(())
+    }
+
+    /// Has new connections leave from `local`.
+    pub fn bind(&self, local: Option<Endpoint>) {
+        self.local.replace(local);
+    }
+
+    /// Connects as far as that takes no time: true when it is done, else [`Tcp::connect_slowly`] goes on.
+    pub fn connect_at_once(
+        self: &Rc<Self>,
+        owned: &Rc<Owned>,
+        what: &Connect,
+        pools: &'static Pools,
+    ) -> Result<Option<Asked>, SocketError> {
+        self.refuse(&[Doing::Connecting, Doing::Reading, Doing::Writing])?;
+        self.drop_stream();
+        self.place.replace(Some(owned.add(Rc::downgrade(&(Rc::clone(self) as Rc<dyn Ends>)))));
+        self.pool_name.replace(what.pool.clone());
+        let pool = match what.pool_size {
+            Some(size) => Some(pools.get(&what.pool, size, what.backlog)),
+            None => pools.find(&what.pool),
+        };
+        let Some(pool) = pool else { return Ok(Some(Asked::Free)) };
+        match pool.ask() {
+            Asked::Reused(leave, stream, reused) => {
+                self.adopt(stream, Some(leave), reused);
+                Ok(None)
+            }
+            asked => Ok(Some(asked)),
+        }
+    }
+
+    /// Connects after what its pool has `asked`.
+    pub async fn connect_slowly(
+        self: Rc<Self>,
+        what: Connect,
+        asked: Asked,
+        host: Host,
+    ) -> Result<(), SocketError> {
+        let timeout = self.connect_timeout.get().unwrap_or(self.settings().connect_timeout());
+        let asked = match asked {
+            Asked::Full(pool) => pool.wait(timeout).await?,
+            asked => asked,
+        };
+        let leave = match asked {
+            Asked::Reused(leave, stream, reused) => {
+                self.adopt(stream, Some(leave), reused);
+                return Ok(());
+            }
+            Asked::Make(leave) => Some(leave),
+            Asked::Free | Asked::Full(_) => None,
+        };
+        let endpoint = match Endpoint::parse(&what.host, what.port) {
+            Some(endpoint) => endpoint,
+            None => {
+                let all = self.location.resolve(&what.host).await?;
+                let one = all.get(clock::random() as usize % all.len().max(1)).ok_or(SocketError::Closed)?;
+                Endpoint::Ip((*one, what.port).into())
+            }
+        };
+        let (stream, done) = Stream::connect(&endpoint, self.local.borrow().as_ref(), Kind::Tcp)?;
+        if !done {
+            match stream.writable(timeout).await {
+                Ok(()) => {
+                    if let Err(e) = stream.connected() {
+                        let e = SocketError::from(e);
+                        self.log(&host, format_args!("connect() to {endpoint} failed: {e}"));
+                        return Err(e);
+                    }
+                }
+                Err(Interrupted::TimedOut) => {
+                    let message = "lua tcp socket connect timed out, when connecting to";
+                    self.log(&host, format_args!("{message} {endpoint}"));
+                    return Err(SocketError::Timeout);
+                }
+                Err(Interrupted::Closed) => return Err(SocketError::Closed),
+            }
+        }
+        self.adopt(stream, leave, 0);
+        Ok(())
+    }
+
+    fn adopt(&self, stream: Rc<Stream>, leave: Option<Leave>, reused: u32) {
+        self.stream.replace(Some(stream));
+        self.leave.set(leave);
+        self.reused.set(reused);
+        self.read_ended.set(false);
+        self.unread.replace(Unread::default());
+    }
+
+    /// Logs a failure, unless `lua_socket_log_errors` is off.
+    pub fn log(&self, host: &Host, message: core::fmt::Arguments<'_>) {
+        if self.settings().log_errors() {
+            host.log(Level::Error, &message.to_string());
+        }
+    }
+
+    /// Receives as far as that takes no time; `None` when more must come.
+    pub fn receive_at_once(&self, ask: &mut Ask) -> Result<Option<Outcome>, SocketError> {
+        loop {
+            let mut unread = self.unread.borrow_mut();
+            if let Some(outcome) = ask.find(unread.bytes()) {
+                return Ok(Some(outcome));
+            }
+            if self.read_ended.get() {
+                return Err(SocketError::Closed);
+            }
+            let stream = self.stream()?;
+            let room = ask.missing(unread.len()).clamp(self.settings().buffer_size(), MOST);
+            let got = unread.fill(room, |space| match stream.recv(space) {
+                Io::Done(n) => Ok(n),
+                other => Err(other),
+            });
+            match got {
+                Ok(_) => {}
+                Err(Io::Again) => return Ok(None),
+                Err(Io::Failed(e)) => {
+                    drop(unread);
+                    self.drop_stream_only();
+                    return Err(e.into());
+                }
+                Err(_) => {
+                    self.read_ended.set(true);
+                    let outcome = ask.at_end(unread.bytes());
+                    return outcome.map(Some).ok_or(SocketError::Closed);
+                }
+            }
+        }
+    }
+
+    /// Receives, however long that takes.
+    pub async fn receive(self: Rc<Self>, mut ask: Ask, host: Host) -> (Result<Outcome, SocketError>, Ask) {
+        let timeout = self.read_timeout.get().unwrap_or(self.settings().read_timeout());
+        loop {
+            match self.receive_at_once(&mut ask) {
+                Ok(Some(outcome)) => return (Ok(outcome), ask),
+                Ok(None) => {}
+                Err(e) => return (Err(e), ask),
+            }
+            let Ok(stream) = self.stream() else { return (Err(SocketError::Closed), ask) };
+            match stream.readable(timeout).await {
+                Ok(()) => {}
+                Err(Interrupted::TimedOut) => {
+                    self.log(&host, format_args!("lua tcp socket read timed out"));
+                    return (Err(SocketError::Timeout), ask);
+                }
+                Err(Interrupted::Closed) => return (Err(SocketError::Closed), ask),
+            }
+        }
+    }
+
+    /// Takes what was found out of the buffer and shows it to `f`; `spare` is for what cannot be shown as it lies there.
+    pub fn take<T>(&self, ask: &Ask, found: Found, spare: &mut Vec<u8>, f: impl FnOnce(&[u8]) -> T) -> T {
+        let mut unread = self.unread.borrow_mut();
+        unread.take(found.used);
+        let taken = &unread.taken(found.used)[..found.keep];
+        let Some((last, front)) = taken.split_last().filter(|_| ask.drops_cr()) else { return f(taken) };
+        if memchr::memchr(b'\r', front).is_some() {
+            spare.clear();
+            spare.extend(taken.iter().filter(|c| **c != b'\r'));
+            return f(spare);
+        }
+        f(if *last == b'\r' { front } else { taken })
+    }
+
+    /// What had come when receiving failed.
+    pub fn take_partial<T>(&self, f: impl FnOnce(&[u8]) -> T) -> T {
+        let mut unread = self.unread.borrow_mut();
+        let n = unread.len();
+        unread.take(n);
+        f(unread.taken(n))
+    }
+
+    /// Sends as much as takes no time.
+    pub fn send_at_once(&self, data: &[u8]) -> Result<usize, SocketError> {
+        let stream = self.stream()?;
+        let mut sent = 0;
+        while sent < data.len() {
+            match stream.send(&data[sent..]) {
+                Io::Done(n) => sent += n,
+                Io::Again => break,
+                Io::Eof => {
+                    self.drop_stream_only();
+                    return Err(SocketError::Closed);
+                }
+                Io::Failed(e) => {
+                    self.drop_stream_only();
+                    return Err(e.into());
+                }
+            }
+        }
+        Ok(sent)
+    }
+
+    /// Sends the rest of `data`, of which `sent` bytes are on their way.
+    pub async fn send(
+        self: Rc<Self>,
+        data: Vec<u8>,
+        mut sent: usize,
+        host: Host,
+    ) -> Result<usize, SocketError> {
+        let timeout = self.send_timeout.get().unwrap_or(self.settings().send_timeout());
+        while sent < data.len() {
+            match self.stream()?.writable(timeout).await {
+                Ok(()) => sent += self.send_at_once(&data[sent..])?,
+                Err(Interrupted::TimedOut) => {
+                    self.log(&host, format_args!("lua tcp socket write timed out"));
+                    self.drop_stream_only();
+                    return Err(SocketError::Timeout);
+                }
+                Err(Interrupted::Closed) => return Err(SocketError::Closed),
+            }
+        }
+        Ok(sent)
+    }
+
+    /// Gives the connection back to its pool.
+    pub fn keep_alive(
+        &self,
+        pools: &'static Pools,
+        timeout: Option<Duration>,
+        size: Option<usize>,
+    ) -> Result<(), SocketError> {
+        self.refuse(&[Doing::Connecting, Doing::Reading, Doing::Writing])?;
+        let stream = self.stream()?;
+        if !self.unread.borrow().is_empty() {
+            return Err(SocketError::UnreadData);
+        }
+        if self.read_ended.get() || !stream.is_quiet() {
+            return Err(SocketError::Dubious);
+        }
+        let leave = self.leave.take().unwrap_or_else(|| {
+            let size = size.unwrap_or(self.settings().pool_size());
+            pools.get(&self.pool_name.borrow(), size, None).leave()
+        });
+        self.stream.take();
+        self.place.take();
+        let timeout = timeout.unwrap_or(self.settings().keepalive_timeout());
+        leave.keep(pools, stream, self.reused.get(), timeout);
+        Ok(())
+    }
+
+    pub fn reused(&self) -> u32 {
+        self.reused.get()
+    }
+
+    /// Closes it, unless a thread waits for it.
+    pub fn close(&self) -> Result<(), SocketError> {
+        self.refuse(&[Doing::Connecting, Doing::Reading, Doing::Writing])?;
+        self.stream()?;
+        self.drop_stream();
+        Ok(())
+    }
+
+    /// Closes it, and forgets what has come.
+    fn drop_stream(&self) {
+        self.drop_stream_only();
+        self.unread.replace(Unread::default());
+        self.place.take();
+    }
+
+    fn drop_stream_only(&self) {
+        if let Some(stream) = self.stream.take() {
+            stream.close();
+        }
+        self.leave.take();
+    }
+}
+
+impl Ends for Tcp {
+    fn host_ended(&self) {
+        self.drop_stream();
+    }
+}
