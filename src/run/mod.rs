@@ -103,9 +103,11 @@ fn start(request: Request, ctx: &Ctx, phase: Phase, handler: &Handler) -> Progre
 }
 
 fn run(request: Request, ctx: &Ctx, phase: Phase, function: Function) -> Progress {
-    let task = Task::new(Host::Request(request), phase, Shared::clone(ctx.vm()));
-    let progress = task.start(function);
-    settle(&task, request, ctx, progress)
+    let (task, progress) = task::run(Host::Request(request), phase, ctx.vm(), function);
+    match task {
+        Some(task) => settle(&task, request, ctx, progress),
+        None => progress,
+    }
 }
 
 /// Notes in the request's state that its script waits.

@@ -24,6 +24,23 @@ pub struct Task {
     over: Cell<bool>,
 }
 
+/// Runs `function` for `host`. A script that never waits needs no task.
+pub fn run(host: Host, phase: Phase, vm: &Rc<Vm>, function: Function) -> (Option<Rc<Task>>, Progress) {
+    let mut co = vm.coroutine();
+    co.load(function);
+    let outcome = {
+        let Some(_entered) = host.enter(phase) else { return (None, Progress::Ended(End::Failed)) };
+        co.resume(vm, 0)
+    };
+    if matches!(outcome, Outcome::Returned) {
+        vm.recycle(co, true);
+        return (None, Progress::Ended(End::Returned));
+    }
+    let task = Task::new(host, phase, Rc::clone(vm));
+    let progress = task.go_on_from(co, outcome);
+    (Some(task), progress)
+}
+
 impl Task {
     pub fn new(host: Host, phase: Phase, vm: Rc<Vm>) -> Rc<Task> {
         let (runs, over) = (Cell::new(false), Cell::new(false));
@@ -43,17 +60,16 @@ impl Task {
         self.runs.get()
     }
 
-    /// Runs `function` in the entry thread.
-    pub fn start(self: &Rc<Self>, function: Function) -> Progress {
-        let mut co = self.vm.coroutine();
-        co.load(function);
-        self.start_with(co, 0)
+    /// Runs `co`, a function with `args` arguments on its stack, as the entry thread.
+    pub fn start_with(self: &Rc<Self>, mut co: Coroutine, args: i32) -> Progress {
+        let Some(outcome) = self.resume(&mut co, args) else { return Progress::Ended(End::Failed) };
+        self.go_on_from(co, outcome)
     }
 
-    /// Runs `co`, a function with `args` arguments on its stack, as the entry thread.
-    pub fn start_with(self: &Rc<Self>, co: Coroutine, args: i32) -> Progress {
+    /// Goes on with the entry thread, whose first turn came to `outcome`.
+    fn go_on_from(self: &Rc<Self>, co: Coroutine, outcome: Outcome) -> Progress {
         self.threads.borrow_mut().alive = 1;
-        match self.turn(ThreadId::ENTRY, co, args) {
+        match self.turn(ThreadId::ENTRY, co, outcome) {
             Some(end) => self.end(end),
             None => self.run(),
         }
@@ -67,7 +83,12 @@ impl Task {
                 let waits = self.threads.borrow().alive > 0;
                 return if waits { Progress::Waiting } else { self.end(End::Returned) };
             };
-            if let Some(end) = self.turn(id, co, args) {
+            let mut co = co;
+            let ended = match self.resume(&mut co, args) {
+                Some(outcome) => self.turn(id, co, outcome),
+                None => Some(End::Failed),
+            };
+            if let Some(end) = ended {
                 return self.end(end);
             }
         }
@@ -86,16 +107,18 @@ impl Task {
         thread.doing = Doing::Waiting { held, cancels: true };
     }
 
-    /// One thread's turn: until it waits or ends. `Some` ends the task.
-    fn turn(self: &Rc<Self>, id: ThreadId, mut co: Coroutine, mut args: i32) -> Option<End> {
+    /// Lets Lua run; `None` when memory is out.
+    fn resume(&self, co: &mut Coroutine, args: i32) -> Option<Outcome> {
+        let _entered = self.host.enter(self.phase)?;
+        self.runs.set(true);
+        let outcome = co.resume(&self.vm, args);
+        self.runs.set(false);
+        Some(outcome)
+    }
+
+    /// One thread's turn, which has come to `outcome`: until it waits or ends. `Some` ends the task.
+    fn turn(self: &Rc<Self>, id: ThreadId, mut co: Coroutine, mut outcome: Outcome) -> Option<End> {
         loop {
-            let outcome = {
-                let Some(_entered) = self.host.enter(self.phase) else { return Some(End::Failed) };
-                self.runs.set(true);
-                let outcome = co.resume(&self.vm, args);
-                self.runs.set(false);
-                outcome
-            };
             if self.over.get() {
                 self.vm.recycle(co, matches!(outcome, Outcome::Returned));
                 return Some(End::Failed);
@@ -107,7 +130,10 @@ impl Task {
                 }
                 Outcome::Failed(message) => return self.failed(id, co, &message),
                 Outcome::Yielded => match wait::arm(self, id, &mut co.stack()) {
-                    Armed::Ready(n) => args = n,
+                    Armed::Ready(n) => match self.resume(&mut co, n) {
+                        Some(next) => outcome = next,
+                        None => return Some(End::Failed),
+                    },
                     Armed::End(end) => {
                         self.vm.recycle(co, false);
                         return Some(end);
@@ -336,6 +362,9 @@ impl Task {
     }
 
     fn drop_all(&self) {
+        if self.threads.borrow().is_empty() {
+            return;
+        }
         let all = self.threads.borrow_mut().take_all();
         for thread in all {
             self.drop_thread(thread);

@@ -139,6 +139,11 @@ impl Threads {
         Some((thread.co.take()?, args))
     }
 
+    /// Whether no thread is left, neither waiting nor waited for.
+    pub fn is_empty(&self) -> bool {
+        self.spawned.is_empty() && self.entry.co.is_none()
+    }
+
     /// Empties it.
     pub fn take_all(&mut self) -> Vec<Thread> {
         self.ready.clear();
