@@ -2,6 +2,7 @@
 
 local error = error
 local floor = math.floor
+local select = select
 local sub = string.sub
 local setmetatable = setmetatable
 local tonumber = tonumber
@@ -90,10 +91,7 @@ return function(ngx, native, base)
             local given = port
             port = tonumber(port)
             if not port then
-                if given == nil then
-                    return nil, "missing the port number"
-                end
-                wrong(2, "connect", "number expected, got " .. type(given))
+                return nil, "missing the port number"
             end
             if port < 0 or port > 65535 or port ~= floor(port) then
                 return nil, "bad port number: " .. tostring(given)
@@ -172,11 +170,14 @@ return function(ngx, native, base)
         return got(receive(self[1], kind, n, out, message))
     end
 
-    function methods:receiveany(max)
+    function methods:receiveany(...)
         check(yielding)
-        max = tonumber(max)
+        if select("#", ...) ~= 1 then
+            error("expecting 2 arguments (including the object), but got " .. 1 + select("#", ...), 2)
+        end
+        local max = tonumber((...))
         if not max or max <= 0 then
-            wrong(1, "receiveany", "bad max argument")
+            wrong(2, "?", "bad max argument")
         end
         return got(receive(self[1], ANY, floor(max), out, message))
     end
@@ -222,33 +223,32 @@ return function(ngx, native, base)
     local timeouts = native.socket_timeouts
 
     -- Zero and nil stand for what is configured.
-    local function timeout(value, n, name, level)
+    local function timeout(value)
         value = tonumber(value or 0)
         if not value or value < 0 or value > 0x7fffffff then
-            error("bad argument #" .. n .. " to '" .. name .. "' (bad timeout value)", level or 3)
+            error("bad timeout value", 3)
         end
         return value == 0 and -1 or value
     end
 
     function methods:settimeout(ms)
-        ms = timeout(ms, 1, "settimeout")
+        ms = timeout(ms)
         timeouts(self[1], ms, ms, ms)
     end
 
     function methods:settimeouts(connecting, sending, reading)
-        timeouts(self[1], timeout(connecting, 1, "settimeouts"), timeout(sending, 2, "settimeouts"),
-                 timeout(reading, 3, "settimeouts"))
+        timeouts(self[1], timeout(connecting), timeout(sending), timeout(reading))
     end
 
     local keepalive, reused, close = native.socket_keepalive, native.socket_reused, native.socket_close
 
     function methods:setkeepalive(ms, size)
         check(yielding)
-        ms = ms and (tonumber(ms) == 0 and 0 or timeout(ms, 1, "setkeepalive")) or -1
+        ms = ms and (tonumber(ms) == 0 and 0 or timeout(ms)) or -1
         if size ~= nil then
             size = tonumber(size)
             if not size or size <= 0 then
-                wrong(2, "setkeepalive", "bad \"pool_size\" option value: " .. tostring(size))
+                wrong(3, "?", "bad \"pool_size\" option value: " .. tostring(size))
             end
         end
         local rc = keepalive(self[1], ms, size or -1, message)

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use logic::receive::{Until, Wanted};
 
 use crate::native::{natives, Cx, Handle, Str};
-use crate::ngx::{cycle_main_conf, Endpoint};
+use crate::ngx::{cycle_main_conf, debug_cycle, Endpoint};
 use crate::run::{work, Host};
 use crate::socket::{Ask, Connect, Doing, Outcome, SocketError, Tcp};
 use crate::vm::Stack;
@@ -207,6 +207,10 @@ natives! {
 
     /// `kind`: 0 a line, 1 `n` bytes, 2 all, 3 at most `n` bytes.
     fn socket_receive(cx, tcp: our<Rc<Tcp>>, kind: val<i32>, n: val<f64>, out: out<Str>, message: out<Str>) -> i32 {
+        if kind == 3 {
+            debug_cycle(format_args!("lua tcp socket calling receiveany() method to read at most {n} bytes"));
+            debug_cycle(format_args!("lua tcp socket read any"));
+        }
         let wanted = match kind {
             0 => Wanted::line(),
             1 => Wanted::Size(n as usize),

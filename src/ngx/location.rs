@@ -43,6 +43,12 @@ impl Location {
         unsafe { *self.0.as_ptr().add((*ptr::addr_of!(ffi::ngx_http_core_module)).ctx_index) }.cast()
     }
 
+    /// `tcp_nodelay`
+    pub fn tcp_nodelay(&self) -> bool {
+        // SAFETY: a plain field read of the core module's configuration.
+        unsafe { (*self.core()).tcp_nodelay != 0 }
+    }
+
     /// `resolver` and `resolver_timeout`; `None` when no name server is configured.
     pub(super) fn resolver(&self) -> Option<(NonNull<ffi::ngx_resolver_t>, Duration)> {
         // SAFETY: plain field reads of the core module's configuration.

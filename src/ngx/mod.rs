@@ -59,6 +59,6 @@ pub use resolver::{Endpoint, ResolveError};
 pub use script::SetVar;
 pub use send::Drained;
 pub use shm::{Zone, ZoneUser};
-pub use socket::{Interrupted, Io, Kind, Stream};
+pub use socket::{Interrupted, Io, Kind, Peer, Stream};
 pub use upstream::{Balancing, PeerError, PeerId, Refusal, Upstream, Upstreams};
 pub use var::{Variable, Variables};

@@ -183,6 +183,16 @@ impl Endpoint {
     }
 }
 
+impl Endpoint {
+    /// The address without the port.
+    pub fn host(&self) -> String {
+        match self {
+            Endpoint::Ip(ip) => ip.ip().to_string(),
+            Endpoint::Unix(_) => self.to_string(),
+        }
+    }
+}
+
 impl core::fmt::Display for Endpoint {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {

@@ -67,6 +67,15 @@ pub enum Io {
     Failed(io::Error),
 }
 
+/// What a peer does of whom nothing is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    Quiet,
+    /// It has sent what nobody asked for.
+    Talks,
+    Gone,
+}
+
 /// Why a wait ended without what was waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interrupted {
@@ -103,7 +112,9 @@ impl Stream {
         let mut name = ffi::ngx_str_t { len: text.len(), data: text.as_mut_ptr() };
         // SAFETY: nginx reads the structure during the call; what it keeps is the address, which the stream keeps too.
         unsafe {
+            let mut from_text = from.map(|from| from.host().into_bytes()).unwrap_or_default();
             let mut from: ffi::ngx_addr_t = core::mem::zeroed();
+            from.name = ffi::ngx_str_t { len: from_text.len(), data: from_text.as_mut_ptr() };
             let mut peer: ffi::ngx_peer_connection_t = core::mem::zeroed();
             peer.sockaddr = ptr::from_mut(&mut address.storage).cast();
             peer.socklen = address.len;
@@ -240,26 +251,30 @@ impl Stream {
         }
     }
 
-    /// Whether the peer is still there and has sent nothing that was not asked for.
-    pub fn is_quiet(&self) -> bool {
-        let Some(c) = self.connection.get() else { return false };
+    /// What the peer does while nothing is asked of it.
+    pub fn peek(&self) -> Peer {
+        let Some(c) = self.connection.get() else { return Peer::Gone };
         // SAFETY: the connection is live; the byte is only looked at.
         unsafe {
             let c = c.as_ptr();
             let read = &*(*c).read;
             if read.eof() != 0 || read.error() != 0 || read.timedout() != 0 || (*(*c).write).error() != 0 {
-                return false;
+                return Peer::Gone;
             }
             if read.ready() == 0 {
-                return true;
+                return Peer::Quiet;
             }
             let mut byte = 0u8;
             let n = libc::recv((*c).fd, ptr::from_mut(&mut byte).cast(), 1, libc::MSG_PEEK);
             if n < 0 && io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock {
                 (*(*c).read).set_ready(0);
-                return true;
+                return Peer::Quiet;
             }
-            false
+            if n > 0 {
+                Peer::Talks
+            } else {
+                Peer::Gone
+            }
         }
     }
 
@@ -443,7 +458,8 @@ unsafe fn happened(event: *mut ngx_event_t, side: Side) {
         } else if side == Side::Read {
             let Some(fire) = stream.idle.take() else { return };
             // SAFETY: as above.
-            let over = unsafe { (*event).timedout() != 0 } || !stream.is_quiet() || stopping(&stream);
+            let over =
+                unsafe { (*event).timedout() != 0 } || stream.peek() != Peer::Quiet || stopping(&stream);
             if over {
                 fire();
             } else {

@@ -14,6 +14,8 @@ pub enum SocketError {
     Io(#[source] Reason),
     #[error("{0}")]
     Resolve(#[from] ResolveError),
+    #[error("failed to parse host name \"\": no host")]
+    NoHost,
     #[error("too many waiting connect operations")]
     TooManyWaiting,
     #[error("bad request")]

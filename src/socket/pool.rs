@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::rc::{Rc, Weak};
 
 use super::SocketError;
-use crate::ngx::{Stream, Timer};
+use crate::ngx::{cycle_main_conf, debug_cycle, Peer, Stream, Timer};
 
 /// A worker's pools.
 #[derive(Default)]
@@ -74,6 +74,9 @@ impl Pools {
         if let Some(pool) = pools.get(name) {
             return Rc::clone(pool);
         }
+        let shown = String::from_utf8_lossy(name);
+        debug_cycle(format_args!("lua tcp socket keepalive create connection pool for key \"{shown}\""));
+        debug_cycle(format_args!("lua tcp socket connection pool size: {size}"));
         let pool = Rc::new(Pool {
             name: name.into(),
             size: Cell::new(size),
@@ -90,19 +93,27 @@ impl Pools {
     /// Forgets a pool that holds nothing.
     fn sweep(&self, pool: &Pool) {
         if pool.in_use.get() == 0 && pool.idle.borrow().is_empty() && pool.waiting.borrow().is_empty() {
+            debug_cycle(format_args!(
+                "lua tcp socket keepalive: free connection pool for \"{}\"",
+                pool.shown()
+            ));
             self.0.borrow_mut().remove(&pool.name);
         }
     }
 }
 
 impl Pool {
+    fn shown(&self) -> impl core::fmt::Display + '_ {
+        String::from_utf8_lossy(&self.name)
+    }
+
     /// Takes an idle connection, or leave to make one.
     pub fn ask(self: &Rc<Self>) -> Asked {
         loop {
             let last = self.idle.borrow_mut().pop_back();
             let Some(idle) = last else { break };
             idle.stream.rouse();
-            if idle.stream.is_quiet() {
+            if idle.stream.peek() == Peer::Quiet {
                 return Asked::Reused(self.leave(), idle.stream, idle.reused + 1);
             }
         }
@@ -127,6 +138,10 @@ impl Pool {
             if waiting.len() >= self.backlog.get().unwrap_or(0) {
                 return Err(SocketError::TooManyWaiting);
             }
+            let shown = self.shown();
+            debug_cycle(format_args!(
+                "lua tcp socket queue connect operation for connection pool \"{shown}\""
+            ));
             waiting.push_back(Rc::downgrade(&turn));
         }
         let late = Rc::new(Cell::new(false));
@@ -181,6 +196,8 @@ impl Drop for Leave {
         self.pool.in_use.set(self.pool.in_use.get() - 1);
         if let Some(turn) = self.pool.first_waiting() {
             turn.give(self.pool.leave(), None);
+        } else if let Some(main) = cycle_main_conf() {
+            main.pools.sweep(&self.pool);
         }
     }
 }
@@ -193,10 +210,15 @@ impl Leave {
             turn.give(self, Some((stream, reused + 1)));
             return;
         }
+        match timeout.as_millis() {
+            0 => debug_cycle(format_args!("lua tcp socket keepalive timeout: unlimited")),
+            ms => debug_cycle(format_args!("lua tcp socket keepalive timeout: {ms} ms")),
+        }
         let number = pool.next.get();
         pool.next.set(number + 1);
         let weak = Rc::downgrade(&pool);
         let over = Box::new(move || {
+            debug_cycle(format_args!("lua tcp socket keepalive close handler"));
             if let Some(pool) = weak.upgrade() {
                 pool.idle.borrow_mut().retain(|idle| idle.number != number);
                 pools.sweep(&pool);

@@ -6,9 +6,10 @@ use std::rc::Rc;
 
 use logic::receive::{Found, Step, Unread, Until, Wanted};
 
+use super::error::Reason;
 use super::pool::{Asked, Leave, Pools};
 use super::{Settings, SocketError};
-use crate::ngx::{clock, Endpoint, Interrupted, Io, Kind, Level, Location, Stream};
+use crate::ngx::{clock, debug_cycle, Endpoint, Interrupted, Io, Kind, Level, Location, Peer, Stream};
 use crate::run::{Ends, Host, Owned, Place};
 
 /// The most that is read at a time when much is asked for.
@@ -166,6 +167,9 @@ impl Tcp {
 
     /// Has new connections leave from `local`.
     pub fn bind(&self, local: Option<Endpoint>) {
+        if let Some(Endpoint::Ip(address)) = &local {
+            debug_cycle(format_args!("lua tcp socket bind ip: {}", address.ip()));
+        }
         self.local.replace(local);
     }
 
@@ -176,11 +180,18 @@ impl Tcp {
         what: &Connect,
         pools: &'static Pools,
     ) -> Result<Option<Asked>, SocketError> {
+        if self.place.borrow().as_ref().is_some_and(|place| !place.is_of(owned)) {
+            return Err(SocketError::NotOurs);
+        }
         self.refuse(&[Doing::Connecting, Doing::Reading, Doing::Writing])?;
         self.drop_stream();
         self.place.replace(Some(owned.add(Rc::downgrade(&(Rc::clone(self) as Rc<dyn Ends>)))));
         self.pool_name.replace(what.pool.clone());
-        let pool = match what.pool_size {
+        let size = match what.backlog {
+            Some(_) => what.pool_size.or(Some(self.settings().pool_size())),
+            None => what.pool_size,
+        };
+        let pool = match size {
             Some(size) => Some(pools.get(&what.pool, size, what.backlog)),
             None => pools.find(&what.pool),
         };
@@ -203,7 +214,15 @@ impl Tcp {
     ) -> Result<(), SocketError> {
         let timeout = self.connect_timeout.get().unwrap_or(self.settings().connect_timeout());
         let asked = match asked {
-            Asked::Full(pool) => pool.wait(timeout).await?,
+            Asked::Full(pool) => match pool.wait(timeout).await {
+                Err(SocketError::Timeout) => {
+                    let to = String::from_utf8_lossy(&what.host);
+                    let late = "lua tcp socket queued connect timed out, when trying to connect to";
+                    self.log(&host, format_args!("{late} {to}:{}", what.port));
+                    return Err(SocketError::Timeout);
+                }
+                given => given?,
+            },
             asked => asked,
         };
         let leave = match asked {
@@ -216,20 +235,24 @@ impl Tcp {
         };
         let endpoint = match Endpoint::parse(&what.host, what.port) {
             Some(endpoint) => endpoint,
+            None if what.host.is_empty() => return Err(SocketError::NoHost),
             None => {
                 let all = self.location.resolve(&what.host).await?;
                 let one = all.get(clock::random() as usize % all.len().max(1)).ok_or(SocketError::Closed)?;
                 Endpoint::Ip((*one, what.port).into())
             }
         };
+        host.debug(format_args!("lua tcp socket connect timeout: {}", timeout.as_millis()));
         let (stream, done) = Stream::connect(&endpoint, self.local.borrow().as_ref(), Kind::Tcp)?;
         if !done {
             match stream.writable(timeout).await {
                 Ok(()) => {
                     if let Err(e) = stream.connected() {
-                        let e = SocketError::from(e);
-                        self.log(&host, format_args!("connect() to {endpoint} failed: {e}"));
-                        return Err(e);
+                        let (code, why) = (e.raw_os_error().unwrap_or_default(), Reason(e));
+                        let failed =
+                            format_args!("connect() failed ({code}: {why}), when connecting to {endpoint}");
+                        self.log(&host, failed);
+                        return Err(SocketError::Io(why));
                     }
                 }
                 Err(Interrupted::TimedOut) => {
@@ -240,11 +263,18 @@ impl Tcp {
                 Err(Interrupted::Closed) => return Err(SocketError::Closed),
             }
         }
+        if self.location.tcp_nodelay() && matches!(endpoint, Endpoint::Ip(_)) {
+            host.debug(format_args!("lua socket tcp_nodelay"));
+            stream.set_option(libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)?;
+        }
         self.adopt(stream, leave, 0);
         Ok(())
     }
 
     fn adopt(&self, stream: Rc<Stream>, leave: Option<Leave>, reused: u32) {
+        if let (1.., Some(fd)) = (reused, stream.fd()) {
+            debug_cycle(format_args!("lua tcp socket get keepalive peer: using connection, fd:{fd}"));
+        }
         self.stream.replace(Some(stream));
         self.leave.set(leave);
         self.reused.set(reused);
@@ -302,6 +332,7 @@ impl Tcp {
                 Err(e) => return (Err(e), ask),
             }
             let Ok(stream) = self.stream() else { return (Err(SocketError::Closed), ask) };
+            host.debug(format_args!("lua tcp socket read timeout: {}", timeout.as_millis()));
             match stream.readable(timeout).await {
                 Ok(()) => {}
                 Err(Interrupted::TimedOut) => {
@@ -365,6 +396,7 @@ impl Tcp {
     ) -> Result<usize, SocketError> {
         let timeout = self.send_timeout.get().unwrap_or(self.settings().send_timeout());
         while sent < data.len() {
+            host.debug(format_args!("lua tcp socket send timeout: {}", timeout.as_millis()));
             match self.stream()?.writable(timeout).await {
                 Ok(()) => sent += self.send_at_once(&data[sent..])?,
                 Err(Interrupted::TimedOut) => {
@@ -390,8 +422,10 @@ impl Tcp {
         if !self.unread.borrow().is_empty() {
             return Err(SocketError::UnreadData);
         }
-        if self.read_ended.get() || !stream.is_quiet() {
-            return Err(SocketError::Dubious);
+        match stream.peek() {
+            Peer::Quiet if !self.read_ended.get() => {}
+            Peer::Talks => return Err(SocketError::Dubious),
+            _ => return Err(SocketError::Closed),
         }
         let leave = self.leave.take().unwrap_or_else(|| {
             let size = size.unwrap_or(self.settings().pool_size());
@@ -433,6 +467,8 @@ impl Tcp {
 
 impl Ends for Tcp {
     fn host_ended(&self) {
-        self.drop_stream();
+        // the place stays: what belonged to one request is of no use to another one
+        self.drop_stream_only();
+        self.unread.replace(Unread::default());
     }
 }

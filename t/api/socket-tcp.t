@@ -149,7 +149,7 @@ nilno resolver defined to resolve "no.such.name"
 --- allow_log
 no such file or directory
 --- error_log
-connect() to 127.0.0.1:1 failed
+connect() failed (111: Connection refused), when connecting to 127.0.0.1:1
 
 
 === TEST 9: lua_socket_log_errors off
@@ -346,7 +346,7 @@ lua tcp socket write timed out
 --- request eval
 ["GET /first", "GET /second", "GET /both"]
 --- response_body eval
-["1\n", "truenilclosed\n", "bad request\n"]
+["1\n", "falsebad request\n", "bad request\n"]
 
 
 === TEST 19: options of the socket
@@ -417,10 +417,10 @@ bad argument #3 to 'connect' (bad "pool_size" option value: 0)
 bad argument #3 to 'connect' (bad "backlog" option value: -1)
 bad argument #1 to 'receive' (bad pattern argument)
 bad argument #1 to 'receive' (bad pattern argument)
-bad argument #1 to 'receiveany' (bad max argument)
+bad argument #2 to '?' (bad max argument)
 bad argument #1 to 'send' (bad data type function found)
-bad argument #1 to 'settimeout' (bad timeout value)
-bad argument #2 to 'setkeepalive' (bad "pool_size" option value: 0)
+bad timeout value
+bad argument #3 to '?' (bad "pool_size" option value: 0)
 bad argument #1 to 'shutdown' (expected direction: "send")
 expecting zero arguments, but got 1
 
