@@ -1,0 +1,47 @@
+# Real servers for clients to talk to: started before the blocks of a file, on
+# its own network, and gone with it.
+package AutoscaleLua::Daemon;
+
+use strict;
+use warnings;
+use Exporter 'import';
+use File::Temp ();
+use IO::Socket::INET;
+
+our @EXPORT = qw(daemon);
+my @running;
+
+# daemon(PORT, COMMAND...): runs the command in a directory of its own, and
+# returns once 127.0.0.1:PORT accepts connections (PORT 0: at once). A server
+# that does not come up ends the file: its blocks would say nothing.
+sub daemon {
+    my ($port, @command) = @_;
+    my $dir = File::Temp->newdir;
+    my $pid = fork // die "fork: $!";
+    if ($pid == 0) {
+        chdir $dir or die "chdir: $!";
+        open STDIN, '<', '/dev/null';
+        open STDOUT, '>', 'log';
+        open STDERR, '>&', \*STDOUT;
+        exec @command or die "$command[0]: $!";
+    }
+    push @running, [ $pid, $dir ];
+    return if !$port;
+    for (1 .. 200) {
+        return if IO::Socket::INET->new(PeerAddr => "127.0.0.1:$port", Timeout => 1);
+        die "$command[0] ended at once\n" if waitpid($pid, 1) == $pid;
+        select undef, undef, undef, 0.05;
+    }
+    die "$command[0] does not listen on port $port\n";
+}
+
+END {
+    my $status = $?;
+    for (@running) {
+        kill 'TERM', $_->[0];
+        waitpid $_->[0], 0;
+    }
+    $? = $status;
+}
+
+1;
