@@ -4,6 +4,7 @@ use core::cell::{Cell, RefCell};
 use core::time::Duration;
 
 use logic::autoscale::metrics::columns::{Owner, Worker};
+use logic::autoscale::metrics::recall::Recall;
 use logic::autoscale::metrics::series::Upstream;
 use logic::autoscale::metrics::table::Ref;
 use logic::autoscale::metrics::zone::Zone;
@@ -22,6 +23,8 @@ pub struct Shell {
     me: Owner,
     /// By number of the observed upstream.
     pub upstreams: Vec<Ref<Upstream>>,
+    /// Those that requests were sent to.
+    pub peers: Recall,
     /// By the same number.
     fleets: Vec<Fleet>,
     pub signals: Signals,
@@ -69,6 +72,7 @@ impl Shell {
             worker,
             me,
             upstreams,
+            peers: Recall::default(),
             fleets,
             signals: Signals::new(conf.tick_s),
             tick_s: conf.tick_s,
@@ -98,9 +102,15 @@ impl Shell {
     #[inline]
     pub fn sync(&self) {
         let controls = self.zone.controls();
-        if self.controls.replace(controls) != controls {
-            self.fleets.iter().for_each(|f| f.apply(&self.zone));
+        if self.controls.get() != controls {
+            self.apply(controls);
         }
+    }
+
+    #[cold]
+    fn apply(&self, controls: u64) {
+        self.controls.set(controls);
+        self.fleets.iter().for_each(|f| f.apply(&self.zone));
     }
 
     /// A number that nobody need be unable to guess (SplitMix64: Steele, Lea, Flood 2014).

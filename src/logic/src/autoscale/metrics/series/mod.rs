@@ -10,7 +10,7 @@ use super::recent::{Ended, Recent};
 use super::ring::Ring;
 use super::word::{add, get, put, Merge, Word, HIGH, LOW};
 use super::{ewma, hist, Now};
-use shape::{head, slot};
+use shape::{bounds_below_of, head, slot};
 use std::marker::PhantomData;
 
 /// How a request or a try ended.
@@ -162,7 +162,12 @@ impl<'a, S: Shape> Series<'a, S> {
             put(&self.words[head::LAST], now.us);
         }
         if S::FULL && class != Class::Aborted {
-            ewma::feed(&self.words[head::FAILING], if class.is_error() { 1.0 } else { 0.0 }, now.us);
+            let failing = &self.words[head::FAILING];
+            if class.is_error() {
+                ewma::feed(failing, 1.0, now.us);
+            } else {
+                ewma::feed_zero(failing, now.us);
+            }
         }
         self.recent().push(Ended { us: timed.then_some(us), error: class.is_error() });
     }
@@ -206,15 +211,16 @@ impl<'a, S: Shape> Series<'a, S> {
     /// One time into its histogram and its totals.
     #[inline]
     fn time(&self, slot: &[Word], time: Time, us: u32) {
+        let bucket = hist::micros_bucket(us, S::BITS);
         if let Some(at) = S::histogram(time) {
-            hist::count(&slot[at..], hist::micros_bucket(us, S::BITS));
+            hist::count(&slot[at..at + S::SCALE.words()], bucket);
         }
         let totals = head::TIMES + 2 * time as usize;
         add(&self.words[totals], us.into());
         add(&self.words[totals + 1], 1);
         if S::BOUNDED {
-            let bucket = BOUNDS_US.partition_point(|bound| *bound < us);
-            add(&self.words[head::WORDS + time as usize * BOUNDED + bucket], 1);
+            let bounded = head::WORDS + time as usize * BOUNDED;
+            add(&self.words[bounded + bounds_below_of(us, bucket)], 1);
         }
     }
 

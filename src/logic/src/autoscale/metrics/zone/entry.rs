@@ -45,6 +45,11 @@ pub struct KeyRef {
     pub value: Ref<Key>,
 }
 
+impl KeyRef {
+    /// Refers to nothing.
+    pub const NONE: Self = Self { name: Ref::NONE, value: Ref::NONE };
+}
+
 /// What an operator or a policy says about a peer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum State {
