@@ -70,7 +70,7 @@ pub fn label(shell: &Shell, request: Request, labels: &mut [KeyRef; MOST_KEYS]) 
 pub fn attempt(shell: &Shell, flight: &mut Flight<'_>, peer: &[u8]) {
     // the first choice follows the start at once: the clock need not be read again
     let now = flight.untried_since().unwrap_or_else(clock::monotonic);
-    let peer = shell.peers.peer(&shell.zone, flight.upstream(), peer, now).unwrap_or(Ref::NONE);
+    let peer = shell.peers.peer(&shell.zone, flight.upstream(), peer, now);
     flight.attempt(&shell.zone, peer, now);
 }
 

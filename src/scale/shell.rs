@@ -152,6 +152,7 @@ impl Shell {
                 );
             }
             self.zone.sample_levels(now);
+            self.zone.prepare(now);
         }
     }
 }

@@ -40,6 +40,12 @@ impl Now {
         Self { us, s: us / 1_000_000 }
     }
 
+    /// Seconds, and the microseconds that have passed since.
+    #[inline]
+    pub const fn new(s: u64, us: u64) -> Self {
+        Self { us: s * 1_000_000 + us, s }
+    }
+
     pub const fn from_ms(ms: u64) -> Self {
         Self::from_us(ms * 1000)
     }

@@ -5,7 +5,7 @@
 
 use super::series::{Peer, Upstream};
 use super::table::Ref;
-use super::zone::{Denied, Zone};
+use super::zone::Zone;
 use super::Now;
 use std::cell::RefCell;
 
@@ -25,6 +25,27 @@ struct Met {
 
 const NOBODY: Met = Met { entry: Ref::NONE, upstream: Ref::NONE, warmed_s: 0, len: 0, addr: [0; LONGEST] };
 
+impl Met {
+    #[cold]
+    fn meet(&mut self, zone: &Zone<'_>, upstream: Ref<Upstream>, addr: &[u8], now: Now) {
+        let entry = zone.peer(upstream, addr, now).unwrap_or(Ref::NONE);
+        *self = Self { entry, upstream, warmed_s: now.s() as u32, ..NOBODY };
+        if let (Some(to), true) = (self.addr.get_mut(..addr.len()), !entry.is_none()) {
+            to.copy_from_slice(addr);
+            self.len = addr.len() as u8;
+        } else {
+            self.upstream = Ref::NONE;
+        }
+    }
+
+    /// Once a second, so that nobody takes the peer for forgotten.
+    #[cold]
+    fn warm(&mut self, zone: &Zone<'_>, now: Now) {
+        zone.table::<Peer>().touch(self.entry.index(), now);
+        self.warmed_s = now.s() as u32;
+    }
+}
+
 /// What one process remembers.
 pub struct Recall(RefCell<Box<[Met]>>);
 
@@ -35,42 +56,18 @@ impl Default for Recall {
 }
 
 impl Recall {
-    /// What [`Zone::peer`] answers.
+    /// What [`Zone::peer`] answers; nothing where it finds no place.
     #[inline]
-    pub fn peer(
-        &self,
-        zone: &Zone<'_>,
-        upstream: Ref<Upstream>,
-        addr: &[u8],
-        now: Now,
-    ) -> Result<Ref<Peer>, Denied> {
-        let place = place(upstream, addr);
-        if let Some(met) = self.0.borrow().get(place) {
-            let same = met.upstream == upstream && met.addr.get(..met.len.into()) == Some(addr);
-            if same && met.warmed_s == now.s() as u32 && zone.is_current(met.entry) {
-                return Ok(met.entry);
-            }
-        }
-        self.look_up(zone, upstream, addr, now, place)
-    }
-
-    /// Once a second for each peer, so that nobody takes it for forgotten.
-    #[cold]
-    fn look_up(
-        &self,
-        zone: &Zone<'_>,
-        upstream: Ref<Upstream>,
-        addr: &[u8],
-        now: Now,
-        place: usize,
-    ) -> Result<Ref<Peer>, Denied> {
-        let entry = zone.peer(upstream, addr, now)?;
+    pub fn peer(&self, zone: &Zone<'_>, upstream: Ref<Upstream>, addr: &[u8], now: Now) -> Ref<Peer> {
         let mut all = self.0.borrow_mut();
-        if let (Some(met), true) = (all.get_mut(place), addr.len() <= LONGEST) {
-            *met = Met { entry, upstream, warmed_s: now.s() as u32, len: addr.len() as u8, ..NOBODY };
-            met.addr[..addr.len()].copy_from_slice(addr);
+        let Some(met) = all.get_mut(place(upstream, addr)) else { return Ref::NONE };
+        let same = met.upstream == upstream && met.addr.get(..met.len.into()) == Some(addr);
+        if !(same && zone.is_current(met.entry)) {
+            met.meet(zone, upstream, addr, now);
+        } else if met.warmed_s != now.s() as u32 {
+            met.warm(zone, now);
         }
-        Ok(entry)
+        met.entry
     }
 }
 
@@ -108,7 +105,7 @@ mod tests {
             let addrs = ["10.0.0.1:80", "10.0.0.2:80", "[::1]:1", "unix:", "", &long];
             for s in [0, 0, 1] {
                 for (upstream, addr) in upstreams.iter().flat_map(|u| addrs.iter().map(move |a| (*u, *a))) {
-                    let entry = recall.peer(zone, upstream, addr.as_bytes(), at(s)).unwrap();
+                    let entry = recall.peer(zone, upstream, addr.as_bytes(), at(s));
                     assert_eq!(zone.find_peer(upstream, addr.as_bytes()), Some(entry), "{addr}");
                 }
             }
@@ -131,9 +128,9 @@ mod tests {
     fn a_peer_that_was_removed_gets_a_new_entry() {
         with_zone(|zone| {
             let (recall, app) = (Recall::default(), zone.upstream(b"app", at(0)).unwrap());
-            let before = recall.peer(zone, app, b"10.0.0.1:80", at(0)).unwrap();
+            let before = recall.peer(zone, app, b"10.0.0.1:80", at(0));
             assert!(zone.remove_peer(before));
-            let after = recall.peer(zone, app, b"10.0.0.1:80", at(0)).unwrap();
+            let after = recall.peer(zone, app, b"10.0.0.1:80", at(0));
             assert_ne!(before, after);
             assert!(zone.is_current(after));
         });
@@ -144,12 +141,12 @@ mod tests {
     fn a_peer_in_use_stays_warm() {
         with_zone(|zone| {
             let (recall, app) = (Recall::default(), zone.upstream(b"app", at(0)).unwrap());
-            let busy = recall.peer(zone, app, b"busy", at(0)).unwrap();
-            (0..2000).for_each(|s| assert_eq!(recall.peer(zone, app, b"busy", at(s)), Ok(busy)));
+            let busy = recall.peer(zone, app, b"busy", at(0));
+            (0..2000).for_each(|s| assert_eq!(recall.peer(zone, app, b"busy", at(s)), busy));
             let room = zone.layout().room().peers;
             for i in 0..2 * room {
                 let s = 2000 + (i / room) as u64 * 700;
-                recall.peer(zone, app, b"busy", at(s)).unwrap();
+                recall.peer(zone, app, b"busy", at(s));
                 zone.peer(app, format!("new{i}").as_bytes(), at(s)).ok();
             }
             assert!(zone.is_current(busy));

@@ -1,6 +1,6 @@
 use super::*;
 use crate::autoscale::metrics::columns::{Levels, Owner};
-use crate::autoscale::metrics::series::{Key, Series, Time, Window};
+use crate::autoscale::metrics::series::{Key, Name, Series, Time, Window};
 use crate::autoscale::metrics::word::Word;
 use crate::autoscale::metrics::zone::Layout;
 use proptest::prelude::*;

@@ -109,6 +109,11 @@ impl<'a, S: Shape> Series<'a, S> {
         put(&self.words[head::BORN], now.us);
     }
 
+    /// Makes room for the samples of the second to come, so that no request has to.
+    pub fn prepare(&self, now: Now) {
+        self.ring().prepare(now);
+    }
+
     /// A request, or a try, is sent.
     #[inline]
     pub fn arrive(&self, now: Now) {
@@ -147,7 +152,7 @@ impl<'a, S: Shape> Series<'a, S> {
     pub fn finish(&self, now: Now, class: Class, us: u32, stream: bool) {
         let slot = self.ring().current(now);
         let number = class as usize;
-        add(&slot[slot::CLASSES + number / 2], if number.is_multiple_of(2) { LOW } else { HIGH });
+        add(&slot[slot::CLASSES + number / 2], LOW << (32 * (number % 2)));
         add(&self.words[head::CLASSES + number], 1);
         let timed = class.is_timed();
         if timed && !stream {

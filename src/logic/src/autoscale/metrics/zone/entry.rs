@@ -382,6 +382,17 @@ impl<'a> Zone<'a> {
         self.sample::<Peer>(now);
     }
 
+    /// Makes every upstream and peer ready for the second to come: to be called once a second, as [`Zone::sample_levels`].
+    pub fn prepare(&self, now: Now) {
+        self.prepare_all::<Upstream>(now);
+        self.prepare_all::<Peer>(now);
+    }
+
+    fn prepare_all<K: Kind + Shape>(&self, now: Now) {
+        let table = self.table::<K>();
+        table.entries(table.whole()).filter_map(|entry| self.series(entry)).for_each(|s| s.prepare(now));
+    }
+
     fn sample<K: Kind + Shape>(&self, now: Now) {
         let table = self.table::<K>();
         for entry in table.entries(table.whole()) {
