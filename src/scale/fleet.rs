@@ -102,8 +102,11 @@ impl Fleet {
             });
         }
         for member in &members {
-            member.entry.set(zone.peer(self.entry, &member.addr, now).unwrap_or(Ref::NONE));
+            member.entry.set(zone.configured_peer(self.entry, &member.addr, now).unwrap_or(Ref::NONE));
         }
+        // those that were there before this configuration, or before the names were resolved again
+        let named: Vec<_> = members.iter().map(|m| m.entry.get()).collect();
+        zone.keep_peers(self.entry, &named);
         self.generation.set(self.generation.get().wrapping_add(1) & i32::MAX);
         self.members.replace(members);
     }
@@ -192,7 +195,7 @@ impl Fleet {
         Candidate::of(zone, member.entry.get(), weight, now)
             .or_else(|| {
                 // it lost its place in the zone while nobody used it
-                member.entry.set(zone.peer(self.entry, &member.addr, now).ok()?);
+                member.entry.set(zone.configured_peer(self.entry, &member.addr, now).ok()?);
                 Candidate::of(zone, member.entry.get(), weight, now)
             })
             .unwrap_or(Candidate {
@@ -216,7 +219,9 @@ impl Fleet {
         let mut roster: Vec<Listed> = Vec::with_capacity(members.len());
         for m in members.iter() {
             if !roster.iter().any(|r| r.addr == m.addr) {
-                let entry = zone.peer(self.entry, &m.addr, now).unwrap_or(Ref::NONE);
+                let known = zone.find_peer(self.entry, &m.addr);
+                let entry = known.or_else(|| zone.configured_peer(self.entry, &m.addr, now).ok());
+                let entry = entry.unwrap_or(Ref::NONE);
                 let member = Some((m.weight.get(), m.backup, m.down.get()));
                 roster.push(Listed { addr: m.addr.clone(), entry, member });
             }
@@ -267,7 +272,7 @@ impl Fleet {
         let known = self.members.borrow().iter().any(|m| *m.addr == *addr);
         let entry = match zone.find_peer(self.entry, addr) {
             Some(entry) => entry,
-            None if known => zone.peer(self.entry, addr, now).map_err(|e| e.to_string())?,
+            None if known => zone.configured_peer(self.entry, addr, now).map_err(|e| e.to_string())?,
             None => return Err(self.unknown(addr)),
         };
         let control = change(zone.control(entry));

@@ -264,7 +264,7 @@ Connection refused
 
 
 === TEST 10: peers can be listed and picked while a worker starts
---- modes: plain
+--- modes: plain workers
 --- http_config
     init_worker_by_lua_block {
         local as = require "ngx.autoscale"

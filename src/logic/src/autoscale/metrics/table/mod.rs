@@ -61,6 +61,11 @@ impl<K> PartialEq for Ref<K> {
     }
 }
 impl<K> Eq for Ref<K> {}
+impl<K> std::hash::Hash for Ref<K> {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.to_bits().hash(state);
+    }
+}
 impl<K> std::fmt::Debug for Ref<K> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "#{}.{}", self.index, self.gen)
