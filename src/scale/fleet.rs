@@ -1,6 +1,7 @@
 //! The peers of one upstream: what nginx's balancer has, beside what the zone knows of them.
 
 use core::cell::{Cell, RefCell};
+use std::collections::HashMap;
 
 use logic::autoscale::metrics::series::{Peer, Series, Time, Upstream as Group};
 use logic::autoscale::metrics::table::Ref;
@@ -24,6 +25,7 @@ pub struct Fleet {
     generation: Cell<i32>,
     candidates: RefCell<Vec<Candidate>>,
     roster: RefCell<Vec<Listed>>,
+    replaced: RefCell<HashMap<(bool, Box<[u8]>), Replaced>>,
 }
 
 /// A peer of the configuration: the primary ones first, then the backup ones.
@@ -82,6 +84,7 @@ impl Fleet {
             generation: Cell::new(0),
             candidates: RefCell::default(),
             roster: RefCell::default(),
+            replaced: RefCell::default(),
         };
         fleet.refresh(zone, now);
         fleet
@@ -291,24 +294,55 @@ impl Fleet {
         format!("upstream \"{}\" has no peer \"{addr}\"{hint}", self.name)
     }
 
-    /// Tells nginx's balancer what has been said about its peers.
+    /// Tells nginx's balancer what has been said about its peers, and what the configuration says where that was taken back.
     pub fn apply(&self, zone: &Zone<'_>) {
         let Some(upstream) = self.upstream else { return };
+        let mut replaced = self.replaced.borrow_mut();
         for backup in [false, true] {
             let mut peers = Vec::new();
             self.each(backup, |id, addr, weight, down| peers.push((id, addr.to_vec(), weight, down)));
             for (id, addr, weight, down) in peers {
                 let Some(entry) = zone.find_peer(self.entry, &addr) else { continue };
                 let control = zone.control(entry);
-                let wants_down = control.state != State::Up;
+                let own = || configured(upstream, backup, &addr).unwrap_or((weight, down));
+                let before = replaced.entry((backup, addr.as_slice().into())).or_default();
+                let wants_down = before.down.next(control.forced, control.state != State::Up, || own().1);
+                let wants_weight = before.weight.next(control.weight > 0, control.weight, || own().0);
                 // a peer that is gone meanwhile needs nothing
-                if control.forced && wants_down != down {
-                    let _ = upstream.set_down(id, wants_down);
+                if let Some(wanted) = wants_down.filter(|wanted| *wanted != down) {
+                    let _ = upstream.set_down(id, wanted);
                 }
-                if control.weight > 0 && control.weight != weight {
-                    let _ = upstream.set_weight(id, control.weight);
+                if let Some(wanted) = wants_weight.filter(|wanted| *wanted != weight) {
+                    let _ = upstream.set_weight(id, wanted);
                 }
             }
         }
     }
+}
+
+/// What the balancer had of its own before something else was set.
+#[derive(Default)]
+struct Replaced {
+    weight: Own<u16>,
+    down: Own<bool>,
+}
+
+#[derive(Default)]
+struct Own<T>(Option<T>);
+
+impl<T: Copy> Own<T> {
+    /// The value that the balancer should have: what is set, else its own when it has lost that.
+    fn next(&mut self, is_set: bool, set: T, own: impl FnOnce() -> T) -> Option<T> {
+        if is_set {
+            self.0.get_or_insert_with(own);
+            return Some(set);
+        }
+        self.0.take()
+    }
+}
+
+/// Weight and `down` of the `server` line that an address comes from. A name that is resolved while nginx runs has none.
+fn configured(upstream: Upstream, backup: bool, addr: &[u8]) -> Option<(u16, bool)> {
+    let server = upstream.servers().find(|s| s.is_backup() == backup && s.addresses().any(|a| a == addr))?;
+    Some((u16::try_from(server.weight().max(1)).unwrap_or(u16::MAX), server.is_down()))
 }

@@ -434,12 +434,26 @@ impl<'a> Zone<'a> {
 
     /// The counter of `as.incr(name, n, key)`.
     pub fn counter(&self, name: &[u8], key: Option<&[u8]>, now: Now) -> Result<Ref<Meters>, Denied> {
-        self.new_meter(Reporter::Script, "counter", &joined(name, b'/', key), now)
+        joined(name, b'/', key, |name| self.new_meter(Reporter::Script, "counter", name, now))
+    }
+
+    /// The counter, if it is there already: what nearly every report finds, without allocating.
+    pub fn known_counter(&self, name: &[u8], key: Option<&[u8]>, now: Now) -> Option<Ref<Meters>> {
+        let found = self.find_meter(Reporter::Script, name, key)?;
+        self.table::<Meters>().touch(found.index(), now);
+        Some(found)
+    }
+
+    /// The distribution, if it is there already.
+    pub fn known_distribution(&self, name: &[u8], key: Option<&[u8]>, now: Now) -> Option<Ref<Dists>> {
+        let found = self.find_distribution(name, key)?;
+        self.table::<Dists>().touch(found.index(), now);
+        Some(found)
     }
 
     /// The level of an external signal.
     pub fn external(&self, name: &[u8], field: Option<&[u8]>, now: Now) -> Result<Ref<Meters>, Denied> {
-        self.new_meter(Reporter::External, "external signal", &joined(name, b'.', field), now)
+        joined(name, b'.', field, |name| self.new_meter(Reporter::External, "external signal", name, now))
     }
 
     /// A level of the gateway itself: `cpu`, `mem`.
@@ -461,7 +475,7 @@ impl<'a> Zone<'a> {
     pub fn find_meter(&self, reporter: Reporter, name: &[u8], part: Option<&[u8]>) -> Option<Ref<Meters>> {
         let table = self.table::<Meters>();
         let separator = if reporter == Reporter::Script { b'/' } else { b'.' };
-        table.find(table.whole(), reporter as u32, &joined(name, separator, part))
+        joined(name, separator, part, |name| table.find(table.whole(), reporter as u32, name))
     }
 
     /// All that one reporter reports.
@@ -473,13 +487,13 @@ impl<'a> Zone<'a> {
     /// The distribution of `as.observe(name, value, key)`.
     pub fn distribution(&self, name: &[u8], key: Option<&[u8]>, now: Now) -> Result<Ref<Dists>, Denied> {
         let landlord = self.landlord(now, coldest::<Dists>, |words, now| Dist::new(words).reset(now));
-        let name = joined(name, b'/', key);
-        self.insert(self.table::<Dists>().whole(), "distribution", (0, &name), &landlord)
+        let whole = self.table::<Dists>().whole();
+        joined(name, b'/', key, |name| self.insert(whole, "distribution", (0, name), &landlord))
     }
 
     pub fn find_distribution(&self, name: &[u8], key: Option<&[u8]>) -> Option<Ref<Dists>> {
         let table = self.table::<Dists>();
-        table.find(table.whole(), 0, &joined(name, b'/', key))
+        joined(name, b'/', key, |name| table.find(table.whole(), 0, name))
     }
 
     pub fn distributions(&self) -> Vec<Ref<Dists>> {
@@ -520,7 +534,17 @@ impl<'a> Zone<'a> {
     }
 }
 
-fn joined(name: &[u8], separator: u8, part: Option<&[u8]>) -> Vec<u8> {
-    let tail = part.map(|part| [&[separator], part].concat());
-    [name, tail.as_deref().unwrap_or_default()].concat()
+/// Calls `f` with a name and its part as one; allocates only for one of more than [`ROOM`] bytes.
+fn joined<T>(name: &[u8], separator: u8, part: Option<&[u8]>, f: impl FnOnce(&[u8]) -> T) -> T {
+    let Some(part) = part else { return f(name) };
+    let mut room = [0; ROOM];
+    let Some(whole) = room.get_mut(..name.len() + 1 + part.len()) else {
+        return f(&[name, &[separator], part].concat());
+    };
+    whole[..name.len()].copy_from_slice(name);
+    whole[name.len()] = separator;
+    whole[name.len() + 1..].copy_from_slice(part);
+    f(whole)
 }
+
+const ROOM: usize = 256;
