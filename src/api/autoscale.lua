@@ -257,7 +257,8 @@ return function(_, native, base)
         end
         local number = tonumber(value)
         if not number or number < least or number > most or floor(number) ~= number then
-            error("bad option " .. name .. " (a whole number from " .. least .. " to " .. most .. (also or "") .. " expected)", 3)
+            local range = least .. " to " .. most .. (also or "")
+            error("bad option " .. name .. " (a whole number from " .. range .. " expected)", 3)
         end
         return number
     end

@@ -95,7 +95,12 @@ pub fn end(shell: &Shell, flight: &mut Flight<'_>, outcome: &Outcome) {
 /// The request is over, whatever became of its last try.
 pub fn close(shell: &Shell, flight: &mut Flight<'_>, status: usize) {
     if !flight.is_ended() {
-        let class = if status == 0 { Class::Aborted } else { Class::of_status(status as u16) };
+        // what the client got of a try that failed is nginx's own page
+        let class = match (status, flight.failed()) {
+            (499, _) | (0, None) => Class::Aborted,
+            (_, Some(failed)) => failed,
+            (status, None) => Class::of_status(status as u16),
+        };
         flight.end(&shell.zone, class, clock::monotonic());
     }
 }

@@ -25,7 +25,7 @@ pub struct Fleet {
     generation: Cell<i32>,
     candidates: RefCell<Vec<Candidate>>,
     roster: RefCell<Vec<Listed>>,
-    replaced: RefCell<HashMap<(bool, Box<[u8]>), Replaced>>,
+    replaced: RefCell<HashMap<Whose, Replaced>>,
 }
 
 /// A peer of the configuration: the primary ones first, then the backup ones.
@@ -319,6 +319,9 @@ impl Fleet {
         }
     }
 }
+
+/// Backup or not, and the address.
+type Whose = (bool, Box<[u8]>);
 
 /// What the balancer had of its own before something else was set.
 #[derive(Default)]

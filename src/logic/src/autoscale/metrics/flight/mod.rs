@@ -48,6 +48,8 @@ pub struct Flight<'k> {
     stage: Stage,
     /// The answer is a stream: it ends when somebody stops listening.
     stream: bool,
+    /// How the last try failed, when no other one has followed.
+    failed: Option<Class>,
 }
 
 /// What happens to a request, on the series of its upstream and of its keys.
@@ -100,6 +102,7 @@ impl<'k> Flight<'k> {
             tries: 0,
             stage: Stage::Waiting,
             stream: false,
+            failed: None,
         };
         flight.count(zone, Moment::Start, Change::Enter(ACTIVE + WAITING), now);
         flight
@@ -123,6 +126,7 @@ impl<'k> Flight<'k> {
         }
         self.tries = self.tries.saturating_add(1);
         self.tried_us = now.us;
+        self.failed = None;
         self.peer = peer;
         if let Some(series) = zone.series(peer) {
             series.arrive(now);
@@ -171,6 +175,12 @@ impl<'k> Flight<'k> {
         }
         self.change(zone, self.peer, self.rest());
         self.peer = Ref::NONE;
+        self.failed = Some(class);
+    }
+
+    /// How the last try failed, if nothing came of the request after it.
+    pub fn failed(&self) -> Option<Class> {
+        self.failed
     }
 
     /// What is left to take away when something ends.

@@ -268,3 +268,17 @@ fn many_workers_at_once_lose_nothing() {
         assert_eq!(world.zone.levels(world.app), levels(0, 0));
     });
 }
+
+#[test]
+fn how_the_last_try_failed_is_known_until_another_one_follows() {
+    with_world(|world| {
+        let zone = &world.zone;
+        let mut flight = world.start(0);
+        assert_eq!(flight.failed(), None);
+        flight.attempt(zone, world.peers[0], at(0));
+        flight.fail(zone, Class::Timeout, at(10));
+        assert_eq!(flight.failed(), Some(Class::Timeout));
+        flight.attempt(zone, world.peers[1], at(10));
+        assert_eq!(flight.failed(), None);
+    });
+}
