@@ -304,3 +304,17 @@ incr with a key true
 observe true
 get true
 a table false
+
+
+=== TEST 16: a window that is longer than what is kept is refused, with the longest one
+--- backend
+    location / { return 200; }
+--- lua
+    local as = require "ngx.autoscale"
+    ngx.say(select(2, as.get("upstream.backend.latency@1d")))
+    ngx.say(select(2, as.get("upstream.backend.latency@65r")))
+    ngx.say(type(as.get("upstream.backend.rate@1h")))
+--- response_body_like
+window "1d" is longer than what is kept; the longest is 1h.*
+.*window "65r" is longer than what is kept; the longest is 64r.*
+number$
