@@ -16,7 +16,9 @@ return function(_, native, base)
 
     local NONE, REFUSED, STALE = -1, -2, -3
     local states = { [0] = "up", "down", "drain" }
-    local numbers_of_states = { up = 0, down = 1, drain = 2 }
+    -- "configured" takes back what was set
+    local CONFIGURED = "configured"
+    local numbers_of_states = { up = 0, down = 1, drain = 2, [CONFIGURED] = 3 }
 
     local M = {}
 
@@ -89,41 +91,33 @@ return function(_, native, base)
         if type(key) == "number" then
             return tostring(key)
         end
-        if type(key) ~= "string" then
-            bad(3, name, "string", key)
+        bad(3, name, "string", key, 4)
+    end
+
+    -- Called as a tail: the user is one level above.
+    local function report(native_report, f, name, value, key)
+        if type(name) ~= "string" then
+            bad(1, f, "string", name)
         end
-        return key
+        if type(value) ~= "number" then
+            bad(2, f, "number", value)
+        end
+        if type(key) ~= "string" then
+            key = to_key(key, f)
+        end
+        local rc = native_report(name, #name, value, key, #key, out)
+        if rc == 0 then
+            return true
+        end
+        return refused(rc)
     end
 
     function M.incr(name, n, key)
-        if type(name) ~= "string" then
-            bad(1, "incr", "string", name)
-        end
-        n = n or 1
-        if type(n) ~= "number" then
-            bad(2, "incr", "number", n)
-        end
-        key = to_key(key, "incr")
-        local rc = as_incr(name, #name, n, key, #key, out)
-        if rc == 0 then
-            return true
-        end
-        return refused(rc)
+        return report(as_incr, "incr", name, n or 1, key)
     end
 
     function M.observe(name, value, key)
-        if type(name) ~= "string" then
-            bad(1, "observe", "string", name)
-        end
-        if type(value) ~= "number" then
-            bad(2, "observe", "number", value)
-        end
-        key = to_key(key, "observe")
-        local rc = as_observe(name, #name, value, key, #key, out)
-        if rc == 0 then
-            return true
-        end
-        return refused(rc)
+        return report(as_observe, "observe", name, value, key)
     end
 
     -- Upstreams by name: { number=, generation=, places = { addr -> place }, addr, addr, … }
@@ -256,14 +250,15 @@ return function(_, native, base)
     end
 
     -- An option that is a whole number within bounds; -1 when it is not given.
-    local function whole(options, name, least, most)
+    local function whole(options, name, least, most, also)
         local value = options[name]
         if value == nil then
             return -1
         end
         local number = tonumber(value)
         if not number or number < least or number > most or floor(number) ~= number then
-            error("bad option " .. name .. " (a whole number from " .. least .. " to " .. most .. " expected)", 3)
+            local range = least .. " to " .. most .. (also or "")
+            error("bad option " .. name .. " (a whole number from " .. range .. " expected)", 3)
         end
         return number
     end
@@ -275,13 +270,13 @@ return function(_, native, base)
         if type(options) ~= "table" then
             bad(3, "set", "table", options)
         end
-        local weight = whole(options, "weight", 1, 65535)
+        local weight = options.weight == CONFIGURED and 0 or whole(options, "weight", 1, 65535, ' or "configured"')
         local limit = whole(options, "limit", 0, 2147483647)
         local state = -1
         if options.state ~= nil then
             state = numbers_of_states[options.state]
             if not state then
-                error('bad option state ("up", "down" or "drain" expected)', 2)
+                error('bad option state ("up", "down", "drain" or "configured" expected)', 2)
             end
         end
         local upstream, err = upstreams[name]

@@ -1,6 +1,6 @@
 //! `ngx.autoscale`: metrics as values, and a hand on the peers.
 
-use logic::autoscale::metrics::zone::{Reporter, State};
+use logic::autoscale::metrics::zone::State;
 use logic::autoscale::signal::{Metric, Scope, Signal, Stat};
 
 use crate::native::{natives, Cx, Str};
@@ -45,10 +45,10 @@ natives! {
                 return Err("a counter takes a finite number of 0 or more".into());
             }
             let (zone, key, now) = (&shell.zone, some(key), clock::monotonic());
-            if zone.find_meter(Reporter::Script, name, key).is_none() {
-                check_name(name)?;
-            }
-            let entry = zone.counter(name, key, now).map_err(|e| e.to_string())?;
+            let entry = match zone.known_counter(name, key, now) {
+                Some(entry) => entry,
+                None => check_name(name).and_then(|()| zone.counter(name, key, now).map_err(|e| e.to_string()))?,
+            };
             if let Some(meter) = zone.meter(entry) {
                 meter.incr(now, n);
             }
@@ -63,10 +63,10 @@ natives! {
                 return Err("an observed value is a finite number".into());
             }
             let (zone, key, now) = (&shell.zone, some(key), clock::monotonic());
-            if zone.find_distribution(name, key).is_none() {
-                check_name(name)?;
-            }
-            let entry = zone.distribution(name, key, now).map_err(|e| e.to_string())?;
+            let entry = match zone.known_distribution(name, key, now) {
+                Some(entry) => entry,
+                None => check_name(name).and_then(|()| zone.distribution(name, key, now).map_err(|e| e.to_string()))?,
+            };
             if let Some(dist) = zone.dist(entry) {
                 dist.observe(now, value);
             }
@@ -139,7 +139,7 @@ natives! {
         0
     }
 
-    /// Changes what is not negative of a peer's override.
+    /// Changes what is not negative of a peer's override; a weight of 0 and state number 3 take theirs back.
     fn as_set(
         cx, upstream: val<i32>, addr: bytes, weight: val<i32>, state: val<i32>, limit: val<i32>, error: out<Str>,
     ) -> i32 {
@@ -149,8 +149,9 @@ natives! {
                 if let Ok(weight) = u16::try_from(weight) {
                     control.weight = weight;
                 }
-                if let Some(state) = usize::try_from(state).ok().and_then(|s| STATES.get(s)) {
-                    (control.state, control.forced) = (*state, true);
+                if let Ok(state) = usize::try_from(state) {
+                    let set = STATES.get(state);
+                    (control.state, control.forced) = (set.copied().unwrap_or_default(), set.is_some());
                 }
                 if let Ok(limit) = u32::try_from(limit) {
                     control.limit = limit;

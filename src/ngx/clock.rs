@@ -48,5 +48,5 @@ pub fn monotonic() -> logic::autoscale::metrics::Now {
     let mut t = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the structure is ours; the clock exists on every system that nginx's shared memory works on.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut t) };
-    logic::autoscale::metrics::Now::from_us(t.tv_sec as u64 * 1_000_000 + t.tv_nsec as u64 / 1000)
+    logic::autoscale::metrics::Now::new(t.tv_sec as u64, t.tv_nsec as u64 / 1000)
 }

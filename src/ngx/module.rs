@@ -201,6 +201,7 @@ impl ZoneUser for InitByLua {
         }
         // SAFETY: the configuration lives in the same cycle's pool as the zone.
         let main = unsafe { &*self.main };
+        crate::scale::register(main);
         if let Some(capture) = &main.capture {
             // SAFETY: the cycle is being initialized, and owns the configuration.
             unsafe { capture.start(self.cycle) }.ok_or("out of memory")?;

@@ -18,9 +18,11 @@ use super::text::bytes;
 use super::upstream::Upstream;
 use crate::native::guard;
 use crate::scale::collect::{self, Outcome};
-use logic::autoscale::metrics::flight::Flight;
+use crate::scale::Shell;
+use logic::autoscale::metrics::flight::{Flight, MOST_KEYS};
 use logic::autoscale::metrics::series;
 use logic::autoscale::metrics::table::Ref;
+use logic::autoscale::metrics::zone::KeyRef;
 
 /// An upstream whose attempts are watched.
 pub struct Observed {
@@ -65,7 +67,7 @@ impl Cf {
     }
 }
 
-/// Our data in front of the balancer's, in the request's pool.
+/// Our data in front of the balancer's, in the request's pool. Small: every proxied request has one.
 struct Watch {
     data: *mut c_void,
     get: ngx_event_get_peer_pt,
@@ -76,7 +78,12 @@ struct Watch {
     #[cfg(upstream_tls)]
     save_session: ffi::ngx_event_save_peer_session_pt,
     request: Request,
-    flight: Flight,
+    /// `None` until the balancer is asked for the first time.
+    flight: Option<Flight<'static>>,
+    /// The number of the upstream.
+    upstream: u32,
+    /// The pool's cleanup ends what is still open.
+    is_guarded: bool,
 }
 
 unsafe extern "C" fn init_peer(
@@ -87,22 +94,23 @@ unsafe extern "C" fn init_peer(
     unsafe {
         let request = Request::new(r);
         let main = request.main_conf();
-        let Ok(index) = main.observed().binary_search_by_key(&(us as usize), |o| o.upstream as usize) else {
+        let all = main.observed();
+        let Ok(index) = all.binary_search_by_key(&(us as usize), |o| o.upstream as usize) else {
             return ffi::NGX_ERROR as ngx_int_t;
         };
         if let Some(shell) = main.shell() {
             // before the balancer looks: another worker may have changed a peer
             guard(|| shell.sync());
         }
-        let rc = main.observed()[index].init.map_or(ffi::NGX_ERROR as ngx_int_t, |init| init(r, us));
-        let Some(shell) = main.shell().filter(|_| rc == ffi::NGX_OK as ngx_int_t) else { return rc };
-        let cleanup = ffi::ngx_pool_cleanup_add((*r).pool, size_of::<Watch>());
-        let Some(flight) = guard(|| collect::start(shell, request, index)).filter(|_| !cleanup.is_null())
-        else {
+        let rc = all[index].init.map_or(ffi::NGX_ERROR as ngx_int_t, |init| init(r, us));
+        if rc != ffi::NGX_OK as ngx_int_t || main.shell().is_none() {
+            return rc;
+        }
+        let watch = ffi::ngx_palloc((*r).pool, size_of::<Watch>()).cast::<Watch>();
+        if watch.is_null() {
             return ffi::NGX_ERROR as ngx_int_t;
-        };
+        }
         let peer = &mut (*(*r).upstream).peer;
-        let watch = (*cleanup).data.cast::<Watch>();
         watch.write(Watch {
             data: peer.data,
             get: peer.get,
@@ -113,9 +121,10 @@ unsafe extern "C" fn init_peer(
             #[cfg(upstream_tls)]
             save_session: peer.save_session,
             request,
-            flight,
+            flight: None,
+            upstream: index as u32,
+            is_guarded: false,
         });
-        (*cleanup).handler = Some(close);
         peer.data = watch.cast();
         peer.get = Some(get);
         peer.free = Some(free);
@@ -129,21 +138,47 @@ unsafe extern "C" fn init_peer(
     }
 }
 
+/// The request counts from here on: whoever asks for a peer gives it back, or the pool's cleanup sees to it.
+fn start(shell: &Shell, request: Request, upstream: u32) -> Flight<'static> {
+    let labels = if request.loc_conf().keys.is_empty() { &[][..] } else { labels(shell, request) };
+    collect::start(shell, upstream as usize, labels)
+}
+
+/// The request's labels, in its pool: they live as long as the flight, which is in the same pool.
+#[cold]
+fn labels(shell: &Shell, request: Request) -> &'static [KeyRef] {
+    let mut labels = [KeyRef::NONE; MOST_KEYS];
+    let count = collect::label(shell, request, &mut labels);
+    // SAFETY: the pool is that of a live request; the memory is written before it is lent.
+    unsafe {
+        let kept = ffi::ngx_palloc((*request.raw()).pool, size_of_val(&labels)).cast::<[KeyRef; MOST_KEYS]>();
+        if kept.is_null() {
+            return &[];
+        }
+        kept.write(labels);
+        &(&*kept)[..count]
+    }
+}
+
 unsafe extern "C" fn get(pc: *mut ngx_peer_connection_t, data: *mut c_void) -> ngx_int_t {
     // SAFETY: `data` is the `Watch` that `init_peer` made; the connection belongs to the same request. No reference is
     // held while the balancer, which may be a script that asks for this very state, runs.
     unsafe {
         let watch = data.cast::<Watch>();
+        let shell = (*watch).request.main_conf().shell();
+        if let (Some(shell), true) = (shell, (*watch).flight.is_none()) {
+            let (request, upstream) = ((*watch).request, (*watch).upstream);
+            (*watch).flight = guard(|| start(shell, request, upstream));
+        }
         let (balancer, inner) = ((*watch).get, (*watch).data);
         let rc = balancer.map_or(ffi::NGX_ERROR as ngx_int_t, |get| get(pc, inner));
-        let watch = &mut *watch;
+        let (Some(shell), Some(flight)) = (shell, (*watch).flight.as_mut()) else { return rc };
         let chosen = rc == ffi::NGX_OK as ngx_int_t || rc == ffi::NGX_DONE as ngx_int_t;
-        if chosen && !(*pc).name.is_null() {
-            guard(|| {
-                let shell = watch.request.main_conf().shell()?;
-                collect::attempt(shell, &mut watch.flight, bytes(*(*pc).name));
-                Some(())
-            });
+        if chosen && !(*pc).name.is_null() && !(*pc).sockaddr.is_null() {
+            guard(|| collect::attempt(shell, flight, bytes(*(*pc).name)));
+        } else {
+            // nobody was chosen, so nobody is given back
+            end_with_pool(watch, shell);
         }
         rc
     }
@@ -152,25 +187,50 @@ unsafe extern "C" fn get(pc: *mut ngx_peer_connection_t, data: *mut c_void) -> n
 unsafe extern "C" fn free(pc: *mut ngx_peer_connection_t, data: *mut c_void, state: ngx_uint_t) {
     // SAFETY: as in `get`.
     unsafe {
-        let watch = &mut *data.cast::<Watch>();
-        guard(|| {
-            let shell = watch.request.main_conf().shell()?;
-            collect::end(shell, &mut watch.flight, &outcome(watch.request, pc, state));
-            Some(())
-        });
-        if let Some(free) = watch.free {
-            free(pc, watch.data, state);
+        let watch = data.cast::<Watch>();
+        let shell = (*watch).request.main_conf().shell();
+        if let (Some(shell), Some(flight)) = (shell, (*watch).flight.as_mut()) {
+            let request = (*watch).request;
+            guard(|| collect::end(shell, flight, &outcome(request, pc, state)));
+            if !flight.is_ended() {
+                // whether another try follows is not known yet
+                end_with_pool(watch, shell);
+            }
+        }
+        if let Some(free) = (*watch).free {
+            free(pc, (*watch).data, state);
+        }
+    }
+}
+
+/// Sees to it that the request ends with its pool at the latest. What goes well never needs it.
+#[cold]
+unsafe fn end_with_pool(watch: *mut Watch, shell: &Shell) {
+    // SAFETY: the caller's `Watch` lives in the pool of its request.
+    unsafe {
+        let watch = &mut *watch;
+        if watch.is_guarded {
+            return;
+        }
+        let cleanup = ffi::ngx_pool_cleanup_add((*watch.request.raw()).pool, 0);
+        if let Some(cleanup) = cleanup.as_mut() {
+            cleanup.handler = Some(close);
+            cleanup.data = ptr::from_mut(watch).cast();
+            watch.is_guarded = true;
+        } else if let Some(flight) = watch.flight.as_mut() {
+            // out of memory: it ends now, whatever comes
+            guard(|| collect::close(shell, flight, watch.request.status()));
         }
     }
 }
 
 /// The request's pool goes: whatever is still open ends here.
 unsafe extern "C" fn close(data: *mut c_void) {
-    // SAFETY: `data` is the `Watch` in front of us in the pool, and the request's structure outlives its pool's cleanups.
+    // SAFETY: `data` is the `Watch` in the pool, and the request's structure outlives its pool's cleanups.
     let watch = unsafe { &mut *data.cast::<Watch>() };
     guard(|| {
         let shell = watch.request.main_conf().shell()?;
-        collect::close(shell, &mut watch.flight, watch.request.status());
+        collect::close(shell, watch.flight.as_mut()?, watch.request.status());
         Some(())
     });
 }
@@ -243,13 +303,13 @@ pub fn header_sent(request: Request) {
         if !ours || u.peer.sockaddr.is_null() {
             return;
         }
-        let watch = &mut *u.peer.data.cast::<Watch>();
         let Some(shell) = request.main_conf().shell() else { return };
+        let Some(flight) = (*u.peer.data.cast::<Watch>()).flight.as_mut() else { return };
         let connect = u.state.as_ref().map(|s| s.connect_time).filter(|t| *t != ffi::ngx_msec_t::MAX);
         let connect = connect.filter(|_| u.peer.cached() == 0).map(|t| t as u32);
         let content_type = u.headers_in.content_type.as_ref().map_or(&[][..], |h| bytes(h.value));
         let stream = u.upgrade() != 0 || content_type.starts_with(b"text/event-stream");
-        collect::first_byte(shell, &mut watch.flight, connect, stream);
+        collect::first_byte(shell, flight, connect, stream);
     }
 }
 
@@ -259,6 +319,7 @@ pub fn upstream_of(request: Request) -> Option<Ref<series::Upstream>> {
     unsafe {
         let u = (*request.raw()).upstream.as_ref()?;
         let ours = u.peer.get.is_some_and(|g| g as usize == get as *const () as usize);
-        ours.then(|| (*u.peer.data.cast::<Watch>()).flight.upstream())
+        let number = ours.then(|| (*u.peer.data.cast::<Watch>()).upstream)?;
+        request.main_conf().shell()?.upstreams.get(number as usize).copied()
     }
 }

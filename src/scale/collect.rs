@@ -4,7 +4,6 @@ use logic::autoscale::metrics::flight::{Flight, MOST_KEYS};
 use logic::autoscale::metrics::series::Class;
 use logic::autoscale::metrics::table::Ref;
 use logic::autoscale::metrics::zone::KeyRef;
-use logic::autoscale::metrics::Now;
 
 use super::Shell;
 use crate::ngx::{clock, Request};
@@ -42,18 +41,16 @@ impl Outcome {
     }
 }
 
-/// A request goes to upstream number `upstream`.
-pub fn start(shell: &Shell, request: Request, upstream: usize) -> Flight {
-    let now = clock::monotonic();
-    let mut keys = [KeyRef { name: Ref::NONE, value: Ref::NONE }; MOST_KEYS];
-    let labels = &request.loc_conf().keys;
-    let count = if labels.is_empty() { 0 } else { label(shell, request, now, &mut keys) };
+/// A request goes to upstream number `upstream`, with the labels that [`label`] found.
+#[inline]
+pub fn start(shell: &Shell, upstream: usize, labels: &'static [KeyRef]) -> Flight<'static> {
     let upstream = shell.upstreams.get(upstream).copied().unwrap_or(Ref::NONE);
-    Flight::start(&shell.zone, shell.worker, upstream, &keys[..count], now)
+    Flight::start(&shell.zone, shell.worker, upstream, labels, clock::monotonic())
 }
 
 /// The entries of the request's keys; a value that finds no place is not counted.
-fn label(shell: &Shell, request: Request, now: Now, keys: &mut [KeyRef; MOST_KEYS]) -> usize {
+pub fn label(shell: &Shell, request: Request, labels: &mut [KeyRef; MOST_KEYS]) -> usize {
+    let now = clock::monotonic();
     let mut count = 0;
     for key in request.loc_conf().keys.iter().take(MOST_KEYS) {
         let (Some(name), Some(value)) = (key.conf.entry.get(), key.value.eval(&request)) else { continue };
@@ -61,7 +58,7 @@ fn label(shell: &Shell, request: Request, now: Now, keys: &mut [KeyRef; MOST_KEY
             continue;
         }
         if let Ok(found) = shell.zone.key(name, value, now) {
-            keys[count] = found;
+            labels[count] = found;
             count += 1;
         }
     }
@@ -69,21 +66,24 @@ fn label(shell: &Shell, request: Request, now: Now, keys: &mut [KeyRef; MOST_KEY
 }
 
 /// `peer` was chosen for the next try.
-pub fn attempt(shell: &Shell, flight: &mut Flight, peer: &[u8]) {
+#[inline]
+pub fn attempt(shell: &Shell, flight: &mut Flight<'_>, peer: &[u8]) {
     // the first choice follows the start at once: the clock need not be read again
     let now = flight.untried_since().unwrap_or_else(clock::monotonic);
-    let peer = shell.zone.peer(flight.upstream(), peer, now).unwrap_or(Ref::NONE);
+    let peer = shell.peers.peer(&shell.zone, flight.upstream(), peer, now);
     flight.attempt(&shell.zone, peer, now);
 }
 
 /// The response header has come. `connect_ms` is `None` on a kept connection.
-pub fn first_byte(shell: &Shell, flight: &mut Flight, connect_ms: Option<u32>, stream: bool) {
+#[inline]
+pub fn first_byte(shell: &Shell, flight: &mut Flight<'_>, connect_ms: Option<u32>, stream: bool) {
     let connect_us = connect_ms.map(|ms| ms.saturating_mul(1000));
     flight.first_byte(&shell.zone, connect_us, stream, clock::monotonic());
 }
 
 /// The try is over, and with it the request unless another one may follow.
-pub fn end(shell: &Shell, flight: &mut Flight, outcome: &Outcome) {
+#[inline]
+pub fn end(shell: &Shell, flight: &mut Flight<'_>, outcome: &Outcome) {
     let (now, class) = (clock::monotonic(), outcome.class());
     if outcome.retried {
         flight.fail(&shell.zone, class, now);
@@ -93,9 +93,14 @@ pub fn end(shell: &Shell, flight: &mut Flight, outcome: &Outcome) {
 }
 
 /// The request is over, whatever became of its last try.
-pub fn close(shell: &Shell, flight: &mut Flight, status: usize) {
+pub fn close(shell: &Shell, flight: &mut Flight<'_>, status: usize) {
     if !flight.is_ended() {
-        let class = if status == 0 { Class::Aborted } else { Class::of_status(status as u16) };
+        // what the client got of a try that failed is nginx's own page
+        let class = match (status, flight.failed()) {
+            (499, _) | (0, None) => Class::Aborted,
+            (_, Some(failed)) => failed,
+            (status, None) => Class::of_status(status as u16),
+        };
         flight.end(&shell.zone, class, clock::monotonic());
     }
 }

@@ -1,6 +1,7 @@
 //! The peers of one upstream: what nginx's balancer has, beside what the zone knows of them.
 
 use core::cell::{Cell, RefCell};
+use std::collections::HashMap;
 
 use logic::autoscale::metrics::series::{Peer, Series, Time, Upstream as Group};
 use logic::autoscale::metrics::table::Ref;
@@ -24,6 +25,7 @@ pub struct Fleet {
     generation: Cell<i32>,
     candidates: RefCell<Vec<Candidate>>,
     roster: RefCell<Vec<Listed>>,
+    replaced: RefCell<HashMap<Whose, Replaced>>,
 }
 
 /// A peer of the configuration: the primary ones first, then the backup ones.
@@ -82,6 +84,7 @@ impl Fleet {
             generation: Cell::new(0),
             candidates: RefCell::default(),
             roster: RefCell::default(),
+            replaced: RefCell::default(),
         };
         fleet.refresh(zone, now);
         fleet
@@ -102,8 +105,11 @@ impl Fleet {
             });
         }
         for member in &members {
-            member.entry.set(zone.peer(self.entry, &member.addr, now).unwrap_or(Ref::NONE));
+            member.entry.set(zone.configured_peer(self.entry, &member.addr, now).unwrap_or(Ref::NONE));
         }
+        // those that were there before this configuration, or before the names were resolved again
+        let named: Vec<_> = members.iter().map(|m| m.entry.get()).collect();
+        zone.keep_peers(self.entry, &named);
         self.generation.set(self.generation.get().wrapping_add(1) & i32::MAX);
         self.members.replace(members);
     }
@@ -192,7 +198,7 @@ impl Fleet {
         Candidate::of(zone, member.entry.get(), weight, now)
             .or_else(|| {
                 // it lost its place in the zone while nobody used it
-                member.entry.set(zone.peer(self.entry, &member.addr, now).ok()?);
+                member.entry.set(zone.configured_peer(self.entry, &member.addr, now).ok()?);
                 Candidate::of(zone, member.entry.get(), weight, now)
             })
             .unwrap_or(Candidate {
@@ -216,7 +222,9 @@ impl Fleet {
         let mut roster: Vec<Listed> = Vec::with_capacity(members.len());
         for m in members.iter() {
             if !roster.iter().any(|r| r.addr == m.addr) {
-                let entry = zone.peer(self.entry, &m.addr, now).unwrap_or(Ref::NONE);
+                let known = zone.find_peer(self.entry, &m.addr);
+                let entry = known.or_else(|| zone.configured_peer(self.entry, &m.addr, now).ok());
+                let entry = entry.unwrap_or(Ref::NONE);
                 let member = Some((m.weight.get(), m.backup, m.down.get()));
                 roster.push(Listed { addr: m.addr.clone(), entry, member });
             }
@@ -267,7 +275,7 @@ impl Fleet {
         let known = self.members.borrow().iter().any(|m| *m.addr == *addr);
         let entry = match zone.find_peer(self.entry, addr) {
             Some(entry) => entry,
-            None if known => zone.peer(self.entry, addr, now).map_err(|e| e.to_string())?,
+            None if known => zone.configured_peer(self.entry, addr, now).map_err(|e| e.to_string())?,
             None => return Err(self.unknown(addr)),
         };
         let control = change(zone.control(entry));
@@ -286,24 +294,58 @@ impl Fleet {
         format!("upstream \"{}\" has no peer \"{addr}\"{hint}", self.name)
     }
 
-    /// Tells nginx's balancer what has been said about its peers.
+    /// Tells nginx's balancer what has been said about its peers, and what the configuration says where that was taken back.
     pub fn apply(&self, zone: &Zone<'_>) {
         let Some(upstream) = self.upstream else { return };
+        let mut replaced = self.replaced.borrow_mut();
         for backup in [false, true] {
             let mut peers = Vec::new();
             self.each(backup, |id, addr, weight, down| peers.push((id, addr.to_vec(), weight, down)));
             for (id, addr, weight, down) in peers {
                 let Some(entry) = zone.find_peer(self.entry, &addr) else { continue };
                 let control = zone.control(entry);
-                let wants_down = control.state != State::Up;
+                let own = || configured(upstream, backup, &addr).unwrap_or((weight, down));
+                let before = replaced.entry((backup, addr.as_slice().into())).or_default();
+                let wants_down = before.down.next(control.forced, control.state != State::Up, || own().1);
+                let wants_weight = before.weight.next(control.weight > 0, control.weight, || own().0);
                 // a peer that is gone meanwhile needs nothing
-                if control.forced && wants_down != down {
-                    let _ = upstream.set_down(id, wants_down);
+                if let Some(wanted) = wants_down.filter(|wanted| *wanted != down) {
+                    let _ = upstream.set_down(id, wanted);
                 }
-                if control.weight > 0 && control.weight != weight {
-                    let _ = upstream.set_weight(id, control.weight);
+                if let Some(wanted) = wants_weight.filter(|wanted| *wanted != weight) {
+                    let _ = upstream.set_weight(id, wanted);
                 }
             }
         }
     }
+}
+
+/// Backup or not, and the address.
+type Whose = (bool, Box<[u8]>);
+
+/// What the balancer had of its own before something else was set.
+#[derive(Default)]
+struct Replaced {
+    weight: Own<u16>,
+    down: Own<bool>,
+}
+
+#[derive(Default)]
+struct Own<T>(Option<T>);
+
+impl<T: Copy> Own<T> {
+    /// The value that the balancer should have: what is set, else its own when it has lost that.
+    fn next(&mut self, is_set: bool, set: T, own: impl FnOnce() -> T) -> Option<T> {
+        if is_set {
+            self.0.get_or_insert_with(own);
+            return Some(set);
+        }
+        self.0.take()
+    }
+}
+
+/// Weight and `down` of the `server` line that an address comes from. A name that is resolved while nginx runs has none.
+fn configured(upstream: Upstream, backup: bool, addr: &[u8]) -> Option<(u16, bool)> {
+    let server = upstream.servers().find(|s| s.is_backup() == backup && s.addresses().any(|a| a == addr))?;
+    Some((u16::try_from(server.weight().max(1)).unwrap_or(u16::MAX), server.is_down()))
 }

@@ -8,6 +8,6 @@ pub mod status;
 mod zone;
 
 pub use fleet::Choice;
-pub use shell::Shell;
+pub use shell::{register, Shell};
 pub use signals::Answer;
 pub use zone::{KeyConf, ZoneConf};

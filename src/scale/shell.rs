@@ -4,6 +4,7 @@ use core::cell::{Cell, RefCell};
 use core::time::Duration;
 
 use logic::autoscale::metrics::columns::{Owner, Worker};
+use logic::autoscale::metrics::recall::Recall;
 use logic::autoscale::metrics::series::Upstream;
 use logic::autoscale::metrics::table::Ref;
 use logic::autoscale::metrics::zone::Zone;
@@ -22,6 +23,8 @@ pub struct Shell {
     me: Owner,
     /// By number of the observed upstream.
     pub upstreams: Vec<Ref<Upstream>>,
+    /// Those that requests were sent to.
+    pub peers: Recall,
     /// By the same number.
     fleets: Vec<Fleet>,
     pub signals: Signals,
@@ -30,6 +33,35 @@ pub struct Shell {
     controls: Cell<u64>,
     random: Cell<u64>,
     tick: RefCell<Option<Timer>>,
+}
+
+/// Gives every name of a configuration its place in the zone. The master does it before there are workers, so that those who start
+/// together find all names and need not wait for each other. Refusals are logged once here, not by each worker.
+pub fn register(main: &MainConf) {
+    let Some((conf, zone)) = main.zone.as_deref().and_then(|conf| Some((conf, conf.zone()?))) else { return };
+    let now = clock::monotonic();
+    let refused =
+        |e: &dyn core::fmt::Display| log_cycle(Level::Error, &format!("zone \"{}\": {e}", conf.name));
+    for observed in main.observed() {
+        let entry = match zone.reserve_upstream(observed.name.as_bytes(), now) {
+            Ok(entry) => entry,
+            Err(e) => {
+                refused(&e);
+                continue;
+            }
+        };
+        let mut addrs: Vec<Box<[u8]>> = Vec::new();
+        for backup in [false, true] {
+            // an upstream may have no peers of a kind
+            let _ = observed.upstream().map(|u| u.peers(backup, |p| addrs.push(p.name.into())));
+        }
+        for addr in addrs {
+            let _ = zone.reserve_peer(entry, &addr, now).inspect_err(|e| refused(e));
+        }
+    }
+    for key in main.keys.borrow().iter() {
+        let _ = zone.key_name(key.name.as_bytes(), key.top.get(), now).inspect_err(|e| refused(e));
+    }
 }
 
 impl Shell {
@@ -47,13 +79,13 @@ impl Shell {
                 "more workers than columns in the zone: this one's in-flight requests are not counted",
             );
         }
-        let refused =
-            |e: &dyn core::fmt::Display| log_cycle(Level::Error, &format!("zone \"{}\": {e}", conf.name));
+        // what finds no place was logged when the names were registered
         let upstreams = main
             .observed()
             .iter()
-            .map(|o| zone.upstream(o.name.as_bytes(), now).inspect_err(|e| refused(e)).unwrap_or(Ref::NONE))
+            .map(|o| zone.upstream(o.name.as_bytes(), now).unwrap_or(Ref::NONE))
             .collect::<Vec<_>>();
+        zone.keep_upstreams(&upstreams);
         let fleets = main
             .observed()
             .iter()
@@ -61,14 +93,14 @@ impl Shell {
             .map(|(o, entry)| Fleet::new(&o.name, o.upstream(), *entry, &zone, now))
             .collect();
         for key in main.keys.borrow().iter() {
-            key.entry
-                .set(zone.key_name(key.name.as_bytes(), key.top.get(), now).inspect_err(|e| refused(e)).ok());
+            key.entry.set(zone.key_name(key.name.as_bytes(), key.top.get(), now).ok());
         }
         let shell = Shell {
             zone,
             worker,
             me,
             upstreams,
+            peers: Recall::default(),
             fleets,
             signals: Signals::new(conf.tick_s),
             tick_s: conf.tick_s,
@@ -98,9 +130,15 @@ impl Shell {
     #[inline]
     pub fn sync(&self) {
         let controls = self.zone.controls();
-        if self.controls.replace(controls) != controls {
-            self.fleets.iter().for_each(|f| f.apply(&self.zone));
+        if self.controls.get() != controls {
+            self.apply(controls);
         }
+    }
+
+    #[cold]
+    fn apply(&self, controls: u64) {
+        self.controls.set(controls);
+        self.fleets.iter().for_each(|f| f.apply(&self.zone));
     }
 
     /// A number that nobody need be unable to guess (SplitMix64: Steele, Lea, Flood 2014).
@@ -142,6 +180,8 @@ impl Shell {
                 );
             }
             self.zone.sample_levels(now);
+            self.zone.prepare(now);
+            self.zone.drop_silent_peers(now);
         }
     }
 }

@@ -122,6 +122,9 @@ true
     ngx.say(as.observe("fine", 0 / 0))
     ngx.say(select(2, pcall(as.incr, {})))
     ngx.say(select(2, pcall(as.observe, "fine")))
+    ngx.say(select(2, pcall(as.incr, "fine", 1, {})))
+    ngx.say(select(2, pcall(function() as.incr(1) end)))
+    ngx.say(select(2, pcall(function() as.observe("fine", 1, true) end)))
 --- response_body_like
 ^nilinvalid metric name "a b": write letters.*
 nilinvalid metric name "p95".*
@@ -130,7 +133,10 @@ nilinvalid metric name "a.b".*
 nila counter takes a finite number of 0 or more
 nilan observed value is a finite number
 bad argument #1 to 'incr' \(string expected, got table\)
-bad argument #2 to 'observe' \(number expected, got nil\)$
+bad argument #2 to 'observe' \(number expected, got nil\)
+.*bad argument #3 to 'incr' \(string expected, got table\)
+content_by_lua.*:\d+: bad argument #1 to 'incr' \(string expected, got number\)
+content_by_lua.*:\d+: bad argument #3 to 'observe' \(string expected, got boolean\)$
 
 
 === TEST 8: thousands of signals leave the cache bounded and right
@@ -222,3 +228,93 @@ no zone yet: workers have it, from init_worker_by_lua on
 ["ok\n", "[]\n"]
 --- response_headers eval
 ["X-Active: 1\nX-Waiting: 0", ""]
+
+
+=== TEST 14: reading a signal, counting and observing compile, without a fall back to the interpreter
+--- lua
+    local as = require "ngx.autoscale"
+    local util = require "jit.util"
+    -- whether a loop of `f` becomes machine code that never leaves for the interpreter
+    local function compiles(f, name)
+        local roots, aborts = {}, {}
+        local function watch(what, trace, _, _, code)
+            if what == "stop" then
+                local link = util.traceinfo(trace).linktype
+                roots[link] = true
+                roots[#roots + 1] = link
+            elseif what == "abort" then
+                aborts[#aborts + 1] = tostring(code)
+            end
+        end
+        jit.flush()
+        local loop = loadstring("local f = ... return function() for _ = 1, 400 do f() end end")(f)
+        jit.attach(watch, "trace")
+        loop()
+        jit.attach(watch)
+        local fine = roots.loop and not roots.stitch and not roots.interpreter
+        ngx.say(name, " ", fine or table.concat(roots, ",") .. ";" .. table.concat(aborts, ","))
+    end
+    as.incr("hot", 1, "key")
+    as.observe("hot_size", 1)
+    compiles(function() return (as.get("self.inflight")) end, "level")
+    compiles(function() return (as.get("custom.hot/key.rate@1m")) end, "rate")
+    compiles(function() return (as.get("custom.hot_size.p95@1m")) end, "quantile")
+    compiles(function() return (as.get("self.latency@1m")) end, "nothing")
+    compiles(function() return (as.incr("hot")) end, "incr")
+    compiles(function() return (as.incr("hot", 2, "key")) end, "incr with a key")
+    compiles(function() return (as.observe("hot_size", 3)) end, "observe")
+    compiles(function() return (string.dump(compiles)) end, "what does not compile")
+--- response_body_like
+^level true
+rate true
+quantile true
+nothing true
+incr true
+incr with a key true
+observe true
+what does not compile (?!true).*$
+
+
+=== TEST 15: counting and reading leave no garbage
+--- lua
+    local as = require "ngx.autoscale"
+    local function grows(f)
+        for _ = 1, 200 do f() end
+        collectgarbage()
+        collectgarbage("stop")
+        local before = collectgarbage("count")
+        for _ = 1, 1000 do f() end
+        local grown = collectgarbage("count") - before
+        collectgarbage("restart")
+        return grown
+    end
+    local function about(name, f) ngx.say(name, " ", grows(f) < 1) end
+    as.observe("size", 1)
+    -- traces would count
+    jit.off()
+    about("incr", function() as.incr("count") end)
+    about("incr with a key", function() as.incr("count", 2, "key") end)
+    about("observe", function() as.observe("size", 2) end)
+    about("get", function() as.get("custom.count") end)
+    about("a table", function() return {} end)
+    jit.on()
+--- response_body
+incr true
+incr with a key true
+observe true
+get true
+a table false
+
+
+=== TEST 16: a window that is longer than what is kept is refused, with the longest one
+--- backend
+    location / { return 200; }
+--- lua
+    local as = require "ngx.autoscale"
+    ngx.say(select(2, as.get("upstream.backend.latency@1d")))
+    ngx.say(select(2, as.get("upstream.backend.latency@65r")))
+    ngx.say(type(as.get("upstream.backend.rate@1h")))
+--- response_body_like
+window "1d" is longer than what is kept; the longest is 1h.*
+.*window "65r" is longer than what is kept; the longest is 64r.*
+number$

@@ -37,7 +37,7 @@ location = /set {
         local as, args = require "ngx.autoscale", ngx.req.get_uri_args()
         local ports = { one = "\$TEST_NGINX_RAND_PORT_1", two = "\$TEST_NGINX_RAND_PORT_2" }
         ngx.say(as.set(args.u or "app", "127.0.0.1:" .. ports[args.peer],
-                       { state = args.state, weight = tonumber(args.weight) }))
+                       { state = args.state, weight = tonumber(args.weight) or args.weight }))
     }
 }
 location = /list {
@@ -130,10 +130,10 @@ GET /t
 nilupstream "app" has no peer "127.0.0.1:1".*
 nilthere is no upstream "nobody"
 nilthere is no upstream "nobody"
-bad option weight \(a whole number from 1 to 65535 expected\)
+bad option weight \(a whole number from 1 to 65535 or "configured" expected\)
 bad option weight .*
 bad option weight .*
-bad option state \("up", "down" or "drain" expected\)
+bad option state \("up", "down", "drain" or "configured" expected\)
 bad option limit .*
 bad argument #3 to 'set' \(table expected, got nil\)
 bad argument #2 to 'set' \(string expected, got nil\)
@@ -264,7 +264,7 @@ Connection refused
 
 
 === TEST 10: peers can be listed and picked while a worker starts
---- modes: plain
+--- modes: plain workers
 --- http_config
     init_worker_by_lua_block {
         local as = require "ngx.autoscale"
@@ -315,3 +315,49 @@ Connection refused
 [("GET /f") x 24, "GET /count"]
 --- response_body eval
 [("two\n") x 24, "0 true\n"]
+
+
+=== TEST 12: what was set is taken back, and the configuration holds again
+--- once
+--- http_config
+    upstream heavy {
+        server 127.0.0.1:$TEST_NGINX_RAND_PORT_1 weight=3;
+        server 127.0.0.1:$TEST_NGINX_RAND_PORT_2 down;
+    }
+    upstream heavy_shared {
+        zone heavy 64k;
+        server 127.0.0.1:$TEST_NGINX_RAND_PORT_1 weight=3;
+        server 127.0.0.1:$TEST_NGINX_RAND_PORT_2 down;
+    }
+--- config
+    location = /t {
+        content_by_lua_block {
+            local as = require "ngx.autoscale"
+            local one, two = "127.0.0.1:$TEST_NGINX_RAND_PORT_1", "127.0.0.1:$TEST_NGINX_RAND_PORT_2"
+            local upstream = require "ngx.upstream"
+            local function show(name)
+                for _, p in ipairs(upstream.get_primary_peers(name)) do ngx.print(p.weight, " ", p.down == true, " ") end
+                for p in as.peers(name) do ngx.print(p.weight, " ", p.state, " ", p.down, " ") end
+                ngx.say()
+            end
+            for _, name in ipairs { "heavy", "heavy_shared" } do
+                show(name)
+                assert(as.set(name, one, { weight = 9, state = "drain" }))
+                assert(as.set(name, two, { weight = 5, state = "up" }))
+                assert(as.set(name, one, { weight = 8 }))
+                show(name)
+                assert(as.set(name, one, { weight = "configured", state = "configured" }))
+                assert(as.set(name, two, { weight = "configured", state = "configured" }))
+                show(name)
+            end
+        }
+    }
+--- request
+GET /t
+--- response_body
+3 false 1 true 3 up false 1 up true 
+8 true 5 false 8 drain true 5 up false 
+3 false 1 true 3 up false 1 up true 
+3 false 1 true 3 up false 1 up true 
+8 true 5 false 8 drain true 5 up false 
+3 false 1 true 3 up false 1 up true 

@@ -131,6 +131,7 @@ is too small for keys=1024
 --- once
 --- http_config
     autoscale_zone main:4m keys=64;
+    autoscale_key tenant $arg_tenant;
 --- backend
     location / { content_by_lua_block { os.execute("kill -9 " .. ngx.worker.pid()) } }
 --- config
@@ -141,16 +142,20 @@ is too small for keys=1024
             local as = require "ngx.autoscale"
             ngx.say((as.get("upstream.backend.inflight")), " ", (as.get("upstream.backend.waiting")), " ",
                     as.get("upstream.backend.rate@1m") > 0)
+            for peer in as.peers("backend") do
+                ngx.say(peer.active, " ", peer.waiting, " ", as.get("peer.backend/" .. peer.addr .. ".rate@1m") > 0)
+            end
+            ngx.say((as.get("key.tenant.inflight")), " ", (as.get("key.tenant/a.inflight")), " ", as.get("key.tenant/a.rate@1m") > 0)
         }
     }
 --- allow_log
 exited on signal 9
 --- request eval
-["GET /p", "GET /t"]
+["GET /p?tenant=a", "GET /t"]
 --- error_code eval
 ["", 200]
 --- response_body eval
-["", "0 0 true\n"]
+["", "0 0 true\n0 0 true\n0 0 true\n"]
 
 
 === TEST 10: a reload keeps the history

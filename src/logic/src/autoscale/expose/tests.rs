@@ -27,7 +27,7 @@ fn with_zone(test: impl FnOnce(&Zone<'_>)) {
     let hard = [&b"acme"[..], b"a\"b\\c\nd", b"\xff\xfe", "caf\u{e9}".as_bytes()];
     for ms in 0..1000u64 {
         let key = zone.key(tenant, hard[ms as usize % 4], at(ms)).unwrap();
-        let mut flight = Flight::start(&zone, worker, app, &[key], at(ms));
+        let mut flight = Flight::start(&zone, worker, app, std::slice::from_ref(&key), at(ms));
         flight.attempt(&zone, peers[0], at(ms));
         flight.first_byte(&zone, Some(300), false, at(ms + 20));
         flight.end(&zone, if ms % 10 == 0 { Class::ServerError } else { Class::Success }, at(ms + 40));

@@ -21,11 +21,26 @@ const LEAST: f32 = 1.0 / 1024.0;
 /// Feeds one sample. Of two that race, one may be lost; the word is never torn.
 #[inline]
 pub fn feed(word: &Word, x: f32, now_us: u64) {
-    let stamp = (now_us >> UNIT) as u32 | 1;
+    let stamp = stamp(now_us);
     let seen = get(word);
     let value =
         if seen == 0 { x } else { mix(f32::from_bits(high(seen) as u32), x, low(seen) as u32, stamp) };
     put(word, pair(value.to_bits(), stamp));
+}
+
+/// Feeds a zero: what most samples of an average of failures are.
+#[inline]
+pub fn feed_zero(word: &Word, now_us: u64) {
+    if high(get(word)) == 0 {
+        put(word, pair(0, stamp(now_us)));
+    } else {
+        feed(word, 0.0, now_us);
+    }
+}
+
+#[inline]
+fn stamp(now_us: u64) -> u32 {
+    (now_us >> UNIT) as u32 | 1
 }
 
 /// Units between two stamps.
@@ -69,6 +84,21 @@ mod tests {
         assert_eq!(value(&word), None);
         feed(&word, 0.0, 0);
         assert_eq!(value(&word), Some(0.0));
+    }
+
+    #[test]
+    fn zeros_weigh_like_any_sample() {
+        let (fed, plain) = (Word::new(0), Word::new(0));
+        for (i, x) in [0.0, 0.0, 1.0, 0.0, 0.0, 1.0, 0.0].into_iter().enumerate() {
+            let us = 1_000_000 * (i as u64 + 1);
+            feed(&plain, x, us);
+            if x == 0.0 {
+                feed_zero(&fed, us);
+            } else {
+                feed(&fed, x, us);
+            }
+            assert_eq!(get(&fed), get(&plain), "sample {i}");
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@
 //!
 //! Times are microseconds from 64 us to 134 s; below and above is one bucket each.
 
-use super::word::{add, high, low, Word, HIGH, LOW};
+use super::word::{add, high, low, Word, LOW};
 
 const FLOOR: u32 = 6;
 const TOP: u32 = 27;
@@ -105,7 +105,7 @@ pub fn wide_bucket(x: f64) -> usize {
 #[inline]
 pub fn count(words: &[Word], bucket: usize) {
     if let Some(word) = words.get(bucket / 2) {
-        add(word, if bucket.is_multiple_of(2) { LOW } else { HIGH });
+        add(word, LOW << (32 * (bucket % 2)));
     }
 }
 

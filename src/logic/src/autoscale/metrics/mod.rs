@@ -9,6 +9,7 @@
 //! - [`series`] is everything counted about one of them, in the time slots of [`ring`], with histograms ([`hist`]), moving averages
 //!   ([`ewma`]) and the last requests one by one ([`recent`]).
 //! - [`columns`] is what is in flight, one column a worker, so that a dead worker's column can be dropped.
+//! - [`recall`] spares a process the search for the peers it knows.
 //! - [`flight`] is the hot path: one proxied request from its start to its end.
 //!
 //! A process may be killed at any instruction. What it was counting may be lost; nothing stays locked, and nothing half-written is
@@ -19,6 +20,7 @@ pub mod custom;
 pub mod ewma;
 pub mod flight;
 pub mod hist;
+pub mod recall;
 pub mod recent;
 pub mod ring;
 pub mod series;
@@ -36,6 +38,12 @@ pub struct Now {
 impl Now {
     pub const fn from_us(us: u64) -> Self {
         Self { us, s: us / 1_000_000 }
+    }
+
+    /// Seconds, and the microseconds that have passed since.
+    #[inline]
+    pub const fn new(s: u64, us: u64) -> Self {
+        Self { us: s * 1_000_000 + us, s }
     }
 
     pub const fn from_ms(ms: u64) -> Self {

@@ -8,6 +8,8 @@
 //! above) and then swaps the tag. Any number of writers may do that at once: a word moves once, whoever takes it. A writer killed
 //! between swap and add loses one word of one slot; killed anywhere else it loses nothing, and the next writer finishes. There is no
 //! lock and no half-turned slot that a reader believes, since a slot is turned only after it has left every window that reads its ring.
+//! Turning a slot costs more than a request should, so whoever ticks turns the finest slots of upstreams and peers one second ahead
+//! ([`Ring::prepare`]); a request turns one only where the tick is late or longer than a second.
 //! A reader of a longer window may miss the word that is moving in that very instant.
 
 use super::word::{get, put, Merge, Word};
@@ -33,6 +35,8 @@ pub trait Rings {
     const WIDTHS: [u64; LEVELS];
     /// Words a slot; the first is the tag.
     const SLOT_WORDS: usize;
+    /// Slots of the finest ring that are turned before their time, by [`Ring::prepare`].
+    const AHEAD: usize = 0;
 
     fn merge(word: usize) -> Merge;
 }
@@ -91,7 +95,8 @@ impl<'a, R: Rings> Ring<'a, R> {
     }
 
     fn level(window_s: u64) -> Option<usize> {
-        (0..LEVELS).find(|level| window_s <= (R::SLOTS as u64 - 1) * R::WIDTHS[*level])
+        let kept = |level| R::SLOTS - 1 - if level == 0 { R::AHEAD } else { 0 };
+        (0..LEVELS).find(|level| window_s <= kept(*level) as u64 * R::WIDTHS[*level])
     }
 
     #[inline]
@@ -109,6 +114,15 @@ impl<'a, R: Rings> Ring<'a, R> {
             self.turn(0, tag);
         }
         slot
+    }
+
+    /// Turns the slot of the next period now, for rings that keep one [`Rings::AHEAD`]. Called in time, it leaves nothing to turn
+    /// for those who write.
+    pub fn prepare(&self, now: Now) {
+        let tag = now.s() / R::WIDTHS[0] + FIRST + 1;
+        if R::AHEAD > 0 && self.slot(0, tag)[0].load(Acquire) != tag {
+            self.turn(0, tag);
+        }
     }
 
     /// Makes a slot hold the period of `tag`. False when it holds a later one (a clock that lags behind).

@@ -41,7 +41,7 @@ fn traffic(
     let worker = zone.columns().claim(Owner { pid: 1, stamp: 1 });
     for ms in ms.step_by(step) {
         let key = zone.key(tenant, b"acme", at(ms)).unwrap();
-        let mut flight = Flight::start(zone, worker, app, &[key], at(ms));
+        let mut flight = Flight::start(zone, worker, app, std::slice::from_ref(&key), at(ms));
         flight.attempt(zone, peer, at(ms));
         flight.first_byte(zone, Some(700), false, at(ms + took(ms) / 2));
         flight.end(zone, class(ms), at(ms + took(ms)));

@@ -9,13 +9,10 @@
 //!             └── fail (retry)
 //! ```
 //!
-//! Measured under callgrind (x86-64, release): under 1,000 instructions a request with one try, under 1,800 with a
-//! key that is looked up.
-//!
 //! Nothing is counted twice when an event comes twice, and `end` closes what is open, so a cleanup may always call it.
 
 use super::columns::{one, Level, Worker};
-use super::series::{Class, Name, Peer, Shape, Upstream};
+use super::series::{Class, Peer, Series, Shape, Upstream};
 use super::table::{Kind, Ref};
 use super::zone::{KeyRef, Zone};
 use super::Now;
@@ -35,72 +32,79 @@ enum Stage {
     Ended,
 }
 
-/// One request on its way.
+/// One request on its way. Small, because each proxied request keeps one: its labels are kept by the caller, who has none most times.
 #[derive(Clone, Copy, Debug)]
-pub struct Flight {
-    worker: Worker,
-    stage: Stage,
-    /// The answer is a stream: it ends when somebody stops listening.
-    stream: bool,
-    keys: u8,
-    tries: u16,
+pub struct Flight<'k> {
+    keys: &'k [KeyRef],
+    began_us: u64,
+    tried_us: u64,
     upstream: Ref<Upstream>,
     /// The open try, if any.
     peer: Ref<Peer>,
-    key: [KeyRef; MOST_KEYS],
-    began_us: u64,
-    tried_us: u64,
     ttfb_us: u32,
     peer_ttfb_us: u32,
+    worker: Worker,
+    tries: u16,
+    stage: Stage,
+    /// The answer is a stream: it ends when somebody stops listening.
+    stream: bool,
+    /// How the last try failed, when no other one has followed.
+    failed: Option<Class>,
 }
 
-const NO_KEY: KeyRef = KeyRef { name: Ref::NONE, value: Ref::NONE };
-
-/// Runs the body for the series of the upstream, the key names and the key values.
-macro_rules! on_request {
-    ($flight:expr, $zone:expr, $series:ident => $body:expr) => {
-        if let Some($series) = $zone.series($flight.upstream) {
-            $body;
-        }
-        for key in &$flight.key[..$flight.keys as usize] {
-            if let Some($series) = $zone.series::<Name>(key.name) {
-                $body;
-            }
-            if let Some($series) = $zone.series(key.value) {
-                $body;
-            }
-        }
-    };
+/// What happens to a request, on the series of its upstream and of its keys.
+#[derive(Clone, Copy)]
+enum Moment {
+    Start,
+    FirstByte { us: u32, connect_us: Option<u32>, stream: bool },
+    End { class: Class, us: u32, streamed: bool },
+    Tokens(u64),
 }
 
-impl Flight {
+impl Moment {
+    #[inline(always)]
+    fn count<S: Shape>(self, series: &Series<'_, S>, now: Now) {
+        match self {
+            Self::Start => series.arrive(now),
+            Self::FirstByte { us, connect_us, stream } => series.first_byte(now, us, connect_us, stream),
+            Self::End { class, us, streamed } => series.finish(now, class, us, streamed),
+            Self::Tokens(n) => series.tokens(now, n),
+        }
+    }
+}
+
+/// What a moment changes of what is in flight.
+#[derive(Clone, Copy)]
+enum Change {
+    Enter(u64),
+    Leave(u64),
+}
+
+impl<'k> Flight<'k> {
     /// A request goes to an upstream. `keys` beyond [`MOST_KEYS`] are not counted.
     #[inline]
     pub fn start(
         zone: &Zone<'_>,
         worker: Worker,
         upstream: Ref<Upstream>,
-        keys: &[KeyRef],
+        keys: &'k [KeyRef],
         now: Now,
     ) -> Self {
-        let mut key = [NO_KEY; MOST_KEYS];
-        key.iter_mut().zip(keys).for_each(|(to, from)| *to = *from);
         let flight = Self {
-            worker,
-            stage: Stage::Waiting,
-            stream: false,
-            keys: keys.len().min(MOST_KEYS) as u8,
-            tries: 0,
-            upstream,
-            peer: Ref::NONE,
-            key,
+            keys: &keys[..keys.len().min(MOST_KEYS)],
             began_us: now.us,
             tried_us: now.us,
+            upstream,
+            peer: Ref::NONE,
             ttfb_us: 0,
             peer_ttfb_us: 0,
+            worker,
+            tries: 0,
+            stage: Stage::Waiting,
+            stream: false,
+            failed: None,
         };
-        on_request!(flight, zone, series => series.arrive(now));
-        flight.enter_all(zone, ACTIVE + WAITING);
+        flight.count(zone, Moment::Start, Change::Enter(ACTIVE + WAITING), now);
         flight
     }
 
@@ -118,16 +122,16 @@ impl Flight {
         }
         if self.stage == Stage::Answering {
             self.stage = Stage::Waiting;
-            self.enter_all(zone, WAITING);
+            self.change_all(zone, Change::Enter(WAITING));
         }
         self.tries = self.tries.saturating_add(1);
         self.tried_us = now.us;
+        self.failed = None;
         self.peer = peer;
         if let Some(series) = zone.series(peer) {
             series.arrive(now);
-            zone.table::<Peer>().touch(peer.index(), now);
         }
-        self.enter(zone, peer, ACTIVE + WAITING);
+        self.change(zone, peer, Change::Enter(ACTIVE + WAITING));
     }
 
     #[cold]
@@ -147,8 +151,8 @@ impl Flight {
         self.stage = Stage::Answering;
         self.stream = stream;
         self.ttfb_us = now.since(self.began_us);
-        on_request!(self, zone, series => series.first_byte(now, self.ttfb_us, connect_us, stream));
-        self.leave_all(zone, WAITING);
+        let moment = Moment::FirstByte { us: self.ttfb_us, connect_us, stream };
+        self.count(zone, moment, Change::Leave(WAITING), now);
         if self.peer.is_none() {
             return;
         }
@@ -156,7 +160,7 @@ impl Flight {
         if let Some(series) = zone.series(self.peer) {
             series.first_byte(now, self.peer_ttfb_us, connect_us, stream);
         }
-        self.leave(zone, self.peer, WAITING);
+        self.change(zone, self.peer, Change::Leave(WAITING));
     }
 
     /// The open try ends without ending the request.
@@ -169,8 +173,20 @@ impl Flight {
         if let Some(series) = zone.series(self.peer) {
             series.finish(now, class, us, streamed);
         }
-        self.leave(zone, self.peer, if self.stage == Stage::Waiting { ACTIVE + WAITING } else { ACTIVE });
+        self.change(zone, self.peer, self.rest());
         self.peer = Ref::NONE;
+        self.failed = Some(class);
+    }
+
+    /// How the last try failed, if nothing came of the request after it.
+    pub fn failed(&self) -> Option<Class> {
+        self.failed
+    }
+
+    /// What is left to take away when something ends.
+    #[inline]
+    fn rest(&self) -> Change {
+        Change::Leave(if self.stage == Stage::Waiting { ACTIVE + WAITING } else { ACTIVE })
     }
 
     /// The request ends, and with it the open try.
@@ -182,14 +198,13 @@ impl Flight {
         self.fail(zone, class, now);
         let streamed = self.stream && self.stage == Stage::Answering;
         let us = if streamed { self.ttfb_us } else { now.since(self.began_us) };
-        on_request!(self, zone, series => series.finish(now, class, us, streamed));
-        self.leave_all(zone, if self.stage == Stage::Waiting { ACTIVE + WAITING } else { ACTIVE });
+        self.count(zone, Moment::End { class, us, streamed }, self.rest(), now);
         self.stage = Stage::Ended;
     }
 
     /// Tokens that the request has cost, on its upstream and its keys.
     pub fn tokens(&self, zone: &Zone<'_>, n: u64, now: Now) {
-        on_request!(self, zone, series => series.tokens(now, n));
+        self.count(zone, Moment::Tokens(n), Change::Enter(0), now);
     }
 
     pub fn upstream(&self) -> Ref<Upstream> {
@@ -211,39 +226,53 @@ impl Flight {
         self.stage == Stage::Ended
     }
 
-    #[inline]
-    fn enter<K: Kind + Shape>(&self, zone: &Zone<'_>, entry: Ref<K>, levels: u64) {
+    #[inline(always)]
+    fn count(&self, zone: &Zone<'_>, moment: Moment, change: Change, now: Now) {
+        if let Some(series) = zone.series(self.upstream) {
+            moment.count(&series, now);
+        }
+        self.change(zone, self.upstream, change);
+        if !self.keys.is_empty() {
+            self.count_keys(zone, moment, change, now);
+        }
+    }
+
+    /// Apart, so that a request without labels does not pay for them.
+    #[inline(never)]
+    fn count_keys(&self, zone: &Zone<'_>, moment: Moment, change: Change, now: Now) {
+        for key in self.keys {
+            if let Some(series) = zone.series(key.name) {
+                moment.count(&series, now);
+            }
+            if let Some(series) = zone.series(key.value) {
+                moment.count(&series, now);
+            }
+        }
+        self.change_keys(zone, change);
+    }
+
+    #[inline(never)]
+    fn change_keys(&self, zone: &Zone<'_>, change: Change) {
+        for key in self.keys {
+            self.change(zone, key.name, change);
+            self.change(zone, key.value, change);
+        }
+    }
+
+    #[cold]
+    fn change_all(&self, zone: &Zone<'_>, change: Change) {
+        self.change(zone, self.upstream, change);
+        self.change_keys(zone, change);
+    }
+
+    #[inline(always)]
+    fn change<K: Kind>(&self, zone: &Zone<'_>, entry: Ref<K>, change: Change) {
         if let (Some(entity), false) = (zone.entity(entry), entry.is_none()) {
-            zone.columns().enter(self.worker, entity, entry.gen(), levels);
+            match change {
+                Change::Enter(levels) => zone.columns().enter(self.worker, entity, entry.gen(), levels),
+                Change::Leave(levels) => zone.columns().leave(self.worker, entity, entry.gen(), levels),
+            }
         }
-    }
-
-    #[inline]
-    fn leave<K: Kind + Shape>(&self, zone: &Zone<'_>, entry: Ref<K>, levels: u64) {
-        if let (Some(entity), false) = (zone.entity(entry), entry.is_none()) {
-            zone.columns().leave(self.worker, entity, entry.gen(), levels);
-        }
-    }
-
-    /// The words of the upstream, the key names and the key values in a column.
-    #[inline(always)]
-    fn each(&self, zone: &Zone<'_>, mut count: impl FnMut(usize, u16)) {
-        let mut one = |entity: Option<usize>, gen| entity.into_iter().for_each(|entity| count(entity, gen));
-        one(zone.entity(self.upstream), self.upstream.gen());
-        for key in &self.key[..usize::from(self.keys)] {
-            one(zone.entity(key.name), key.name.gen());
-            one(zone.entity(key.value), key.value.gen());
-        }
-    }
-
-    #[inline(always)]
-    fn enter_all(&self, zone: &Zone<'_>, levels: u64) {
-        self.each(zone, |entity, gen| zone.columns().enter(self.worker, entity, gen, levels));
-    }
-
-    #[inline(always)]
-    fn leave_all(&self, zone: &Zone<'_>, levels: u64) {
-        self.each(zone, |entity, gen| zone.columns().leave(self.worker, entity, gen, levels));
     }
 }
 

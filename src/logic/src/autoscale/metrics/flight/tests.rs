@@ -1,9 +1,10 @@
 use super::*;
 use crate::autoscale::metrics::columns::{Levels, Owner};
-use crate::autoscale::metrics::series::{Key, Series, Time, Window};
+use crate::autoscale::metrics::series::{Key, Name, Series, Time, Window};
 use crate::autoscale::metrics::word::Word;
 use crate::autoscale::metrics::zone::Layout;
 use proptest::prelude::*;
+use std::slice;
 
 const SIZE: usize = 2 << 20;
 
@@ -24,8 +25,8 @@ struct World<'a> {
 }
 
 impl World<'_> {
-    fn start(&self, ms: u64) -> Flight {
-        Flight::start(&self.zone, self.worker, self.app, &[self.key], at(ms))
+    fn start(&self, ms: u64) -> Flight<'_> {
+        Flight::start(&self.zone, self.worker, self.app, slice::from_ref(&self.key), at(ms))
     }
 
     fn upstream(&self, ms: u64) -> Window {
@@ -177,7 +178,7 @@ fn the_queue_and_refusals_are_counted() {
         queued.end(zone);
         queued.end(zone);
         assert_eq!(zone.levels(world.app).queued, 0);
-        reject(zone, world.app, &[world.key], at(0));
+        reject(zone, world.app, slice::from_ref(&world.key), at(0));
         assert_eq!(
             (world.upstream(0).class(Class::Rejected), world.tenant(0).class(Class::Rejected)),
             (1, 1)
@@ -215,7 +216,7 @@ proptest! {
         with_world(|world| {
             let zone = &world.zone;
             let workers = [0, 1, 2].map(|i| zone.columns().claim(owner(100 + i)));
-            let start = |i: usize| Flight::start(zone, workers[i % 3], world.app, &[world.key], at(0));
+            let start = |i: usize| Flight::start(zone, workers[i % 3], world.app, slice::from_ref(&world.key), at(0));
             let mut flights: Vec<Flight> = (0..6).map(start).collect();
             for (ms, (i, event)) in events.into_iter().enumerate() {
                 let (flight, now) = (&mut flights[i], at(ms as u64));
@@ -251,7 +252,8 @@ fn many_workers_at_once_lose_nothing() {
                 scope.spawn(move || {
                     let worker = world.zone.columns().claim(owner(10 + thread));
                     for i in 0..5_000u64 {
-                        let mut flight = Flight::start(&world.zone, worker, world.app, &[world.key], at(i));
+                        let mut flight =
+                            Flight::start(&world.zone, worker, world.app, slice::from_ref(&world.key), at(i));
                         flight.attempt(&world.zone, world.peers[(i % 2) as usize], at(i));
                         flight.first_byte(&world.zone, Some(100), false, at(i + 1));
                         flight.end(&world.zone, Class::Success, at(i + 2));
@@ -264,5 +266,19 @@ fn many_workers_at_once_lose_nothing() {
         assert_eq!((tenant.arrived, tenant.finished()), (20_000, 20_000));
         assert_eq!(world.peer(0, 5_002).arrived + world.peer(1, 5_002).arrived, 20_000);
         assert_eq!(world.zone.levels(world.app), levels(0, 0));
+    });
+}
+
+#[test]
+fn how_the_last_try_failed_is_known_until_another_one_follows() {
+    with_world(|world| {
+        let zone = &world.zone;
+        let mut flight = world.start(0);
+        assert_eq!(flight.failed(), None);
+        flight.attempt(zone, world.peers[0], at(0));
+        flight.fail(zone, Class::Timeout, at(10));
+        assert_eq!(flight.failed(), Some(Class::Timeout));
+        flight.attempt(zone, world.peers[1], at(10));
+        assert_eq!(flight.failed(), None);
     });
 }

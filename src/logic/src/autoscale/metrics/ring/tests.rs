@@ -17,6 +17,18 @@ impl Rings for Wide {
     }
 }
 
+/// As `Wide`, with the next second's slot turned ahead.
+struct Ahead;
+impl Rings for Ahead {
+    const SLOTS: usize = 8;
+    const WIDTHS: [u64; LEVELS] = [1, 10, 60, 600];
+    const SLOT_WORDS: usize = 3;
+    const AHEAD: usize = 1;
+    fn merge(word: usize) -> Merge {
+        Wide::merge(word)
+    }
+}
+
 struct Lean;
 impl Rings for Lean {
     const SLOTS: usize = 4;
@@ -58,6 +70,9 @@ fn equals_naive<R: Rings>(steps: &[(u64, u64)], windows: &[u64]) -> Result<(), T
         samples.push((s, *x));
         write(&ring, s, *x, *x);
         let now = Now::from_ms(s * 1000 + 500);
+        if x % 4 != 0 {
+            ring.prepare(now);
+        }
         for window in windows {
             let span = Ring::<R>::span(now, *window).unwrap();
             prop_assert!(s - span.from_s >= *window && s - span.from_s < *window + s);
@@ -92,7 +107,20 @@ proptest! {
     #[test]
     fn windows_equal_a_naive_model(steps in steps()) {
         equals_naive::<Wide>(&steps, &[1, 5, 7, 10, 60, 70, 300, 420, 3600, 4200])?;
+        equals_naive::<Ahead>(&steps, &[1, 5, 6, 7, 10, 60, 70, 300, 420, 3600, 4200])?;
         equals_naive::<Lean>(&steps, &[1, 5, 6, 60, 300, 360, 3600])?;
+    }
+}
+
+#[test]
+fn a_slot_that_is_prepared_in_time_needs_no_turn() {
+    let words = words(Ring::<Ahead>::WORDS);
+    let ring = Ring::<Ahead>::new(&words);
+    for s in 1000..1030 {
+        write(&ring, s, 1, 1);
+        ring.prepare(Now::from_ms(s * 1000 + 700));
+        let next = ring.slot(0, s + 1 + FIRST);
+        assert_eq!(next.iter().map(get).collect::<Vec<_>>(), [s + 1 + FIRST, 0, 0]);
     }
 }
 

@@ -10,7 +10,7 @@ use super::recent::{Ended, Recent};
 use super::ring::Ring;
 use super::word::{add, get, put, Merge, Word, HIGH, LOW};
 use super::{ewma, hist, Now};
-use shape::{head, slot};
+use shape::{bounds_below_of, head, slot};
 use std::marker::PhantomData;
 
 /// How a request or a try ended.
@@ -109,6 +109,11 @@ impl<'a, S: Shape> Series<'a, S> {
         put(&self.words[head::BORN], now.us);
     }
 
+    /// Makes room for the samples of the second to come, so that no request has to.
+    pub fn prepare(&self, now: Now) {
+        self.ring().prepare(now);
+    }
+
     /// A request, or a try, is sent.
     #[inline]
     pub fn arrive(&self, now: Now) {
@@ -147,7 +152,7 @@ impl<'a, S: Shape> Series<'a, S> {
     pub fn finish(&self, now: Now, class: Class, us: u32, stream: bool) {
         let slot = self.ring().current(now);
         let number = class as usize;
-        add(&slot[slot::CLASSES + number / 2], if number.is_multiple_of(2) { LOW } else { HIGH });
+        add(&slot[slot::CLASSES + number / 2], LOW << (32 * (number % 2)));
         add(&self.words[head::CLASSES + number], 1);
         let timed = class.is_timed();
         if timed && !stream {
@@ -162,7 +167,12 @@ impl<'a, S: Shape> Series<'a, S> {
             put(&self.words[head::LAST], now.us);
         }
         if S::FULL && class != Class::Aborted {
-            ewma::feed(&self.words[head::FAILING], if class.is_error() { 1.0 } else { 0.0 }, now.us);
+            let failing = &self.words[head::FAILING];
+            if class.is_error() {
+                ewma::feed(failing, 1.0, now.us);
+            } else {
+                ewma::feed_zero(failing, now.us);
+            }
         }
         self.recent().push(Ended { us: timed.then_some(us), error: class.is_error() });
     }
@@ -206,15 +216,16 @@ impl<'a, S: Shape> Series<'a, S> {
     /// One time into its histogram and its totals.
     #[inline]
     fn time(&self, slot: &[Word], time: Time, us: u32) {
+        let bucket = hist::micros_bucket(us, S::BITS);
         if let Some(at) = S::histogram(time) {
-            hist::count(&slot[at..], hist::micros_bucket(us, S::BITS));
+            hist::count(&slot[at..at + S::SCALE.words()], bucket);
         }
         let totals = head::TIMES + 2 * time as usize;
         add(&self.words[totals], us.into());
         add(&self.words[totals + 1], 1);
         if S::BOUNDED {
-            let bucket = BOUNDS_US.partition_point(|bound| *bound < us);
-            add(&self.words[head::WORDS + time as usize * BOUNDED + bucket], 1);
+            let bounded = head::WORDS + time as usize * BOUNDED;
+            add(&self.words[bounded + bounds_below_of(us, bucket)], 1);
         }
     }
 

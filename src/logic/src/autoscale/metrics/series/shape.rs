@@ -9,8 +9,11 @@
 //! | peer | 8 a ring | 11.2 % | latency, ttfb, connect | 64 | 4,695 |
 //! | key name | 4 a ring: 2 s, 20 s, 2 min, 20 min | 11.2 % | latency | 16 | 887 |
 //! | key value | 4 a ring | 20 % | latency | 16 | 551 |
+//!
+//! Of the eight one-second slots of an upstream or a peer, one is always the next second's: the finest windows end at 6 s. A key's
+//! slot has few words and is turned by the first request that needs it.
 
-use crate::autoscale::metrics::hist::Scale;
+use crate::autoscale::metrics::hist::{micros_bucket, Scale};
 use crate::autoscale::metrics::ring::{Ring, Rings, LEVELS};
 use crate::autoscale::metrics::word::Merge;
 
@@ -65,6 +68,33 @@ pub const BOUNDS_US: [u32; 15] = [
 /// Buckets of one such histogram.
 pub const BOUNDED: usize = BOUNDS_US.len() + 1;
 
+/// The bits of the shape that has such histograms; its own buckets are so narrow that at most one bound lies in each.
+const BOUNDED_BITS: u32 = 3;
+const BUCKETS: usize = Scale::Micros { bits: BOUNDED_BITS }.buckets();
+/// How many of the bounds lie below the first time of each bucket.
+static BOUNDS_BELOW: [u8; BUCKETS] = bounds_below();
+
+const fn bounds_below() -> [u8; BUCKETS] {
+    let mut below = [0; BUCKETS];
+    let mut bound = 0;
+    while bound < BOUNDS_US.len() {
+        let mut bucket = micros_bucket(BOUNDS_US[bound], BOUNDED_BITS) + 1;
+        while bucket < BUCKETS {
+            below[bucket] = bound as u8 + 1;
+            bucket += 1;
+        }
+        bound += 1;
+    }
+    below
+}
+
+/// How many bounds lie below a time, given its bucket in a histogram of [`BOUNDED_BITS`].
+#[inline]
+pub fn bounds_below_of(us: u32, bucket: usize) -> usize {
+    let below = usize::from(BOUNDS_BELOW[bucket.min(BUCKETS - 1)]);
+    below + usize::from(BOUNDS_US.get(below).is_some_and(|bound| *bound < us))
+}
+
 /// The times that have histograms, in their order in a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Time {
@@ -117,6 +147,7 @@ macro_rules! shape {
         impl Rings for $name {
             const SLOTS: usize = $slots;
             const WIDTHS: [u64; LEVELS] = $widths;
+            const AHEAD: usize = if $full { 1 } else { 0 };
             const SLOT_WORDS: usize =
                 if $full { slot_words(slot::FULL, 3, $bits) } else { slot_words(slot::LEAN, 1, $bits) };
 
@@ -138,6 +169,8 @@ macro_rules! shape {
 const FINE: [u64; LEVELS] = [1, 10, 60, 600];
 const COARSE: [u64; LEVELS] = [2, 20, 120, 1200];
 
+const _: () = assert!(Upstream::BITS == BOUNDED_BITS && !Peer::BOUNDED && !Name::BOUNDED && !Key::BOUNDED);
+
 shape!(/// A group of peers.
     Upstream, slots: 8, widths: FINE, bits: 3, full: true, bounded: true, recent: 64);
 shape!(/// One address of an upstream.
@@ -146,3 +179,20 @@ shape!(/// All requests that carry a label.
     Name, slots: 4, widths: COARSE, bits: 2, full: false, bounded: false, recent: 16);
 shape!(/// The requests that carry one value of a label.
     Key, slots: 4, widths: COARSE, bits: 1, full: false, bounded: false, recent: 16);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn the_table_of_bounds_says_what_a_search_says(us in prop_oneof![
+            any::<u32>(), 0u32..200_000_000, prop::sample::select(BOUNDS_US.to_vec()),
+            prop::sample::select(BOUNDS_US.to_vec()).prop_map(|bound| bound + 1),
+        ]) {
+            let searched = BOUNDS_US.partition_point(|bound| *bound < us);
+            prop_assert_eq!(bounds_below_of(us, micros_bucket(us, BOUNDED_BITS)), searched);
+        }
+    }
+}

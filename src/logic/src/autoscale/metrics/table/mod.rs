@@ -6,6 +6,10 @@
 //! limit the memory stays what it was. Heat is a count of uses that halves every sixteen seconds, as in LFU with aging (and, unlike plain
 //! LRU, a flood of names seen once evicts itself, not the names in use).
 //!
+//! Two processes that give the same name a place at once may choose different ones, because holes come and go. Each claims first and
+//! then looks for the other's claim; both steps are in one order for all, so at least one of two sees the other and gives up. A name is
+//! never listed twice, not even for a moment.
+//!
 //! A handle ([`Ref`]) carries the generation of its place, so a holder finds out that the place has a new owner.
 
 mod hash;
@@ -13,7 +17,7 @@ mod hash;
 use super::word::{get, put, Word};
 use super::Now;
 use std::marker::PhantomData;
-use std::sync::atomic::Ordering::{AcqRel, Acquire};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, SeqCst};
 
 /// After how many seconds a claim that was never finished may be taken over.
 pub const CLAIM_S: u64 = 2;
@@ -57,6 +61,11 @@ impl<K> PartialEq for Ref<K> {
     }
 }
 impl<K> Eq for Ref<K> {}
+impl<K> std::hash::Hash for Ref<K> {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.to_bits().hash(state);
+    }
+}
 impl<K> std::fmt::Debug for Ref<K> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "#{}.{}", self.index, self.gen)
@@ -195,7 +204,7 @@ impl<'a, K: Kind> Table<'a, K> {
     }
 
     fn swap(&self, index: usize, from: State, to: State) -> bool {
-        self.states[index].compare_exchange(from.0, to.0, AcqRel, Acquire).is_ok()
+        self.states[index].compare_exchange(from.0, to.0, SeqCst, Acquire).is_ok()
     }
 
     #[inline]
@@ -260,7 +269,7 @@ impl<'a, K: Kind> Table<'a, K> {
             let (index, seen) = self.place(part, hash, now.s(), tenancy)?;
             let claim = State::make(Phase::Claimed, seen.next_gen(), now.s(), hash);
             if self.swap(index, seen, claim) {
-                return self.move_in(part, index, claim, owner, name, hash, tenancy);
+                return self.move_in(part, index, claim, owner, name, hash, now.s(), tenancy);
             }
         }
         Err(Refused::Busy)
@@ -309,8 +318,19 @@ impl<'a, K: Kind> Table<'a, K> {
         owner: u32,
         name: &[u8],
         hash: u64,
+        now_s: u64,
         tenancy: &dyn Tenancy,
     ) -> Result<Ref<K>, Refused> {
+        let free = State(claim.0 | Phase::Free as u64);
+        if self.is_claimed_elsewhere(part, index, hash, now_s) {
+            self.swap(index, claim, free);
+            return Err(Refused::Busy);
+        }
+        // after the claims: one that was there before is ready by now, or was given up
+        if let Some(found) = self.lookup(part, owner, name, hash) {
+            self.swap(index, claim, free);
+            return Ok(found);
+        }
         self.write(index, owner, name, hash);
         tenancy.move_in(index);
         let ready = State(claim.0 & !3 & !(STAMP << 18) | Phase::Ready as u64);
@@ -318,14 +338,27 @@ impl<'a, K: Kind> Table<'a, K> {
         if !self.swap(index, claim, ready) {
             return Err(Refused::Busy);
         }
-        // Two processes that met holes at different places: the one nearer to home stays.
-        let found = self.lookup(part, owner, name, hash);
-        if let Some(first) = found.filter(|first| first.index() != index) {
-            self.swap(index, ready, State(ready.0 | Phase::Free as u64));
-            return Ok(first);
-        }
         self.changes.fetch_add(1, AcqRel);
-        Ok(Ref::new(index as u32, ready.gen()))
+        // ... and where it was not, the name may have got another place meanwhile: the one nearer to home stays.
+        let entry = Ref::new(index as u32, ready.gen());
+        let first = self.lookup(part, owner, name, hash).unwrap_or(entry);
+        for index in Self::probes(part, hash).filter(|index| *index != first.index()) {
+            let state = self.state(index);
+            if state.phase() == Phase::Ready && state.is_of(hash) && self.is_named(index, owner, name, hash) {
+                self.swap(index, state, State(state.0 | Phase::Free as u64));
+            }
+        }
+        Ok(first)
+    }
+
+    /// Whether a process gives a name of this hash another place at this moment.
+    fn is_claimed_elsewhere(&self, part: Part, mine: usize, hash: u64, now_s: u64) -> bool {
+        let states = Self::probes(part, hash).map(|index| (index, State(self.states[index].load(SeqCst))));
+        let mut chain = states.take_while(|(_, state)| state.phase() != Phase::Empty);
+        chain.any(|(index, state)| {
+            let claimed = state.phase() == Phase::Claimed && !state.is_abandoned(now_s);
+            index != mine && claimed && state.is_of(hash)
+        })
     }
 
     fn write(&self, index: usize, owner: u32, name: &[u8], hash: u64) {

@@ -161,9 +161,9 @@ fn a_claim_that_was_never_finished_is_taken_over() {
         assert_eq!(table.insert(table.whole(), 0, b"name", at(101), &tenancy), Err(Refused::Busy));
         let entry = table.insert(table.whole(), 0, b"name", at(103), &tenancy).unwrap();
         assert_eq!((entry.index(), entry.gen()), (index, 2));
-        // the claimer was not dead but slow: its last step fails
-        let late = table.move_in(table.whole(), index, claim, 0, b"name", hash, &tenancy);
-        assert_eq!(late, Err(Refused::Busy));
+        // the claimer was not dead but slow: it finds what has become of its name
+        let late = table.move_in(table.whole(), index, claim, 0, b"name", hash, 103, &tenancy);
+        assert_eq!(late, Ok(entry));
         assert!(table.is_current(entry));
     }
 }
@@ -189,6 +189,169 @@ fn racing_inserts_of_the_same_names_leave_one_each() {
         assert_eq!(names.len(), 64);
         assert_eq!(names.iter().collect::<HashSet<_>>().len(), 64);
     }
+}
+
+/// Lets other things happen at two points of an insertion: when it looks at the entry in place `.0`, and between its claim and the
+/// end of it.
+struct Pause<'a>(usize, RefCell<Option<Box<dyn FnOnce() + 'a>>>, RefCell<Option<Box<dyn FnOnce() + 'a>>>);
+impl Pause<'_> {
+    fn run(hook: &RefCell<Option<Box<dyn FnOnce() + '_>>>) {
+        let hook = hook.borrow_mut().take();
+        hook.into_iter().for_each(|hook| hook());
+    }
+}
+impl Tenancy for Pause<'_> {
+    fn coldness(&self, index: usize) -> Option<u64> {
+        if index == self.0 {
+            Self::run(&self.1);
+        }
+        None
+    }
+    fn move_in(&self, _: usize) {
+        Self::run(&self.2);
+    }
+}
+
+fn at_scan<'a>(index: usize, hook: impl FnOnce() + 'a) -> Pause<'a> {
+    Pause(index, RefCell::new(Some(Box::new(hook))), RefCell::new(None))
+}
+
+fn at_claim<'a>(hook: impl FnOnce() + 'a) -> Pause<'a> {
+    Pause(usize::MAX, RefCell::new(None), RefCell::new(Some(Box::new(hook))))
+}
+
+/// Two entries, in the home of `name` and in the place after it.
+fn two_before(table: &Table<'_, Small>, name: &[u8]) -> [Ref<Small>; 2] {
+    let home = |name: &[u8]| Table::<Small>::probes(table.whole(), hash::of(42, 0, name)).next().unwrap();
+    let mut names = (0..=255u8).filter(|i| home(&[*i]) == home(name));
+    [(); 2].map(|()| table.insert(table.whole(), 0, &[names.next().unwrap()], at(0), &forever()).unwrap())
+}
+
+/// B finishes while A is looking for a place: A finds B's entry and never makes a second one.
+#[test]
+fn a_name_that_came_while_one_looked_for_a_place_is_found() {
+    let memory = Memory::new(16);
+    let table = memory.table();
+    let [_, second] = two_before(&table, b"name");
+    let b = RefCell::new(None);
+    let scanning = at_scan(second.index(), || {
+        b.replace(table.insert(table.whole(), 0, b"name", at(0), &forever()).ok());
+    });
+    *scanning.2.borrow_mut() = Some(Box::new(|| panic!("a second place")));
+    let a = table.insert(table.whole(), 0, b"name", at(0), &scanning).ok();
+    assert!(a.is_some() && a == *b.borrow());
+}
+
+/// A looked where the nearer place was still taken, B claims that place after it became free: of both claims one is given up.
+#[test]
+fn two_claims_of_one_name_do_not_both_succeed() {
+    let memory = Memory::new(16);
+    let table = memory.table();
+    let [first, second] = two_before(&table, b"name");
+    let (claimed, is_claimed) = std::sync::mpsc::channel();
+    let (done, is_done) = std::sync::mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        let memory = &memory;
+        let b = RefCell::new(None);
+        let scanning = at_scan(second.index(), || {
+            assert!(table.remove(first));
+            b.replace(Some(scope.spawn(move || {
+                let wait = at_claim(|| {
+                    claimed.send(()).unwrap();
+                    is_done.recv().unwrap();
+                });
+                let table = memory.table();
+                table.insert(table.whole(), 0, b"name", at(0), &wait)
+            })));
+            is_claimed.recv().unwrap();
+        });
+        let a = table.insert(table.whole(), 0, b"name", at(0), &scanning);
+        done.send(()).unwrap();
+        let b = b.take().unwrap().join().unwrap();
+        assert_eq!((a, b.map(|b| b.index())), (Err(Refused::Busy), Ok(first.index())));
+        assert_eq!(table.insert(table.whole(), 0, b"name", at(0), &forever()), b);
+        assert_eq!(table.entries(table.whole()).count(), 2);
+    });
+}
+
+/// A claims a place and stands still for so long that its claim counts for nothing; B gives the name a place nearer to home, or C
+/// farther from it. Whoever is first to be ready, the nearer one stays.
+#[test]
+fn a_claimer_that_wakes_up_leaves_one_place_to_the_name() {
+    for nearer in [true, false] {
+        let memory = Memory::new(16);
+        let table = memory.table();
+        let part = table.whole();
+        let [first, second] = two_before(&table, b"name");
+        let asleep = RefCell::new(None);
+        if !nearer {
+            assert!(table.remove(first));
+        }
+        let sleeper = at_claim(|| {
+            assert!(table.remove(if nearer { first } else { second }));
+            let hash = hash::of(42, 0, b"name");
+            let place = if nearer { first.index() } else { second.index() };
+            // what an insertion two seconds later does, at a place that it may choose
+            let claim = State::make(Phase::Claimed, 7, 10, hash);
+            assert!(table.swap(place, table.state(place), claim));
+            asleep.replace(Some(table.move_in(part, place, claim, 0, b"name", hash, 10, &forever())));
+        });
+        let a = table.insert(part, 0, b"name", at(0), &sleeper);
+        let other = asleep.take().unwrap();
+        let left: Vec<_> = table.entries(part).filter(|e| table.name(*e).unwrap() == b"name").collect();
+        assert_eq!(left, [a.unwrap()]);
+        assert_eq!(other == a, nearer);
+    }
+}
+
+/// Holes come and go while several processes give the same names places: nobody ever sees a name twice.
+#[test]
+fn racing_inserts_among_holes_never_show_a_name_twice() {
+    let memory = Memory::new(32);
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let inserters: Vec<_> = (0..3u8)
+            .map(|thread| {
+                let memory = &memory;
+                scope.spawn(move || {
+                    let table = memory.table();
+                    for i in 0..4_000u32 {
+                        // a hole of one's own, somewhere
+                        let own = table.insert(table.whole(), 1, &[thread, i as u8], at(0), &forever());
+                        let name = (i / 4).to_le_bytes();
+                        let shared = loop {
+                            if let Ok(entry) = table.insert(table.whole(), 0, &name, at(0), &forever()) {
+                                break entry;
+                            }
+                            std::thread::yield_now();
+                        };
+                        own.map(|own| table.remove(own)).ok();
+                        if i % 4 == 3 {
+                            table.remove(shared);
+                        }
+                    }
+                })
+            })
+            .collect();
+        let (memory, stop) = (&memory, &stop);
+        scope.spawn(move || {
+            let table = memory.table();
+            while !stop.load(Acquire) {
+                let listed: Vec<_> = table.entries(table.whole()).collect();
+                let mut names: Vec<_> =
+                    listed.iter().filter_map(|e| Some((table.owner(*e), table.name(*e)?, *e))).collect();
+                names.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+                for pair in names.windows(2) {
+                    let same = (pair[0].0, &pair[0].1) == (pair[1].0, &pair[1].1);
+                    // one that has left while the list was made is no second
+                    let both = || table.is_current(pair[0].2) && table.is_current(pair[1].2);
+                    assert!(!(same && both()), "{:?} twice", pair[0].1);
+                }
+            }
+        });
+        inserters.into_iter().for_each(|thread| thread.join().unwrap());
+        stop.store(true, std::sync::atomic::Ordering::Release);
+    });
 }
 
 #[test]

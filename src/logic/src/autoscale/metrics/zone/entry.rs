@@ -5,10 +5,11 @@ use crate::autoscale::metrics::columns::Levels;
 use crate::autoscale::metrics::custom::{Dist, Meter};
 use crate::autoscale::metrics::series::{Key, Name, Peer, Series, Shape, Upstream};
 use crate::autoscale::metrics::table::{Kind, Part, Ref, Refused, Tenancy};
-use crate::autoscale::metrics::word::{add, get, put, Word};
+use crate::autoscale::metrics::word::{add, get, Word};
 use crate::autoscale::metrics::Now;
 use std::marker::PhantomData;
 use std::sync::atomic::Ordering::{AcqRel, Acquire};
+use std::time::Duration;
 use thiserror::Error;
 
 /// Who reports a meter.
@@ -25,9 +26,21 @@ pub enum Reporter {
 /// A peer that nothing was sent to for this long may lose its place when the table is full.
 const PEER_IDLE_S: u64 = 600;
 
-/// How often a name that another process is writing at this moment is looked for again: workers that start together register
-/// the same names, and writing one takes microseconds.
-const PATIENCE: usize = 2000;
+/// Nothing was sent to it for so long that every window is empty.
+const SILENT_S: u64 = 4800;
+
+/// How often a name that another process is writing at this moment is looked for again. Writing one takes microseconds, so the other
+/// one is off its processor: after a few times, wait in earnest. In all about ten milliseconds, for what is met once in a process's life
+/// (names of the configuration are written by the master alone, before there are workers).
+const PATIENCE: u32 = 300;
+const SPINS: u32 = 200;
+const PAUSE: Duration = Duration::from_micros(100);
+
+/// Marks beside the override of a peer, and alone in the same word of an upstream: the configuration names it,
+const CONFIGURED: u64 = 1 << 8;
+/// or did so once and does no more. It is not listed, and keeps its history until it comes back or all windows are empty.
+const GONE: u64 = 1 << 9;
+const MARKS: u64 = CONFIGURED | GONE;
 
 /// Why an entry was not made.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -36,6 +49,8 @@ pub enum Denied {
     Full { what: &'static str, name: String },
     #[error("{what} \"{name}\" is being written by another process")]
     Busy { what: &'static str, name: String },
+    #[error("peer \"{name}\" is of an upstream that has no place in the zone")]
+    Homeless { name: String },
 }
 
 /// A key value together with its name: both are counted.
@@ -43,6 +58,11 @@ pub enum Denied {
 pub struct KeyRef {
     pub name: Ref<Name>,
     pub value: Ref<Key>,
+}
+
+impl KeyRef {
+    /// Refers to nothing.
+    pub const NONE: Self = Self { name: Ref::NONE, value: Ref::NONE };
 }
 
 /// What an operator or a policy says about a peer.
@@ -118,8 +138,10 @@ fn forgotten(zone: &Zone<'_>, now: Now, index: usize) -> Option<u64> {
     let table = zone.table::<Peer>();
     let idle_s = table.heat(index, now).1;
     let entry = table.entries(Part { start: index, len: 1 }).next()?;
-    let unused = zone.levels(entry) == Levels::default() && get(table.control(index)) == 0;
-    (unused && idle_s > PEER_IDLE_S).then_some(idle_s)
+    let bits = get(table.control(index));
+    let idle = zone.levels(entry) == Levels::default();
+    let unused = bits & !MARKS == 0 && idle_s > PEER_IDLE_S;
+    (idle && (unused || bits & GONE != 0)).then_some(idle_s)
 }
 
 /// Counters of scripts go; what the configuration has named stays.
@@ -147,11 +169,15 @@ impl<'a> Zone<'a> {
             found.map_or_else(|| table.insert(part, owner, name, landlord.now, landlord), Ok)
         };
         let mut entry = found();
-        for _ in 0..PATIENCE {
+        for i in 0..PATIENCE {
             if !matches!(entry, Err(Refused::Busy)) {
                 break;
             }
-            std::thread::yield_now();
+            if i < SPINS {
+                std::thread::yield_now();
+            } else {
+                std::thread::sleep(PAUSE);
+            }
             entry = found();
         }
         let entry = entry.map_err(|refused| {
@@ -178,7 +204,34 @@ impl<'a> Zone<'a> {
 impl<'a> Zone<'a> {
     pub fn upstream(&self, name: &[u8], now: Now) -> Result<Ref<Upstream>, Denied> {
         let landlord = self.landlord(now, never, reset::<Upstream>);
-        self.insert(self.table::<Upstream>().whole(), "upstream", (0, name), &landlord)
+        let entry = self.insert(self.table::<Upstream>().whole(), "upstream", (0, name), &landlord)?;
+        self.unmark(entry, GONE);
+        Ok(entry)
+    }
+
+    /// The upstreams, of all that the zone knows, that the configuration has now; the others are no longer listed.
+    pub fn keep_upstreams(&self, named: &[Ref<Upstream>]) {
+        let table = self.table::<Upstream>();
+        let others = table.entries(table.whole()).filter(|entry| !named.contains(entry));
+        others.for_each(|entry| self.mark(entry, GONE));
+    }
+
+    fn mark<K: Kind>(&self, entry: Ref<K>, marks: u64) {
+        let word = self.table::<K>().control(entry.index());
+        if get(word) & marks != marks {
+            word.fetch_or(marks, AcqRel);
+        }
+    }
+
+    fn unmark<K: Kind>(&self, entry: Ref<K>, marks: u64) {
+        let word = self.table::<K>().control(entry.index());
+        if get(word) & marks != 0 {
+            word.fetch_and(!marks, AcqRel);
+        }
+    }
+
+    fn is_marked<K: Kind>(&self, entry: Ref<K>, mark: u64) -> bool {
+        get(self.table::<K>().control(entry.index())) & mark != 0
     }
 
     pub fn find_upstream(&self, name: &[u8]) -> Option<Ref<Upstream>> {
@@ -186,27 +239,89 @@ impl<'a> Zone<'a> {
         table.find(table.whole(), 0, name)
     }
 
+    /// Those that the configuration has.
     pub fn upstreams(&self) -> Vec<Ref<Upstream>> {
         let table = self.table::<Upstream>();
-        table.entries(table.whole()).collect()
+        table.entries(table.whole()).filter(|entry| !self.is_marked(*entry, GONE)).collect()
     }
 
-    /// A peer of an upstream, by its address as nginx prints it.
+    /// A peer of an upstream, by its address as nginx prints it. Something is sent to it, so it is not gone.
     pub fn peer(&self, upstream: Ref<Upstream>, addr: &[u8], now: Now) -> Result<Ref<Peer>, Denied> {
+        if upstream.is_none() {
+            // its number is that of the first upstream, which must not get strangers
+            return Err(Denied::Homeless { name: String::from_utf8_lossy(addr).into_owned() });
+        }
         let landlord = self.landlord(now, forgotten, reset::<Peer>);
-        self.insert(self.table::<Peer>().whole(), "peer", (upstream.index() as u32, addr), &landlord)
+        let owner = upstream.index() as u32;
+        let entry = self.insert(self.table::<Peer>().whole(), "peer", (owner, addr), &landlord)?;
+        self.unmark(entry, GONE);
+        Ok(entry)
+    }
+
+    /// A peer that the configuration, or what it resolves to, names.
+    pub fn configured_peer(
+        &self,
+        upstream: Ref<Upstream>,
+        addr: &[u8],
+        now: Now,
+    ) -> Result<Ref<Peer>, Denied> {
+        let entry = self.peer(upstream, addr, now)?;
+        self.mark(entry, CONFIGURED);
+        Ok(entry)
+    }
+
+    /// Gives a place to a peer of a configuration that does not run yet: until it does, the peer is not listed.
+    pub fn reserve_peer(&self, upstream: Ref<Upstream>, addr: &[u8], now: Now) -> Result<Ref<Peer>, Denied> {
+        if let Some(entry) = self.find_peer(upstream, addr) {
+            return Ok(entry);
+        }
+        let entry = self.peer(upstream, addr, now)?;
+        self.mark(entry, GONE);
+        Ok(entry)
+    }
+
+    /// The same for an upstream.
+    pub fn reserve_upstream(&self, name: &[u8], now: Now) -> Result<Ref<Upstream>, Denied> {
+        if let Some(entry) = self.find_upstream(name) {
+            return Ok(entry);
+        }
+        let entry = self.upstream(name, now)?;
+        self.mark(entry, GONE);
+        Ok(entry)
+    }
+
+    /// The peers of an upstream that the configuration has now. Others that it had once are gone; those that it never had, because
+    /// scripts choose them, stay.
+    pub fn keep_peers(&self, upstream: Ref<Upstream>, named: &[Ref<Peer>]) {
+        let others = self.peers(upstream).into_iter().filter(|peer| !named.contains(peer));
+        others.filter(|peer| self.is_marked(*peer, CONFIGURED)).for_each(|peer| self.mark(peer, GONE));
+    }
+
+    /// Removes the peers that the configuration does not name once all their windows are empty: to be called now and then.
+    pub fn drop_silent_peers(&self, now: Now) {
+        let table = self.table::<Peer>();
+        for peer in table.entries(table.whole()) {
+            let named = self.is_marked(peer, CONFIGURED) && !self.is_marked(peer, GONE);
+            let silent = !named && table.heat(peer.index(), now).1 > SILENT_S;
+            if silent && self.levels(peer) == Levels::default() {
+                table.remove(peer);
+            }
+        }
     }
 
     pub fn find_peer(&self, upstream: Ref<Upstream>, addr: &[u8]) -> Option<Ref<Peer>> {
         let table = self.table::<Peer>();
-        table.find(table.whole(), upstream.index() as u32, addr)
+        let found = || table.find(table.whole(), upstream.index() as u32, addr);
+        (!upstream.is_none()).then(found)?
     }
 
-    /// The peers of an upstream. Looks through all peers: to be cached while [`Zone::changes`] stays the same.
+    /// The peers of an upstream, without those that are gone. Looks through all peers: to be cached while [`Zone::changes`] stays the
+    /// same.
     pub fn peers(&self, upstream: Ref<Upstream>) -> Vec<Ref<Peer>> {
         let table = self.table::<Peer>();
-        let of = |peer: &Ref<Peer>| table.owner(*peer) == upstream.index() as u32;
-        table.entries(table.whole()).filter(of).collect()
+        let of =
+            |peer: &Ref<Peer>| table.owner(*peer) == upstream.index() as u32 && !self.is_marked(*peer, GONE);
+        table.entries(table.whole()).filter(|peer| !upstream.is_none() && of(peer)).collect()
     }
 
     pub fn remove_peer(&self, peer: Ref<Peer>) -> bool {
@@ -228,7 +343,13 @@ impl<'a> Zone<'a> {
         let table = self.table::<Peer>();
         let is_current = table.is_current(peer);
         if is_current {
-            put(table.control(peer.index()), control.to_bits());
+            let word = table.control(peer.index());
+            let mut seen = word.load(Acquire);
+            while let Err(now) =
+                word.compare_exchange(seen, control.to_bits() | seen & MARKS, AcqRel, Acquire)
+            {
+                seen = now;
+            }
             self.words[CONTROLS].fetch_add(1, AcqRel);
         }
         is_current
@@ -313,12 +434,26 @@ impl<'a> Zone<'a> {
 
     /// The counter of `as.incr(name, n, key)`.
     pub fn counter(&self, name: &[u8], key: Option<&[u8]>, now: Now) -> Result<Ref<Meters>, Denied> {
-        self.new_meter(Reporter::Script, "counter", &joined(name, b'/', key), now)
+        joined(name, b'/', key, |name| self.new_meter(Reporter::Script, "counter", name, now))
+    }
+
+    /// The counter, if it is there already: what nearly every report finds, without allocating.
+    pub fn known_counter(&self, name: &[u8], key: Option<&[u8]>, now: Now) -> Option<Ref<Meters>> {
+        let found = self.find_meter(Reporter::Script, name, key)?;
+        self.table::<Meters>().touch(found.index(), now);
+        Some(found)
+    }
+
+    /// The distribution, if it is there already.
+    pub fn known_distribution(&self, name: &[u8], key: Option<&[u8]>, now: Now) -> Option<Ref<Dists>> {
+        let found = self.find_distribution(name, key)?;
+        self.table::<Dists>().touch(found.index(), now);
+        Some(found)
     }
 
     /// The level of an external signal.
     pub fn external(&self, name: &[u8], field: Option<&[u8]>, now: Now) -> Result<Ref<Meters>, Denied> {
-        self.new_meter(Reporter::External, "external signal", &joined(name, b'.', field), now)
+        joined(name, b'.', field, |name| self.new_meter(Reporter::External, "external signal", name, now))
     }
 
     /// A level of the gateway itself: `cpu`, `mem`.
@@ -340,7 +475,7 @@ impl<'a> Zone<'a> {
     pub fn find_meter(&self, reporter: Reporter, name: &[u8], part: Option<&[u8]>) -> Option<Ref<Meters>> {
         let table = self.table::<Meters>();
         let separator = if reporter == Reporter::Script { b'/' } else { b'.' };
-        table.find(table.whole(), reporter as u32, &joined(name, separator, part))
+        joined(name, separator, part, |name| table.find(table.whole(), reporter as u32, name))
     }
 
     /// All that one reporter reports.
@@ -352,13 +487,13 @@ impl<'a> Zone<'a> {
     /// The distribution of `as.observe(name, value, key)`.
     pub fn distribution(&self, name: &[u8], key: Option<&[u8]>, now: Now) -> Result<Ref<Dists>, Denied> {
         let landlord = self.landlord(now, coldest::<Dists>, |words, now| Dist::new(words).reset(now));
-        let name = joined(name, b'/', key);
-        self.insert(self.table::<Dists>().whole(), "distribution", (0, &name), &landlord)
+        let whole = self.table::<Dists>().whole();
+        joined(name, b'/', key, |name| self.insert(whole, "distribution", (0, name), &landlord))
     }
 
     pub fn find_distribution(&self, name: &[u8], key: Option<&[u8]>) -> Option<Ref<Dists>> {
         let table = self.table::<Dists>();
-        table.find(table.whole(), 0, &joined(name, b'/', key))
+        joined(name, b'/', key, |name| table.find(table.whole(), 0, name))
     }
 
     pub fn distributions(&self) -> Vec<Ref<Dists>> {
@@ -377,6 +512,17 @@ impl<'a> Zone<'a> {
         self.sample::<Peer>(now);
     }
 
+    /// Makes every upstream and peer ready for the second to come: to be called once a second, as [`Zone::sample_levels`].
+    pub fn prepare(&self, now: Now) {
+        self.prepare_all::<Upstream>(now);
+        self.prepare_all::<Peer>(now);
+    }
+
+    fn prepare_all<K: Kind + Shape>(&self, now: Now) {
+        let table = self.table::<K>();
+        table.entries(table.whole()).filter_map(|entry| self.series(entry)).for_each(|s| s.prepare(now));
+    }
+
     fn sample<K: Kind + Shape>(&self, now: Now) {
         let table = self.table::<K>();
         for entry in table.entries(table.whole()) {
@@ -388,7 +534,17 @@ impl<'a> Zone<'a> {
     }
 }
 
-fn joined(name: &[u8], separator: u8, part: Option<&[u8]>) -> Vec<u8> {
-    let tail = part.map(|part| [&[separator], part].concat());
-    [name, tail.as_deref().unwrap_or_default()].concat()
+/// Calls `f` with a name and its part as one; allocates only for one of more than [`ROOM`] bytes.
+fn joined<T>(name: &[u8], separator: u8, part: Option<&[u8]>, f: impl FnOnce(&[u8]) -> T) -> T {
+    let Some(part) = part else { return f(name) };
+    let mut room = [0; ROOM];
+    let Some(whole) = room.get_mut(..name.len() + 1 + part.len()) else {
+        return f(&[name, &[separator], part].concat());
+    };
+    whole[..name.len()].copy_from_slice(name);
+    whole[name.len()] = separator;
+    whole[name.len() + 1..].copy_from_slice(part);
+    f(whole)
 }
+
+const ROOM: usize = 256;

@@ -143,6 +143,12 @@ impl<'a> Zone<'a> {
         is_current(state, entry).then(|| Series::new(self.data::<K>(entry.index())))
     }
 
+    /// Whether an entry still has its place.
+    #[inline]
+    pub fn is_current<K: Kind>(&self, entry: Ref<K>) -> bool {
+        self.states[K::TABLE].get(entry.index()).is_some_and(|state| is_current(state, entry))
+    }
+
     pub fn meter(&self, entry: Ref<Meters>) -> Option<Meter<'a>> {
         self.table::<Meters>().is_current(entry).then(|| Meter::new(self.data::<Meters>(entry.index())))
     }

@@ -75,6 +75,83 @@ fn peers_that_are_forgotten_make_room() {
 }
 
 #[test]
+fn peers_of_a_former_configuration_are_hidden_keep_their_history_and_go() {
+    with_zone(0, |zone| {
+        let app = zone.upstream(b"app", at(0)).unwrap();
+        let [a, b] = [b"10.0.0.1:1", b"10.0.0.1:2"].map(|x| zone.configured_peer(app, x, at(0)).unwrap());
+        let dynamic = zone.peer(app, b"10.0.0.9:9", at(0)).unwrap();
+        zone.series(b).unwrap().arrive(at(0));
+        zone.set_control(b, Control { weight: 7, ..Control::default() });
+        // a new configuration without b, with c; c is not listed before it runs
+        let c = zone.reserve_peer(app, b"10.0.0.1:3", at(1)).unwrap();
+        let listed = || zone.peers(app).into_iter().collect::<std::collections::HashSet<_>>();
+        let set = |peers: &[Ref<Peer>]| peers.iter().copied().collect::<std::collections::HashSet<_>>();
+        assert_eq!(listed(), set(&[a, b, dynamic]));
+        assert_eq!(zone.configured_peer(app, b"10.0.0.1:3", at(1)), Ok(c));
+        zone.keep_peers(app, &[a, c]);
+        assert_eq!(listed(), set(&[a, c, dynamic]));
+        // b comes back with what was known of it
+        zone.drop_silent_peers(at(3600));
+        assert_eq!(zone.configured_peer(app, b"10.0.0.1:2", at(3600)), Ok(b));
+        assert_eq!((listed(), zone.control(b).weight), (set(&[a, b, c, dynamic]), 7));
+        assert_eq!(zone.series(b).unwrap().window(Series::<Peer>::span(at(3600), 3600).unwrap()).arrived, 1);
+        // it goes again, and then it is silent for good
+        zone.keep_peers(app, &[a, c]);
+        zone.drop_silent_peers(at(9000));
+        assert_eq!((zone.is_current(b), zone.is_current(dynamic), listed()), (false, false, set(&[a, c])));
+    });
+}
+
+#[test]
+fn a_peer_that_is_gone_goes_first_but_not_while_something_is_in_flight() {
+    with_zone(0, |zone| {
+        let app = zone.upstream(b"app", at(0)).unwrap();
+        let room = zone.layout().room().peers;
+        let addr = |i: usize| format!("10.0.0.1:{i}").into_bytes();
+        let peers: Vec<_> = (0..room).map(|i| zone.configured_peer(app, &addr(i), at(0)).unwrap()).collect();
+        zone.keep_peers(app, &peers[2..]);
+        let worker = zone.columns().claim(Owner { pid: 1, stamp: 1 });
+        let busy = zone.entity(peers[0]).unwrap();
+        zone.columns().enter(worker, busy, peers[0].gen(), 1);
+        assert!(zone.peer(app, b"10.0.0.2:1", at(1)).is_ok());
+        assert_eq!((zone.is_current(peers[0]), zone.is_current(peers[1])), (true, false));
+        assert!(zone.peer(app, b"10.0.0.2:2", at(1)).is_err());
+        zone.drop_silent_peers(at(9000));
+        assert!(zone.is_current(peers[0]));
+    });
+}
+
+#[test]
+fn an_upstream_without_a_place_has_nobody_elses_peers() {
+    with_zone(0, |zone| {
+        let first = zone.upstream(b"first", at(0)).unwrap();
+        // the number of nothing is that of some place
+        let first = std::iter::once(first)
+            .find(|f| f.index() == 0)
+            .or_else(|| (0..100u8).filter_map(|i| zone.upstream(&[i], at(0)).ok()).find(|f| f.index() == 0));
+        let first = first.unwrap();
+        let peer = zone.peer(first, b"10.0.0.1:80", at(0)).unwrap();
+        let error = zone.peer(Ref::NONE, b"10.0.0.1:81", at(0)).unwrap_err();
+        assert_eq!(error.to_string(), "peer \"10.0.0.1:81\" is of an upstream that has no place in the zone");
+        assert_eq!((zone.peers(Ref::NONE), zone.find_peer(Ref::NONE, b"10.0.0.1:80")), (vec![], None));
+        assert_eq!(zone.peers(first), [peer]);
+    });
+}
+
+#[test]
+fn upstreams_of_a_former_configuration_are_hidden_until_they_come_back() {
+    with_zone(0, |zone| {
+        let [a, b] = [b"a", b"b"].map(|name| zone.upstream(name, at(0)).unwrap());
+        zone.keep_upstreams(&[a]);
+        assert_eq!(zone.upstreams(), [a]);
+        assert_eq!(zone.reserve_upstream(b"b", at(1)), Ok(b));
+        assert_eq!(zone.upstreams(), [a]);
+        assert_eq!(zone.upstream(b"b", at(1)), Ok(b));
+        assert_eq!(zone.upstreams().len(), 2);
+    });
+}
+
+#[test]
 fn ten_times_as_many_keys_take_no_more_room() {
     with_zone(128, |zone| {
         let tenant = zone.key_name(b"tenant", 100, at(0)).unwrap();
