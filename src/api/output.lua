@@ -98,9 +98,6 @@ return function(ngx, native, base)
                 return 1
             end
         end
-        if rc == -1 and base.phase_name() == "init" then
-            error(base.refusal(), 2)
-        end
         if rc == -1 or rc == -2 then
             check(allowed)
         end
