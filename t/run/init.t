@@ -255,3 +255,25 @@ c20ad4d76fe97759aa27a0c99bff6710 true
 content_by_lua\(nginx\.conf:\d+\):4: ndk\.set_var: directive "no_such" not found or does not use ndk_set_var_value
 content_by_lua\(nginx\.conf:\d+\):5: not allowed
 true
+
+
+=== TEST 20: ndk.set_var works wherever there is a request
+--- skip_eval: 2: !-f "/usr/lib/nginx/modules/ndk_http_module.so" || !-f "/usr/lib/nginx/modules/ngx_http_set_misc_module.so"
+--- main_config
+load_module /usr/lib/nginx/modules/ndk_http_module.so;
+load_module /usr/lib/nginx/modules/ngx_http_set_misc_module.so;
+--- lua
+    return ndk.set_var.set_md5("a")
+--- phases: server_rewrite set rewrite access content header_filter body_filter log balancer
+--- result: 0cc175b9c0f1b6a831c399e269772661
+
+
+=== TEST 21: and nowhere else
+--- skip_eval: 2: !-f "/usr/lib/nginx/modules/ndk_http_module.so" || !-f "/usr/lib/nginx/modules/ngx_http_set_misc_module.so"
+--- main_config
+load_module /usr/lib/nginx/modules/ndk_http_module.so;
+load_module /usr/lib/nginx/modules/ngx_http_set_misc_module.so;
+--- lua
+    return ndk.set_var.set_md5("a")
+--- refused: init init_worker exit_worker
+--- result: no request found
