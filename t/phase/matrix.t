@@ -1,5 +1,5 @@
-# Every public API in every phase: the rows are in t/phase/lua/matrix.lua. One block, because its requests, some four
-# thousand, are answered by one nginx; each cell of the matrix is a test.
+# Every public API in every phase: the rows are in t/phase/lua/matrix.lua. One block, because its requests, some 2,500,
+# are answered by one nginx; each cell of the matrix is a test.
 use lib 't/lib';
 use AutoscaleLua;
 use AutoscaleLua::Matrix;
@@ -24,7 +24,10 @@ my $lua = "$AutoscaleLua::Env::ROOT/t/phase/lua";
         require("matrix").file = "$lua/matrix.lua"
         require("run_matrix").all("init")
     }
-    init_worker_by_lua_block { require("run_matrix").all("init_worker") }
+    init_worker_by_lua_block {
+        require("run_matrix").all("init_worker")
+        assert(ngx.timer.at(0, function() require("run_matrix").all_in_timers() end))
+    }
     exit_worker_by_lua_block { require("run_matrix").all("exit_worker") }
     upstream matrix_idle { server 127.0.0.1:\$TEST_NGINX_SERVER_PORT; }
     upstream matrix_plain { server 127.0.0.1:\$TEST_NGINX_SERVER_PORT; }

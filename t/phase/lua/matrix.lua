@@ -3,22 +3,23 @@
 --
 --   row(NAME, CLASS, RESULT, CALL, EXCEPTIONS)
 --
--- CALL runs in each of the twelve phases, alone in a request that is `POST /PHASE?row=N&a=1` with the body `x=1`.
+-- CALL runs in each of the phases, alone in a request that is `POST /PHASE?row=N&a=1` with the body `x=1`.
 -- RESULT is what its values look like, joined with ", "; "ended" stands for a call that never returned; an error reads
 -- "error: " and its text without the place, which must be the line of the call. CLASS says where an API is refused:
 --
 --   any       nowhere
 --   request   where there is no request
 --   yielding  outside of server_rewrite, rewrite, access, content
+--   waiting   the same, but for timers
 --
 -- EXCEPTIONS has other results by phase, or "skip: REASON".
 
 local M = { rows = {}, index = {} }
 
 local PHASES = "init init_worker exit_worker set server_rewrite rewrite access content header_filter body_filter log "
-    .. "balancer"
+    .. "balancer timer"
 local yielding = { server_rewrite = true, rewrite = true, access = true, content = true }
-local lone = { init = true, init_worker = true, exit_worker = true }
+local lone = { init = true, init_worker = true, exit_worker = true, timer = true }
 
 M.phases = {}
 for phase in PHASES:gmatch("%S+") do
@@ -29,7 +30,7 @@ local NO_REQUEST = "error: no request found"
 local DISABLED = "error: API disabled in the current context"
 
 local function refused_in(phase)
-    return "error: API disabled in the context of " .. phase .. "_by_lua*"
+    return "error: API disabled in the context of " .. (phase == "timer" and "ngx.timer" or phase .. "_by_lua*")
 end
 
 local classes = {}
@@ -49,6 +50,10 @@ function classes.yielding(phase, result)
     return yielding[phase] and result or phase == "init" and NO_REQUEST or refused_in(phase)
 end
 
+function classes.waiting(phase, result)
+    return phase == "timer" and result or classes.yielding(phase, result)
+end
+
 -- The same exception for several phases: { ["set log"] = "x" }.
 local function row(name, class, result, call, exceptions)
     local expected = {}
@@ -66,7 +71,7 @@ local function row(name, class, result, call, exceptions)
     M.index[name] = r
 end
 
-local LONE = "init init_worker exit_worker"
+local LONE = "init init_worker exit_worker timer"
 -- The response's header has left.
 local SENT = "body_filter log"
 
@@ -130,10 +135,10 @@ row("ngx.resp.get_headers", "request", "table", function() return type(ngx.resp.
 
 -- control
 
-row("ngx.exit", "yielding", "ended", function() return ngx.exit(204) end, { ["header_filter balancer"] = "" })
+row("ngx.exit", "waiting", "ended", function() return ngx.exit(204) end, { ["header_filter balancer"] = "" })
 row("ngx.exec", "yielding", "ended", function() return ngx.exec("/done", "b=2") end)
 row("ngx.redirect", "yielding", "ended", function() return ngx.redirect("/done", 307) end)
-row("ngx.sleep", "yielding", "", function() return ngx.sleep(0.001) end)
+row("ngx.sleep", "waiting", "", function() return ngx.sleep(0.001) end)
 row("ngx.get_phase", "any", "", function() return ngx.get_phase() end)
 for _, phase in ipairs(M.phases) do
     M.index["ngx.get_phase"].expected[phase] = phase
@@ -144,7 +149,7 @@ row("ngx.ctx", "request", "1, 2", function()
     local a = ngx.ctx.a
     ngx.ctx = { a = 2 }
     return a, ngx.ctx.a
-end, { ["init_worker exit_worker"] = "1, 2" })
+end, { ["init_worker exit_worker timer"] = "1, 2" })
 row("ngx.var", "request", "POST, set, nil", function()
     ngx.var.matrix = "set"
     return ngx.var.request_method, ngx.var.matrix, ngx.var.no_such_variable
@@ -408,7 +413,7 @@ row("ngx.process.signal_graceful_exit", "any", "", function()
     return require("ngx.process").signal_graceful_exit()
 end, {
     init = "skip: stops the master",
-    init_worker = "skip: each new worker would stop at once",
+    ["init_worker timer"] = "skip: each new worker would stop at once",
     balancer = "skip: the worker would wait for an answer from itself",
 })
 row("os.getenv", "any", "is set", function() return os.getenv("MATRIX") end)
@@ -452,6 +457,74 @@ end)
 row("require", "any", "table, false", function()
     return type(require("ngx.re")), pcall(require, "no.such.module") and true or false
 end)
+
+-- timers, threads, semaphores
+
+for _, name in ipairs { "at", "every" } do
+    row("ngx.timer." .. name, "any", "1", function() return ngx.timer[name](3600, function() end) end,
+        { init = NO_REQUEST, exit_worker = "nil, process exiting" })
+end
+row("ngx.timer.running_count", "any", "number", function() return type(ngx.timer.running_count()) end)
+row("ngx.timer.pending_count", "any", "number", function() return type(ngx.timer.pending_count()) end)
+row("ngx.thread.spawn", "waiting", "thread", function() return type(ngx.thread.spawn(function() end)) end)
+row("ngx.thread.wait", "waiting", "true, 7", function()
+    return ngx.thread.wait(ngx.thread.spawn(function() ngx.sleep(0) return 7 end))
+end)
+row("ngx.thread.kill", "waiting", "1", function()
+    return ngx.thread.kill(ngx.thread.spawn(function() ngx.sleep(10) end))
+end)
+
+local function semaphore(n)
+    return require("ngx.semaphore").new(n)
+end
+
+row("ngx.semaphore.new", "any", "table", function() return type(semaphore(1)) end)
+row("ngx.semaphore:post", "any", "true", function() return semaphore(0):post(2) end)
+row("ngx.semaphore:count", "any", "3", function() return semaphore(3):count() end)
+row("ngx.semaphore:wait", "any", "true", function() return semaphore(1):wait(0) end)
+
+-- sockets
+
+row("ngx.socket.tcp", "waiting", "table", function() return type(ngx.socket.tcp()) end)
+row("ngx.socket.stream", "waiting", "table", function() return type(ngx.socket.stream()) end)
+row("ngx.socket.connect", "waiting", "table", function() return type(ngx.socket.connect("127.0.0.1", M.port)) end)
+
+-- Methods of a connected socket.
+local function tcp(methods)
+    for name, method in pairs(methods) do
+        row("ngx.socket.tcp:" .. name, "waiting", method[1], function()
+            local sock = ngx.socket.tcp()
+            assert(sock:connect("127.0.0.1", M.port))
+            return method[2](sock)
+        end)
+    end
+end
+
+local function ask(sock)
+    assert(sock:send("GET /done HTTP/1.1\r\nHost: matrix\r\n\r\n"))
+    return sock
+end
+
+tcp {
+    connect = { "1", function(sock) return sock:connect("127.0.0.1", M.port) end },
+    send = { "4", function(sock) return sock:send("GET ") end },
+    receive = { "HTTP/1.1 204 No Content", function(sock) return ask(sock):receive() end },
+    receiveany = { "HTTP", function(sock) return ask(sock):receiveany(4) end },
+    receiveuntil = { "HTTP/1.1", function(sock) return ask(sock):receiveuntil(" ")() end },
+    settimeout = { "", function(sock) return sock:settimeout(1000) end },
+    settimeouts = { "", function(sock) return sock:settimeouts(1000, 1000, 1000) end },
+    setkeepalive = { "1", function(sock) return sock:setkeepalive(1000, 10) end },
+    getreusedtimes = { "number", function(sock) return type(sock:getreusedtimes()) end },
+    close = { "1", function(sock) return sock:close() end },
+    shutdown = { "1", function(sock) return sock:shutdown("send") end },
+    getfd = { "number", function(sock) return type(sock:getfd()) end },
+    setoption = { "true", function(sock) return sock:setoption("keepalive", true) end },
+    getoption = { "1", function(sock)
+        sock:setoption("tcp-nodelay", true)
+        return sock:getoption("tcp-nodelay")
+    end },
+    bind = { "1", function(sock) return sock:bind("127.0.0.1") end },
+}
 
 -- tables
 
@@ -597,7 +670,7 @@ row("resty.core.base.ref_in_table", "any", "1", function() return core.ref_in_ta
 row("resty.core.base.get_request", "any", "true", function() return core.get_request() ~= nil end, { [LONE] = "false" })
 row("resty.core.ctx.get_ctx_table", "request", "table", function()
     return type(require("resty.core.ctx").get_ctx_table())
-end, { ["init_worker exit_worker"] = "table" })
+end, { ["init_worker exit_worker timer"] = "table" })
 row("resty.core.misc.register_ngx_magic_key_getter", "any", "got", function()
     local register = require("resty.core.misc").register_ngx_magic_key_getter
     register("matrix_key", function() return "got" end)

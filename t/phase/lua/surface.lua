@@ -81,6 +81,14 @@ return function()
         end
     end
 
+    -- objects: their methods
+    local objects = { ["ngx.semaphore"] = require("ngx.semaphore").new(), ["ngx.socket.tcp"] = ngx.socket.tcp() }
+    for name, object in pairs(objects) do
+        for key, method in pairs(getmetatable(object).__index) do
+            note(name .. ":" .. key, method)
+        end
+    end
+
     -- functions of the standard library that were replaced or added: LuaJIT's own are in C, or built-in bytecode
     local function is_ours(value)
         if type(value) ~= "function" then
