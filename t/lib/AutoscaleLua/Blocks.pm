@@ -51,6 +51,8 @@ sub slow_down {
         my $seconds = text($block, $section);
         $block->set_value($section, 5 * $seconds) if defined $seconds && $seconds =~ /^\s*[\d.]+\s*$/;
     }
+    # what a phase after the response logs
+    $block->set_value(wait => 0.3) if defined $block->error_log && !defined $block->wait;
 }
 
 # --- lua: the body of content_by_lua_block of `location = /t`
