@@ -13,7 +13,7 @@ use Test::Nginx::Socket ();
 use Time::HiRes qw(sleep time);
 use AutoscaleLua::Env;
 
-my $PATIENCE = 20;    # seconds
+my $PATIENCE = $AutoscaleLua::Env::MODE eq 'valgrind' ? 120 : 20;    # seconds
 my %LONE = map { $_ => 1 } qw(init init_worker exit_worker timer);
 
 # The answer's body; undef if the connection ended without one.
