@@ -10,12 +10,7 @@ return function(ngx, native, base)
     local arg_get, arg_body, arg_eof = native.arg_get, native.arg_body, native.arg_eof
     local set_body, set_eof = native.arg_set_body, native.arg_set_eof
     local str, text = base.str, base.text
-    local flatten = base.flatten
-
-    local function wrong_phase()
-        base.need_request()
-        error("API disabled in the context of " .. base.phase_name() .. "_by_lua*", 3)
-    end
+    local flatten, refusal = base.flatten, base.refusal
 
     local function get(_, n)
         local number = tonumber(n) or 0
@@ -34,14 +29,14 @@ return function(ngx, native, base)
             return nil
         end
         if rc == -1 then
-            wrong_phase()
+            error(refusal(), 2)
         end
         return nil
     end
 
     local function set(_, n, value)
         if arg_eof() < 0 then
-            wrong_phase()
+            error(refusal(), 2)
         end
         local number = tonumber(n)
         if number ~= 1 and number ~= 2 then

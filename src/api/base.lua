@@ -44,7 +44,6 @@ local base = {
 }
 
 local cur = base.cur
-local null = base.null
 
 -- Out-parameters. Shared: what a native leaves in them is read before the next native is called.
 base.str = ffi.new("as_str[1]")
@@ -89,6 +88,10 @@ end
 -- Refuses a call outside of the phases of `mask`; the error points at the caller of the API function.
 function base.check(mask)
     if band(cur.phase, mask) == 0 then
+        -- what works without a request somewhere is refused by the phase's name
+        if cur.phase == boot.phases.init and band(mask, boot.phases.init_worker) == 0 then
+            error("no request found", 3)
+        end
         error("API disabled in the context of " .. base.context(), 3)
     end
 end
@@ -99,13 +102,6 @@ function base.refusal()
         return "no request found"
     end
     return "API disabled in the current context"
-end
-
--- Refuses a call that needs a request where there is none.
-function base.need_request()
-    if cur.req == null then
-        error(base.refusal(), 3)
-    end
 end
 
 -- Yields operation `op` to the driver; returns what it answers.

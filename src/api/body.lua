@@ -28,8 +28,8 @@ return function(ngx, native, base)
     local read_body = native.req_read_body
 
     function req.read_body(...)
-        expect(select("#", ...), 0, 0, "0 arguments")
         check(yielding)
+        expect(select("#", ...), 0, 0, "0 arguments")
         local rc = read_body()
         if rc == 1 then
             wait(ops.read_body)

@@ -17,7 +17,6 @@ return function(ngx, native, base)
     local ops = base.ops
     local cur = base.cur
     local yielding, request_yielding = base.yielding, base.request_yielding
-    local init = base.phases("init")
     local can_exit = yielding + base.phases("header_filter", "balancer")
     local exit_later, exec_split, redirect = native.exit_later, native.exec_split, native.redirect
     local is_sent = native.header_is_sent
@@ -29,10 +28,7 @@ return function(ngx, native, base)
         if not number then
             error("bad argument #1 to 'exit' (number expected, got " .. (code == nil and "nil" or type(code)) .. ")", 2)
         end
-        if band(cur.phase, can_exit) == 0 then
-            base.need_request()
-            check(can_exit)
-        end
+        check(can_exit)
         if number == ngx.AGAIN or number == ngx.DONE then
             error("bad argument to 'ngx.exit': does not accept NGX_AGAIN or NGX_DONE", 2)
         end
@@ -60,11 +56,8 @@ return function(ngx, native, base)
         if n ~= 1 and n ~= 2 then
             error("expecting one or two arguments, but got " .. n, 2)
         end
-        local uri, args = ...
-        if cur.phase == init then
-            base.need_request()
-        end
         check(request_yielding)
+        local uri, args = ...
         uri = string_argument(uri, 1, "exec")
         if uri == "" then
             error("The uri argument is empty", 2)
@@ -117,9 +110,6 @@ return function(ngx, native, base)
             status = number
         else
             status = 302
-        end
-        if cur.phase == init then
-            base.need_request()
         end
         check(request_yielding)
         if is_sent() == 1 then

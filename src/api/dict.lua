@@ -90,24 +90,10 @@ return function(ngx, native, base)
     local methods = {}
     methods.__index = methods
 
-    function methods.set(dict, key, v, exptime, flags)
-        return store(handle(dict), 0, key, v, exptime, flags)
-    end
-
-    function methods.safe_set(dict, key, v, exptime, flags)
-        return store(handle(dict), 4, key, v, exptime, flags)
-    end
-
-    function methods.add(dict, key, v, exptime, flags)
-        return store(handle(dict), 1, key, v, exptime, flags)
-    end
-
-    function methods.safe_add(dict, key, v, exptime, flags)
-        return store(handle(dict), 5, key, v, exptime, flags)
-    end
-
-    function methods.replace(dict, key, v, exptime, flags)
-        return store(handle(dict), 2, key, v, exptime, flags)
+    for name, op in pairs { set = 0, safe_set = 4, add = 1, safe_add = 5, replace = 2 } do
+        methods[name] = function(dict, key, v, exptime, flags)
+            return store(handle(dict), op, key, v, exptime, flags)
+        end
     end
 
     function methods.delete(dict, key)
@@ -226,80 +212,60 @@ return function(ngx, native, base)
         return nil, reason((rc - rc % 2) / 2)
     end
 
-    -- lists
+    -- lists: what is done at the head, 1, or at the tail, 0
 
-    local function push(h, head, key, v)
-        if key == nil then
-            return nil, "nil key"
+    for name, head in pairs { lpush = 1, rpush = 0 } do
+        methods[name] = function(dict, key, v)
+            local h = handle(dict)
+            if key == nil then
+                return nil, "nil key"
+            end
+            key = tostring(key)
+            local t = type(v)
+            local n
+            if t == "string" then
+                n = push_text(h, head, key, #key, v, #v)
+            elseif t == "number" then
+                n = push_number(h, head, key, #key, v)
+            else
+                return nil, "bad value type"
+            end
+            if n < 0 then
+                return nil, reason(-n)
+            end
+            return n
         end
-        key = tostring(key)
-        local t = type(v)
-        local n
-        if t == "string" then
-            n = push_text(h, head, key, #key, v, #v)
-        elseif t == "number" then
-            n = push_number(h, head, key, #key, v)
-        else
-            return nil, "bad value type"
-        end
-        if n < 0 then
-            return nil, reason(-n)
-        end
-        return n
     end
 
-    function methods.lpush(dict, key, v)
-        return push(handle(dict), 1, key, v)
+    for name, head in pairs { lpop = 1, rpop = 0 } do
+        methods[name] = function(dict, key)
+            local h = handle(dict)
+            if key == nil then
+                return nil, "nil key"
+            end
+            key = tostring(key)
+            local kind = pop(h, head, key, #key, value)
+            if kind < 0 then
+                return nil, reason(-kind)
+            end
+            return result(kind)
+        end
     end
 
-    function methods.rpush(dict, key, v)
-        return push(handle(dict), 0, key, v)
-    end
-
-    local function take(h, head, key)
-        if key == nil then
-            return nil, "nil key"
+    -- a number, or why there is none
+    for name, ask in pairs { llen = dict_len, ttl = dict_ttl } do
+        methods[name] = function(dict, key)
+            local h = handle(dict)
+            if key == nil then
+                return nil, "nil key"
+            end
+            key = tostring(key)
+            local n = ask(h, key, #key)
+            if n < 0 then
+                return nil, reason(-n)
+            end
+            return n
         end
-        key = tostring(key)
-        local kind = pop(h, head, key, #key, value)
-        if kind < 0 then
-            return nil, reason(-kind)
-        end
-        return result(kind)
-    end
-
-    function methods.lpop(dict, key)
-        return take(handle(dict), 1, key)
-    end
-
-    function methods.rpop(dict, key)
-        return take(handle(dict), 0, key)
-    end
-
-    function methods.llen(dict, key)
-        local h = handle(dict)
-        if key == nil then
-            return nil, "nil key"
-        end
-        key = tostring(key)
-        local n = dict_len(h, key, #key)
-        if n < 0 then
-            return nil, reason(-n)
-        end
-        return n
-    end
-
-    function methods.ttl(dict, key)
-        local h = handle(dict)
-        if key == nil then
-            return nil, "nil key"
-        end
-        key = tostring(key)
-        local n = dict_ttl(h, key, #key)
-        if n < 0 then
-            return nil, reason(-n)
-        end
-        return n
     end
 
     function methods.expire(dict, key, exptime)

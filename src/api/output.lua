@@ -98,9 +98,6 @@ return function(ngx, native, base)
                 return 1
             end
         end
-        if rc == -1 and base.phase_name() == "init" then
-            error(base.refusal(), 2)
-        end
         if rc == -1 or rc == -2 then
             check(allowed)
         end
@@ -159,71 +156,42 @@ return function(ngx, native, base)
         return finish(rc)
     end
 
-    function ngx.print(...)
-        local n = select("#", ...)
-        local a, b, c = ...
-        if n == 1 then
-            if type(a) ~= "string" then
-                a = text(a, 1, "print", 2)
+    -- ngx.print and ngx.say, which ends the line
+    local function writer(name, newline)
+        return function(...)
+            local n = select("#", ...)
+            local a, b, c = ...
+            if n == 1 then
+                if type(a) ~= "string" then
+                    a = text(a, 1, name, 2)
+                end
+                return put(a, newline)
             end
-            return put(a, 0)
+            if n == 2 then
+                if type(a) ~= "string" then
+                    a = text(a, 1, name, 2)
+                end
+                if type(b) ~= "string" then
+                    b = text(b, 2, name, 2)
+                end
+                return put_two(a, b, newline)
+            end
+            if n == 3 then
+                if type(a) ~= "string" then
+                    a = text(a, 1, name, 2)
+                end
+                if type(b) ~= "string" then
+                    b = text(b, 2, name, 2)
+                end
+                if type(c) ~= "string" then
+                    c = text(c, 3, name, 2)
+                end
+                return put_three(a, b, c, newline)
+            end
+            return put_many(name, newline, n, ...)
         end
-        if n == 2 then
-            if type(a) ~= "string" then
-                a = text(a, 1, "print", 2)
-            end
-            if type(b) ~= "string" then
-                b = text(b, 2, "print", 2)
-            end
-            return put_two(a, b, 0)
-        end
-        if n == 3 then
-            if type(a) ~= "string" then
-                a = text(a, 1, "print", 2)
-            end
-            if type(b) ~= "string" then
-                b = text(b, 2, "print", 2)
-            end
-            if type(c) ~= "string" then
-                c = text(c, 3, "print", 2)
-            end
-            return put_three(a, b, c, 0)
-        end
-        return put_many("print", 0, n, ...)
     end
-
-    function ngx.say(...)
-        local n = select("#", ...)
-        local a, b, c = ...
-        if n == 1 then
-            if type(a) ~= "string" then
-                a = text(a, 1, "say", 2)
-            end
-            return put(a, 1)
-        end
-        if n == 2 then
-            if type(a) ~= "string" then
-                a = text(a, 1, "say", 2)
-            end
-            if type(b) ~= "string" then
-                b = text(b, 2, "say", 2)
-            end
-            return put_two(a, b, 1)
-        end
-        if n == 3 then
-            if type(a) ~= "string" then
-                a = text(a, 1, "say", 2)
-            end
-            if type(b) ~= "string" then
-                b = text(b, 2, "say", 2)
-            end
-            if type(c) ~= "string" then
-                c = text(c, 3, "say", 2)
-            end
-            return put_three(a, b, c, 1)
-        end
-        return put_many("say", 1, n, ...)
-    end
+    ngx.print, ngx.say = writer("print", 0), writer("say", 1)
 
     function ngx.flush(...)
         local n = select("#", ...)

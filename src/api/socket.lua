@@ -360,6 +360,7 @@ return function(ngx, native, base)
     socket.stream = socket.tcp
 
     function socket.connect(...)
+        check(yielding)
         local tcp = socket.tcp()
         local ok, err = tcp:connect(...)
         if not ok then

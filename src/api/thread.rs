@@ -14,13 +14,13 @@ fn wait(waker: &Waker, stack: &mut Stack<'_>) -> Armed {
     waker.task().join(waker.thread(), threads, stack)
 }
 
-/// `(number)`: true, or nil and why not.
+/// `(number)`: 1, as on OpenResty, or nil and why not.
 fn kill(waker: &Waker, stack: &mut Stack<'_>) -> Armed {
     let result = waker.task().kill(ThreadId::from_number(stack.int(3)));
     stack.truncate(0);
     let why: &[u8] = match result {
         Ok(()) => {
-            stack.push_boolean(true);
+            stack.push_number(1.0);
             return Armed::Ready(1);
         }
         Err(KillError::Gone) => b"already waited or killed",

@@ -13,39 +13,22 @@ const EVERYWHERE: u32 = MAIN | SRV | LOC | LOC_IF;
 macro_rules! hook {
     ($level:ident, $phase:ident, $name:literal, $contexts:expr, $doc:literal) => {
         [
-            Directive {
-                name: match core::ffi::CStr::from_bytes_with_nul(concat!($name, "_by_lua_block\0").as_bytes())
-                {
-                    Ok(name) => name,
-                    Err(_) => panic!(),
-                },
-                contexts: $contexts,
-                args: Args::Block,
-                set: Setter::$level($level::<{ Phase::$phase as u32 }, BLOCK>),
-                doc: $doc,
-            },
-            Directive {
-                name: match core::ffi::CStr::from_bytes_with_nul(concat!($name, "_by_lua_file\0").as_bytes())
-                {
-                    Ok(name) => name,
-                    Err(_) => panic!(),
-                },
-                contexts: $contexts,
-                args: Args::One,
-                set: Setter::$level($level::<{ Phase::$phase as u32 }, FILE>),
-                doc: $doc,
-            },
-            Directive {
-                name: match core::ffi::CStr::from_bytes_with_nul(concat!($name, "_by_lua\0").as_bytes()) {
-                    Ok(name) => name,
-                    Err(_) => panic!(),
-                },
-                contexts: $contexts,
-                args: Args::One,
-                set: Setter::$level($level::<{ Phase::$phase as u32 }, STRING>),
-                doc: $doc,
-            },
+            hook!(@form $level, $phase, concat!($name, "_by_lua_block\0"), $contexts, Block, BLOCK, $doc),
+            hook!(@form $level, $phase, concat!($name, "_by_lua_file\0"), $contexts, One, FILE, $doc),
+            hook!(@form $level, $phase, concat!($name, "_by_lua\0"), $contexts, One, STRING, $doc),
         ]
+    };
+    (@form $level:ident, $phase:ident, $name:expr, $contexts:expr, $args:ident, $form:ident, $doc:literal) => {
+        Directive {
+            name: match core::ffi::CStr::from_bytes_with_nul($name.as_bytes()) {
+                Ok(name) => name,
+                Err(_) => panic!(),
+            },
+            contexts: $contexts,
+            args: Args::$args,
+            set: Setter::$level($level::<{ Phase::$phase as u32 }, $form>),
+            doc: $doc,
+        }
     };
 }
 
@@ -114,21 +97,13 @@ const SETS: [Directive; 3] = [
 pub const DIRECTIVES: &[Directive] = &flat();
 
 const fn flat() -> [Directive; COUNT] {
-    let mut out = [const {
-        Directive { name: c"", contexts: 0, args: Args::None, set: Setter::Main(nothing), doc: "" }
-    }; COUNT];
+    let mut out = [SETS[0]; COUNT];
     let mut i = 0;
     while i < COUNT {
-        let row = if i < HOOKS.len() * 3 { &HOOKS[i / 3][i % 3] } else { &SETS[i - HOOKS.len() * 3] };
-        out[i] =
-            Directive { name: row.name, contexts: row.contexts, args: row.args, set: row.set, doc: row.doc };
+        out[i] = if i < HOOKS.len() * 3 { HOOKS[i / 3][i % 3] } else { SETS[i - HOOKS.len() * 3] };
         i += 1;
     }
     out
-}
-
-fn nothing(_: &mut Cf, _: &mut MainConf) -> Result {
-    Ok(())
 }
 
 /// The script that the directive being parsed gives, its text or path in word `word`.

@@ -99,7 +99,6 @@ one
 asked
 asked
 --- once
---- modes: plain
 
 
 === TEST 4: the script is in a file
@@ -309,7 +308,6 @@ one
 --- grep_error_log_out
 asked
 asked
---- modes: plain
 
 
 === TEST 17: exit 444 closes the connection
@@ -360,7 +358,6 @@ one
 last: nil nil
 last: failed 502
 last: next 404
---- modes: plain
 
 
 === TEST 19: tries are bounded by proxy_next_upstream_tries, which the script is told
@@ -385,7 +382,6 @@ last: next 404
 more: true reduced tries due to limit
 more: true reduced tries due to limit
 more: true reduced tries due to limit
---- modes: plain
 
 
 === TEST 20: without more tries a placeholder's upstream has one attempt
@@ -403,7 +399,6 @@ more: true reduced tries due to limit
 --- grep_error_log: asked
 --- grep_error_log_out
 asked
---- modes: plain
 
 
 === TEST 21: IPv6 and unix sockets are peers too
@@ -488,7 +483,6 @@ try: nil no path in the unix domain socket
 try: nil too long path in the unix domain socket
 try: nil invalid host
 try: nil invalid host
---- modes: plain
 
 
 === TEST 24: arguments of the wrong type point at the user's line
@@ -523,7 +517,6 @@ my $lines = CORE::join '', map { qr/try: balancer_by_lua\(nginx\.conf:\d+\):4: \
     "bad argument #1 to 'set_more_tries' (number expected, got string)",
     "bad connect timeout", "bad send timeout", "bad read timeout";
 qr/\A$lines\z/
---- modes: plain
 
 
 === TEST 25: in other phases the functions say no

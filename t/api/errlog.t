@@ -20,7 +20,6 @@ __DATA__
 ^6 4 5 true
 \d{4}/\d\d/\d\d \d\d:\d\d:\d\d \[error\] \d+#\d+: \*\d+ \[lua\] content_by_lua\(nginx\.conf:\d+\):\d+: the first, client: .*
 0$
---- modes: plain workers
 
 
 === TEST 2: the log file gets every line all the same
@@ -95,7 +94,6 @@ twice
     ngx.say(#errlog.get_logs() / 3)
     ngx.say(errlog.set_filter_level(), " ", select(2, errlog.set_filter_level()))
     ngx.say(errlog.set_filter_level(99), " ", select(2, errlog.set_filter_level(99)))
---- modes: plain workers
 --- response_body
 2
 nil missing "level" argument
@@ -225,7 +223,6 @@ invalid capture error log size "many"
 --- lua
     local logs = require("ngx.errlog").get_logs(1000)
     ngx.say(#logs / 3, " ", (logs[3] or ""):match("in the %a+"))
---- modes: plain
 --- once
 --- response_body
 1 in the worker

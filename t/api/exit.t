@@ -165,18 +165,24 @@ bad argument to 'ngx.exit': does not accept NGX_AGAIN or NGX_DONE
 === TEST 14: and where there is no request
 --- lua
     ngx.exit(403)
---- refused: init_worker
---- result: API disabled in the current context
+--- refused: init_worker exit_worker
 
 
-=== TEST 15: in a header filter it changes the answer
+=== TEST 15: nor while the configuration is read
+--- lua
+    ngx.exit(403)
+--- refused: init
+--- result: no request found
+
+
+=== TEST 16: in a header filter it changes the answer
 --- config
     location = /t { return 200 "fine\n"; header_filter_by_lua_block { ngx.exit(403) } }
 --- error_code: 403
 --- response_body_like: 403 Forbidden
 
 
-=== TEST 16: or cuts it
+=== TEST 17: or cuts it
 --- config
     location = /t { return 200 "fine\n"; header_filter_by_lua_block { ngx.exit(ngx.ERROR) } }
 --- ignore_response
@@ -185,7 +191,7 @@ bad argument to 'ngx.exit': does not accept NGX_AGAIN or NGX_DONE
 --- once
 
 
-=== TEST 17: or leaves it alone
+=== TEST 18: or leaves it alone
 --- config
     location = /t { return 200 "fine\n"; header_filter_by_lua_block { ngx.exit(ngx.OK) ngx.header.x_on = "yes" } }
 --- response_headers
@@ -194,7 +200,7 @@ X-On: yes
 fine
 
 
-=== TEST 18: a script that fails before its output is a 500, also after waiting
+=== TEST 19: a script that fails before its output is a 500, also after waiting
 --- config
     location = /b { content_by_lua_block { ngx.sleep(0.01) error("late") } }
 --- request
@@ -205,14 +211,14 @@ GET /b
 late
 
 
-=== TEST 19: unknown statuses go out as they are
+=== TEST 20: unknown statuses go out as they are
 --- lua
     ngx.exit(599)
 --- error_code: 599
 --- response_body
 
 
-=== TEST 20: a connection that is kept answers the next request
+=== TEST 21: a connection that is kept answers the next request
 --- config
     location = /b { content_by_lua_block { ngx.say("b") ngx.exit(200) } }
 --- pipelined_requests eval
@@ -221,7 +227,7 @@ late
 ["b\n", "b\n", "b\n"]
 
 
-=== TEST 21: 204 has no body, and what is printed under it goes nowhere
+=== TEST 22: 204 has no body, and what is printed under it goes nowhere
 --- config
     location = /a { content_by_lua_block { ngx.exit(204) ngx.say("on") } }
     location = /t { content_by_lua_block { ngx.status = 204 ngx.say("on") ngx.exit(204) } }

@@ -125,6 +125,8 @@ GET /proxied
 
 
 === TEST 9: a client that does not read is given up after send_timeout
+--- http_config
+    lua_shared_dict flush 128k;
 --- config
     location = /slow {
         send_timeout 200ms;
@@ -135,7 +137,7 @@ GET /proxied
                 ok, err = ngx.flush(true)
                 if not ok then break end
             end
-            package.loaded["t.flush"] = tostring(err)
+            ngx.shared.flush:set("end", tostring(err))
         }
     }
     location = /t {
@@ -144,14 +146,12 @@ GET /proxied
             os.execute("sh -c '(curl -s --limit-rate 1 -m 3 http://127.0.0.1:" .. ngx.var.server_port
                        .. "/slow > /dev/null) 2> /dev/null &'")
             for _ = 1, 200 do
-                if package.loaded["t.flush"] then break end
+                if ngx.shared.flush:get("end") then break end
                 ngx.sleep(0.02)
             end
-            ngx.say(package.loaded["t.flush"])
-            package.loaded["t.flush"] = nil
+            ngx.say(ngx.shared.flush:get("end"))
         }
     }
---- modes: plain
 --- once
 --- response_body
 timeout

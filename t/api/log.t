@@ -122,7 +122,6 @@ ok
     init_worker_by_lua_block { ngx.log(ngx.WARN, "a worker starts") }
 --- config
     location = /t { return 200; }
---- modes: plain workers
 --- once
 --- error_log
 a worker starts, context: init_worker_by_lua*

@@ -44,6 +44,7 @@ mod of html
 
 
 === TEST 4: a module is loaded once, and shared by requests
+(not with two workers: each loads a module of its own)
 --- http_config
     lua_package_path "$prefix/html/?.lua;;";
 --- user_files
@@ -54,10 +55,10 @@ return M
 --- lua
     local counter = require "counter"
     ngx.say(counter == require "counter", " ", package.loaded.counter == counter, " ", counter.next())
---- modes: plain
 --- once
 --- request eval
 ["GET /t", "GET /t"]
+--- modes: plain hup valgrind
 --- response_body eval
 ["true true 1\n", "true true 2\n"]
 
@@ -99,7 +100,6 @@ error("not today", 0)
 --- lua
     ngx.say(select(2, pcall(require, "raises")))
     ngx.say(select(2, pcall(require, "raises")))
---- modes: plain
 --- once
 --- response_body
 not today
@@ -125,7 +125,6 @@ loop or previous error loading module 'raises'
             ngx.say(leaked)
         }
     }
---- modes: plain
 --- once
 --- response_body
 2

@@ -377,7 +377,7 @@ body is hello nil
         local arg = name:find("set") or name:find("append")
         local ok, err = pcall(ngx.req[name], arg and "x")
         if not arg then ok, err = pcall(ngx.req[name]) end
-        out[#out + 1] = not ok and err:find("API disabled in the current context", 1, true) and "." or name .. tostring(err)
+        out[#out + 1] = not ok and err:find("API disabled in the c", 1, true) and "." or name .. tostring(err)
     end
     return table.concat(out)
 --- result

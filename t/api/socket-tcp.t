@@ -56,7 +56,7 @@ HTTP/1.1 200 OK
 
 
 === TEST 3: phases that cannot wait have no sockets
---- refused: set header_filter body_filter log balancer init init_worker
+--- refused: set header_filter body_filter log balancer init_worker exit_worker
 --- lua
     ngx.socket.tcp()
 --- result
@@ -437,9 +437,9 @@ expecting zero arguments, but got 1
     ngx.say(ngx.thread.kill(t))
     ngx.say(other:connect("127.0.0.1", ngx.var.server_port))
 --- response_body
-true
+1
 HTTP/1.1 200 OK
-true
+1
 1
 
 

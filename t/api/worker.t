@@ -95,7 +95,6 @@ API disabled in the current context
             ngx.say("going")
         }
     }
---- modes: plain
 --- once
 --- response_body
 going
@@ -127,7 +126,6 @@ env T_EMPTY=;
     init_by_lua_block {
         package.loaded["t.env"] = { os.getenv("T_GIVEN"), os.getenv("T_EMPTY"), os.getenv("T_NONE") or "none" }
     }
---- modes: plain
 --- lua
     local early = package.loaded["t.env"]
     ngx.say(early[1], " ", #early[2], " ", early[3])

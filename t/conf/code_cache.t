@@ -9,7 +9,6 @@ __DATA__
     lua_code_cache off;
 --- config
     location = /t { content_by_lua_block { ngx.say("ok") } }
---- modes: plain
 --- once
 --- response_body
 ok
@@ -76,6 +75,7 @@ lua_code_cache is off
 
 
 === TEST 5: on: it does not
+(not with two workers: each worker has a cache of its own)
 --- config
     location = /write {
         content_by_lua_block {
@@ -86,7 +86,7 @@ lua_code_cache is off
         }
     }
     location = /t { content_by_lua_file html/kept.lua; }
---- modes: plain
+--- modes: plain hup valgrind
 --- once
 --- request eval
 ["GET /write?v=1", "GET /t", "GET /write?v=2", "GET /t"]
@@ -95,13 +95,14 @@ lua_code_cache is off
 
 
 === TEST 6: off in a location alone
+(not with two workers: each worker has a counter of its own)
 --- config
     location = /on { content_by_lua_block { n_on = (n_on or 0) + 1 ngx.say(n_on) } }
     location = /off {
         lua_code_cache off;
         content_by_lua_block { n_off = (n_off or 0) + 1 ngx.say(n_off) }
     }
---- modes: plain
+--- modes: plain hup valgrind
 --- once
 --- request eval
 ["GET /on", "GET /off", "GET /on", "GET /off"]
@@ -152,7 +153,6 @@ lua_code_cache is off
         content_by_lua_block { os.remove(ngx.config.prefix() .. "html/flag") ngx.say("cleared") }
     }
     location = /t { content_by_lua_block { ngx.say("ok") } }
---- modes: plain
 --- once
 --- request eval
 ["GET /t", "GET /flag", "GET /t", "GET /clear", "GET /t"]

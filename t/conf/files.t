@@ -137,7 +137,6 @@ failed to load external Lua file
 >>> any.lua
 package.loaded["t.seen"] = (package.loaded["t.seen"] or "") .. " " .. ngx.get_phase()
 return ""
---- modes: plain
 --- once
 --- response_body
  init init_worker set rewrite access
@@ -158,7 +157,6 @@ qr/init_by_lua_file error: cannot open .*none\.lua: No such file or directory/
     init_worker_by_lua_file html/none.lua;
 --- config
     location = /t { return 200 "alive"; }
---- modes: plain
 --- once
 --- response_body: alive
 --- error_log

@@ -1,5 +1,6 @@
 # Workers are killed while they change a shared dictionary, again and again: it stays usable, by the workers that live
 # and by the new ones; with a master to clean up, and without.
+# It starts its own nginx, with its own number of workers:
 # modes: plain
 use strict;
 use warnings;

@@ -1,6 +1,6 @@
 # The harness must be able to fail: each block here does something that has to
 # be noticed, and a run of it in a perl of its own must say so.
-# modes: plain hup valgrind
+# modes: plain hup workers valgrind
 use strict;
 use warnings;
 use Test::More;

@@ -222,12 +222,14 @@ calls: 2
 --- lua
     return ngx.arg[1]
 --- refused: rewrite access content header_filter log balancer
+--- result: API disabled in the current context
 
 
 === TEST 15: not to be written in other phases
 --- lua
     ngx.arg[1] = "x"
 --- refused: set content log
+--- result: API disabled in the current context
 
 
 === TEST 16: the words of set_by_lua

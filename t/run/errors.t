@@ -183,7 +183,7 @@ later
 === TEST 16: a wait in a phase that has none is refused
 --- lua
     ngx.sleep(0)
---- refused: set header_filter body_filter log balancer init init_worker exit_worker
+--- refused: set header_filter body_filter log balancer init_worker exit_worker
 
 
 === TEST 17: a string that is too long is an error of that script

@@ -44,7 +44,6 @@ qr/init_by_lua error: init_by_lua\(nginx\.conf:\d+\):1: unexpected symbol near '
     init_worker_by_lua_block { error("worker trouble") }
 --- config
     location = /t { return 200 "served"; }
---- modes: plain
 --- once
 --- response_body: served
 --- error_log eval
@@ -56,7 +55,6 @@ qr/init_by_lua error: init_by_lua\(nginx\.conf:\d+\):1: unexpected symbol near '
     exit_worker_by_lua_block { ngx.log(ngx.WARN, "goodbye from ", ngx.get_phase()) }
 --- config
     location = /t { return 200; }
---- modes: plain workers
 --- shutdown_error_log
 goodbye from exit_worker
 
@@ -66,7 +64,6 @@ goodbye from exit_worker
     exit_worker_by_lua_block { error("no goodbye") }
 --- config
     location = /t { return 200; }
---- modes: plain
 --- shutdown_error_log eval
 qr/exit_worker_by_lua error: exit_worker_by_lua\(nginx\.conf:\d+\):1: no goodbye/
 
@@ -98,7 +95,6 @@ qr/exit_worker_by_lua error: exit_worker_by_lua\(nginx\.conf:\d+\):1: no goodbye
     }
 --- main_config
 env PATH;
---- modes: plain
 --- once
 --- response_body
 successful
@@ -118,7 +114,6 @@ true
     init_by_lua_block { ngx.log(ngx.WARN, "from init") }
 --- config
     location = /t { return 200 "x"; }
---- modes: plain
 --- once
 --- response_body: x
 --- error_log eval
@@ -156,12 +151,12 @@ true
             ngx.say(bit.band(flags, 0x10000000) ~= 0)
         }
     }
---- modes: plain
 --- response_body
 false
 
 
 === TEST 12: lua_malloc_trim works every so many requests
+(not with two workers: each worker counts its own requests)
 --- http_config
     lua_malloc_trim 2;
 --- config
@@ -175,7 +170,7 @@ false
         }
     }
 --- log_level: debug
---- modes: plain
+--- modes: plain hup valgrind
 --- once
 --- request eval
 ["GET /count", "GET /t", "GET /count", "GET /t", "GET /count"]
@@ -231,7 +226,6 @@ invalid value "maybe"
     ngx.say(require("resty.core").version)
 --- response_body
 0.1.25
---- modes: plain
 --- once
 --- error_log eval
 qr/\[warn\] .*lua_load_resty_core is deprecated/
@@ -240,14 +234,12 @@ qr/\[warn\] .*lua_load_resty_core is deprecated/
 === TEST 18: ndk.set_var is there when the kit is, and only then
 --- lua
     ngx.say(type(ndk), " ", package.loaded.ndk == ndk)
---- modes: plain
 --- response_body
 nil true
 
 
 === TEST 19: ndk.set_var calls the kit's directives
 --- skip_eval: 2: !-f "/usr/lib/nginx/modules/ndk_http_module.so" || !-f "/usr/lib/nginx/modules/ngx_http_set_misc_module.so"
---- modes: plain
 --- main_config
 load_module /usr/lib/nginx/modules/ndk_http_module.so;
 load_module /usr/lib/nginx/modules/ngx_http_set_misc_module.so;
@@ -263,3 +255,25 @@ c20ad4d76fe97759aa27a0c99bff6710 true
 content_by_lua\(nginx\.conf:\d+\):4: ndk\.set_var: directive "no_such" not found or does not use ndk_set_var_value
 content_by_lua\(nginx\.conf:\d+\):5: not allowed
 true
+
+
+=== TEST 20: ndk.set_var works wherever there is a request
+--- skip_eval: 2: !-f "/usr/lib/nginx/modules/ndk_http_module.so" || !-f "/usr/lib/nginx/modules/ngx_http_set_misc_module.so"
+--- main_config
+load_module /usr/lib/nginx/modules/ndk_http_module.so;
+load_module /usr/lib/nginx/modules/ngx_http_set_misc_module.so;
+--- lua
+    return ndk.set_var.set_md5("a")
+--- phases: server_rewrite set rewrite access content header_filter body_filter log balancer
+--- result: 0cc175b9c0f1b6a831c399e269772661
+
+
+=== TEST 21: and nowhere else
+--- skip_eval: 2: !-f "/usr/lib/nginx/modules/ndk_http_module.so" || !-f "/usr/lib/nginx/modules/ngx_http_set_misc_module.so"
+--- main_config
+load_module /usr/lib/nginx/modules/ndk_http_module.so;
+load_module /usr/lib/nginx/modules/ngx_http_set_misc_module.so;
+--- lua
+    return ndk.set_var.set_md5("a")
+--- refused: init init_worker exit_worker
+--- result: no request found

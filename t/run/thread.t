@@ -82,7 +82,7 @@ falsecannot resume dead coroutine
     ngx.sleep(0.01)
     ngx.say(seen)
 --- response_body
-true
+1
 nilalready waited or killed
 nilalready waited or killed
 dead
@@ -255,7 +255,7 @@ falsebad argument #1 to 'kill' (user thread expected)
 
 
 === TEST 15: phases that cannot wait have no threads
---- refused: set header_filter body_filter log balancer init init_worker
+--- refused: set header_filter body_filter log balancer init_worker exit_worker
 --- lua
     ngx.thread.spawn(function() end)
 --- result

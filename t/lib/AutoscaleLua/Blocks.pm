@@ -38,9 +38,21 @@ sub prepare {
         $block->set_value('SKIP', 1);
         return;
     }
+    slow_down($block) if $AutoscaleLua::Env::MODE eq 'valgrind';
     add($block, 'main_config', AutoscaleLua::Env::load_modules());
     lua($block);
     backend($block);
+}
+
+# Under valgrind a worker takes longer to do what a block waits for.
+sub slow_down {
+    my $block = shift;
+    for my $section (qw(wait timeout)) {
+        my $seconds = text($block, $section);
+        $block->set_value($section, 5 * $seconds) if defined $seconds && $seconds =~ /^\s*[\d.]+\s*$/;
+    }
+    # what a phase after the response logs
+    $block->set_value(wait => 0.3) if defined $block->error_log && !defined $block->wait;
 }
 
 # --- lua: the body of content_by_lua_block of `location = /t`

@@ -1,0 +1,139 @@
+# Every directive in every place of a configuration: accepted where OpenResty documents it (the "context" lines of
+# lua-nginx-module 0.10.23's README; DESIGN's table for ours), refused elsewhere. The list of directives to be tested
+# is the README's, which ci/reference makes from the code.
+# No server is started, so that the modes make no difference:
+# modes: plain
+use strict;
+use warnings;
+use lib 't/lib';
+use AutoscaleLua::Env;
+use Test::More;
+
+my $ROOT = $AutoscaleLua::Env::ROOT;
+my $SCRATCH = AutoscaleLua::Env::scratch();
+my $EVERYWHERE = 'http, server, location, location if';
+
+# What is written after a directive's name so that it is complete.
+my %BY_LUA = (_by_lua_block => '{ return }', _by_lua_file => "$SCRATCH/script.lua;", _by_lua => '"return";');
+
+# directive => [contexts, the rest of the line]
+my %DIRECTIVES = (
+    lua_capture_error_log => ['http', '32k;'],
+    lua_code_cache => [$EVERYWHERE, 'on;'],
+    lua_http10_buffering => [$EVERYWHERE, 'off;'],
+    lua_load_resty_core => ['http', 'on;'],
+    lua_malloc_trim => ['http', '10;'],
+    lua_need_request_body => [$EVERYWHERE, 'on;'],
+    lua_package_cpath => ['http', '"/x/?.so;;";'],
+    lua_package_path => ['http', '"/x/?.lua;;";'],
+    lua_regex_cache_max_entries => ['http', '10;'],
+    lua_regex_match_limit => ['http', '10;'],
+    lua_sa_restart => ['http', 'off;'],
+    lua_shared_dict => ['http', 'dict 64k;'],
+    lua_max_pending_timers => ['http', '10;'],
+    lua_max_running_timers => ['http', '10;'],
+    lua_socket_buffer_size => [$EVERYWHERE, '4k;'],
+    lua_socket_connect_timeout => [$EVERYWHERE, '1s;'],
+    lua_socket_keepalive_timeout => [$EVERYWHERE, '1s;'],
+    lua_socket_log_errors => [$EVERYWHERE, 'off;'],
+    lua_socket_pool_size => [$EVERYWHERE, '4;'],
+    lua_socket_read_timeout => [$EVERYWHERE, '1s;'],
+    lua_socket_send_lowat => [$EVERYWHERE, '0;'],
+    lua_socket_send_timeout => [$EVERYWHERE, '1s;'],
+    lua_thread_cache_max_entries => ['http', '10;'],
+    lua_transform_underscores_in_response_headers => [$EVERYWHERE, 'off;'],
+    lua_use_default_type => [$EVERYWHERE, 'off;'],
+    access_by_lua_no_postpone => ['http', 'on;'],
+    rewrite_by_lua_no_postpone => ['http', 'on;'],
+    autoscale_key => ['http, server, location', 'tenant $host;', 'autoscale_zone main:8m;'],
+    autoscale_status => ['location', 'json;', 'autoscale_zone main:8m;'],
+    autoscale_zone => ['http', 'main:8m;'],
+);
+my %HOOKS = (
+    init => 'http',
+    init_worker => 'http',
+    exit_worker => 'http',
+    server_rewrite => 'http, server',
+    rewrite => $EVERYWHERE,
+    access => $EVERYWHERE,
+    content => 'location, location if',
+    header_filter => $EVERYWHERE,
+    body_filter => $EVERYWHERE,
+    log => $EVERYWHERE,
+    balancer => 'upstream',
+);
+for my $hook (keys %HOOKS) {
+    $DIRECTIVES{"$hook$_"} = [$HOOKS{$hook}, $BY_LUA{$_}] for keys %BY_LUA;
+}
+$DIRECTIVES{"set$_"} = ['server, server if, location, location if', '$result ' . $BY_LUA{$_}] for keys %BY_LUA;
+
+# Where each context is.
+my %PLACES = (
+    main => 'LINE events {} http { EXTRA }',
+    events => 'events { LINE } http { EXTRA }',
+    http => 'events {} http { EXTRA LINE }',
+    upstream => 'events {} http { EXTRA upstream u { server 127.0.0.1:1; LINE } }',
+    server => 'events {} http { EXTRA server { LINE } }',
+    'server if' => 'events {} http { EXTRA server { if ($host) { LINE } } }',
+    location => 'events {} http { EXTRA server { location / { LINE } } }',
+    'location if' => 'events {} http { EXTRA server { location / { if ($host) { LINE } } } }',
+    'limit_except' => 'events {} http { EXTRA server { location / { limit_except GET { LINE } } } }',
+);
+
+sub write_file {
+    my ($name, $text) = @_;
+    open my $out, '>', "$SCRATCH/$name" or die "$name: $!\n";
+    print $out $text;
+    close $out;
+}
+
+# What `nginx -t` says of this configuration, and whether it takes it.
+sub verdict {
+    my $text = shift;
+    write_file('nginx.conf', AutoscaleLua::Env::load_modules() . "error_log stderr;\npid $SCRATCH/nginx.pid;\n$text\n");
+    my $output = `nginx -t -p $SCRATCH/ -c $SCRATCH/nginx.conf 2>&1`;
+    return ($? == 0, $output);
+}
+
+write_file('script.lua', "return\n");
+mkdir "$SCRATCH/logs";
+
+for my $name (sort keys %DIRECTIVES) {
+    my ($contexts, $rest, $extra) = @{$DIRECTIVES{$name}};
+    my %allowed = map { $_ => 1 } split /, /, $contexts;
+    for my $place (sort keys %PLACES) {
+        my $text = $PLACES{$place};
+        $text =~ s/LINE/$name $rest/;
+        $text =~ s/EXTRA/$extra \/\/ ''/e;
+        my ($accepted, $output) = verdict($text);
+        if ($allowed{$place}) { ok($accepted, "$name in $place") or diag($output) }
+        else { like($output, qr/"$name" directive is not allowed here/, "$name not in $place") }
+    }
+}
+
+# The README's rows are the code's: `ci/reference --check` sees to it.
+sub slurp {
+    my $file = shift;
+    open my $in, '<', $file or die "$file: $!\n";
+    local $/;
+    return <$in>;
+}
+
+my %known;
+my ($table) = slurp("$ROOT/README.md") =~ /<!-- directives:[^\n]*-->\n(.*?)<!-- \/directives -->/s;
+for my $row (split /\n/, $table) {
+    my ($names) = $row =~ /^\| (`.*?`) \|/ or next;
+    my @names = $names =~ /`(\w+)`/g;
+    my ($hook) = $names[0] =~ /^(\w+)_by_lua_block$/;
+    $known{$_ =~ /^_by_lua/ ? "$hook$_" : $_} = 1 for @names;
+}
+is_deeply([sort keys %DIRECTIVES], [sort keys %known], 'each directive of the code is tested here');
+
+# And what it does is tested elsewhere.
+my $tests = join '', map { slurp($_) } grep { !m{/contexts\.t$} } glob "$ROOT/t/*/*.t";
+for my $name (sort keys %known) {
+    my $argument = $name =~ /_block$/ ? qr/\{/ : $name =~ /_by_lua$/ ? qr/["']/ : qr/\S/;
+    ok($tests =~ /(?:^|[\s"'{])$name[ \t]+(?:\$\w+[ \t]+)?$argument/m, "a test uses $name");
+}
+
+done_testing();

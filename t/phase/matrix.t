@@ -1,0 +1,91 @@
+# Every public API in every phase: the rows are in t/phase/lua/matrix.lua. One block, because its requests, some 2,500,
+# are answered by one nginx; each cell of the matrix is a test.
+use lib 't/lib';
+use AutoscaleLua;
+use AutoscaleLua::Matrix;
+run_tests();
+
+__DATA__
+
+=== TEST 1: each API answers, or is refused, as it should be in each phase
+--- main_config
+env "MATRIX=is set";
+--- http_config eval
+my $lua = "$AutoscaleLua::Env::ROOT/t/phase/lua";
+<<"CONF"
+    lua_package_path "$lua/?.lua;;";
+    lua_shared_dict matrix_seen 4m;
+    lua_shared_dict matrix_scratch 128k;
+    lua_shared_dict matrix_flushed 128k;
+    lua_capture_error_log 64k;
+    autoscale_zone main:8m;
+    init_by_lua_block {
+        require("matrix").port = \$TEST_NGINX_SERVER_PORT
+        require("matrix").file = "$lua/matrix.lua"
+        require("run_matrix").all("init")
+    }
+    init_worker_by_lua_block {
+        require("run_matrix").all("init_worker")
+        assert(ngx.timer.at(0, function() require("run_matrix").all_in_timers() end))
+    }
+    exit_worker_by_lua_block { require("run_matrix").all("exit_worker") }
+    upstream matrix_idle { server 127.0.0.1:\$TEST_NGINX_SERVER_PORT; }
+    upstream matrix_plain { server 127.0.0.1:\$TEST_NGINX_SERVER_PORT; }
+    upstream matrix_balancer {
+        server 0.0.0.1;
+        balancer_by_lua_block {
+            require("run_matrix").one("balancer")
+            require("ngx.balancer").set_current_peer("127.0.0.1", \$TEST_NGINX_SERVER_PORT)
+        }
+    }
+CONF
+--- config
+    set $matrix "";
+    server_rewrite_by_lua_block { require("run_matrix").one("server_rewrite") }
+    location = /set {
+        set_by_lua $x 'return require("run_matrix").one("set")' alpha;
+        return 204;
+    }
+    location = /server_rewrite { return 204; }
+    location = /rewrite {
+        rewrite_by_lua_block { require("run_matrix").one("rewrite") }
+        content_by_lua_block { ngx.exit(204) }
+    }
+    location = /access {
+        access_by_lua_block { require("run_matrix").one("access") }
+        content_by_lua_block { ngx.exit(204) }
+    }
+    location = /content {
+        content_by_lua_block { require("run_matrix").one("content") }
+    }
+    location = /header_filter {
+        access_by_lua_block { ngx.req.read_body() }
+        content_by_lua_block { ngx.print("x") }
+        header_filter_by_lua_block { require("run_matrix").one("header_filter") }
+    }
+    location = /body_filter {
+        access_by_lua_block { ngx.req.read_body() }
+        content_by_lua_block { ngx.print("x") }
+        header_filter_by_lua_block { ngx.header.content_length = nil }
+        body_filter_by_lua_block { require("run_matrix").one("body_filter") }
+    }
+    location = /log {
+        access_by_lua_block { ngx.req.read_body() }
+        content_by_lua_block { ngx.print("x") }
+        log_by_lua_block { require("run_matrix").one("log") }
+    }
+    location = /balancer {
+        proxy_pass http://matrix_balancer/done;
+    }
+    location = /done { return 204; }
+    location = /other { return 204; }
+    location = /plan { content_by_lua_block { require("run_matrix").plan() } }
+    location = /answers { content_by_lua_block { require("run_matrix").answers(ngx.var.arg_of) } }
+    location = /forget { content_by_lua_block { require("run_matrix").forget(ngx.var.arg_of) } }
+    location = /count { content_by_lua_block { require("run_matrix").count() } }
+    location = /gaps { content_by_lua_block { require("run_matrix").gaps() } }
+--- request
+    GET /done
+--- error_code: 204
+--- once
+--- matrix
