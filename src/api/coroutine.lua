@@ -15,20 +15,15 @@ return function(_, _, base)
     local tag = base.tag
     local yielding = base.yielding
 
-    -- The threads of ngx.thread by their coroutines: { number, parent, gone = once waited for or killed }.
-    local threads = setmetatable({}, { __mode = "k" })
-    base.threads = threads
+    local state = base.classic.thread_state
+    -- of a thread of ngx.thread: for others it runs until it has ended, and then until somebody has waited for it
+    local states = { "running", "zombie", "dead" }
 
     function coroutine.status(co)
-        local thread = threads[co]
-        if not thread then
-            return co_status(co)
+        if cur.threads ~= 0 then
+            return states[state(co)] or co_status(co)
         end
-        if thread.gone or band(cur.phase, yielding) == 0 then
-            return "dead"
-        end
-        -- the driver has it: for others it runs, until somebody has waited for it
-        return base.wait(base.ops.thread_has_ended, thread.number) and "zombie" or "running"
+        return co_status(co)
     end
 
     -- Lua takes a coroutine that waits for another one for a running one.
@@ -50,8 +45,8 @@ return function(_, _, base)
     end
 
     function coroutine.resume(co, ...)
-        if threads[co] then
-            return false, "cannot resume " .. coroutine.status(co) .. " coroutine"
+        if cur.threads ~= 0 and states[state(co)] then
+            return false, "cannot resume " .. states[state(co)] .. " coroutine"
         end
         return relay(co, co_resume(co, ...))
     end

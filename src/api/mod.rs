@@ -66,7 +66,7 @@ apis! {
     codec: natives;
     time: natives;
     timer: natives classics;
-    thread: ops;
+    thread: classics ops;
     semaphore: natives;
     socket: natives;
     re: natives;

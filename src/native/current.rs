@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use crate::ngx::{Location, Request, Shared};
 use crate::phase::Phase;
-use crate::run::{Background, Host, Prepared};
+use crate::run::{Background, Host, Prepared, Task};
 use crate::vm::Vm;
 
 /// Read by the prelude through the FFI as `base.cur`.
@@ -14,6 +14,8 @@ use crate::vm::Vm;
 pub struct Cur {
     /// The phase's bit.
     pub phase: u32,
+    /// Whether the script that runs has spawned threads.
+    pub threads: u32,
     /// The part of the request's state that the prelude may touch; null outside requests.
     pub req: *const Shared,
     /// The same of whatever runs, be it a request or not; null in the phases of a worker's start and end.
@@ -21,13 +23,18 @@ pub struct Cur {
 }
 
 impl Cur {
-    const NONE: Cur = Cur { phase: 0, req: ptr::null(), host: ptr::null() };
+    const NONE: Cur = Cur { phase: 0, threads: 0, req: ptr::null(), host: ptr::null() };
 }
 
 struct State {
     cur: Cur,
     request: Option<Request>,
     background: Option<Rc<Background>>,
+    task: Option<Rc<Task>>,
+}
+
+impl State {
+    const NONE: State = State { cur: Cur::NONE, request: None, background: None, task: None };
 }
 
 struct Place(UnsafeCell<State>);
@@ -35,7 +42,7 @@ struct Place(UnsafeCell<State>);
 // SAFETY: a worker runs Lua on one thread.
 unsafe impl Sync for Place {}
 
-static CURRENT: Place = Place(UnsafeCell::new(State { cur: Cur::NONE, request: None, background: None }));
+static CURRENT: Place = Place(UnsafeCell::new(State::NONE));
 
 /// Where the prelude finds [`Cur`].
 pub fn address() -> *const Cur {
@@ -49,13 +56,23 @@ pub fn enter(phase: Phase, request: Option<Request>) -> Option<Scope> {
         Some(r) => ptr::from_ref(&r.ctx()?.shared),
         None => ptr::null(),
     };
-    Some(replace(State { cur: Cur { phase: phase.bit(), req, host: req }, request, background: None }))
+    Some(replace(State { cur: Cur { phase: phase.bit(), threads: 0, req, host: req }, request, ..State::NONE }))
 }
 
 /// The same for a script without a request.
 pub fn enter_background(phase: Phase, background: &Rc<Background>) -> Scope {
-    let cur = Cur { phase: phase.bit(), req: ptr::null(), host: &raw const background.shared };
-    replace(State { cur, request: None, background: Some(Rc::clone(background)) })
+    let cur = Cur { phase: phase.bit(), threads: 0, req: ptr::null(), host: &raw const background.shared };
+    replace(State { cur, background: Some(Rc::clone(background)), ..State::NONE })
+}
+
+/// Says whose threads take turns in the scope that was entered last.
+pub fn enter_task(task: &Rc<Task>) {
+    // SAFETY: one thread, and no reference into the place outlives the block.
+    unsafe {
+        let state = &mut *CURRENT.0.get();
+        state.cur.threads = task.has_spawned().into();
+        state.task = Some(Rc::clone(task));
+    }
 }
 
 fn replace(next: State) -> Scope {
@@ -72,9 +89,7 @@ pub struct Scope(State);
 
 impl Drop for Scope {
     fn drop(&mut self) {
-        let before =
-            core::mem::replace(&mut self.0, State { cur: Cur::NONE, request: None, background: None });
-        drop(replace_raw(before));
+        drop(replace_raw(core::mem::replace(&mut self.0, State::NONE)));
     }
 }
 
@@ -98,6 +113,12 @@ impl Cx {
     pub fn background(self) -> Option<Rc<Background>> {
         // SAFETY: as above.
         unsafe { (*CURRENT.0.get()).background.clone() }
+    }
+
+    /// The script that runs, if it has waited before.
+    pub fn task(self) -> Option<Rc<Task>> {
+        // SAFETY: as above.
+        unsafe { (*CURRENT.0.get()).task.clone() }
     }
 
     /// Whose script runs; `None` in the phases of a worker's start and end.

@@ -15,7 +15,7 @@ mod types;
 
 pub(crate) use classic::classics;
 pub use classic::{classic_entry, Classic};
-pub use current::{address as cur_address, enter, enter_background, free_buffers, Cx, Scope};
+pub use current::{address as cur_address, enter, enter_background, enter_task, free_buffers, Cx, Scope};
 #[allow(unused_imports)]
 pub use types::{c_definitions, CType, DictValue, Handle, Native, Pair, Param, Ret, Str};
 pub(crate) use types::{native_fn, natives};

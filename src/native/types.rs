@@ -103,7 +103,7 @@ pub fn c_definitions() -> &'static str {
     "typedef struct { const char *data; size_t len; } as_str;
      typedef struct { as_str key; as_str value; } as_pair;
      typedef struct { int32_t ctx_slot; int32_t started; } as_req;
-     typedef struct { uint32_t phase; as_req *req; as_req *host; } as_cur;
+     typedef struct { uint32_t phase; uint32_t threads; as_req *req; as_req *host; } as_cur;
      typedef struct { void *object; } as_handle;
      typedef struct as_semaphore as_semaphore;
      typedef struct as_tcp as_tcp;

@@ -6,9 +6,10 @@ use std::rc::Rc;
 use super::threads::{Doing, KillError, Thread, ThreadId, Threads};
 use super::wait::{self, Armed, Waker};
 use super::{End, Host, Progress};
+use crate::native;
 use crate::ngx::Level;
 use crate::phase::Phase;
-use crate::vm::{Coroutine, Function, Outcome, Stack, Vm};
+use crate::vm::{Coroutine, Function, Identity, Outcome, Stack, Vm};
 
 /// After so many turns in a row the event loop has one: threads that yield to each other must not starve it.
 const TURNS: u32 = 256;
@@ -22,6 +23,7 @@ pub struct Task {
     runs: Cell<bool>,
     /// It was cancelled: a thread of it that is on the stack is not to go on.
     over: Cell<bool>,
+    has_spawned: Cell<bool>,
 }
 
 /// Runs `function` for `host`. A script that never waits needs no task.
@@ -43,8 +45,9 @@ pub fn run(host: Host, phase: Phase, vm: &Rc<Vm>, function: Function) -> (Option
 
 impl Task {
     pub fn new(host: Host, phase: Phase, vm: Rc<Vm>) -> Rc<Task> {
-        let (runs, over) = (Cell::new(false), Cell::new(false));
-        Rc::new(Task { host, phase, vm, threads: RefCell::default(), runs, over })
+        let threads = RefCell::default();
+        let no = || Cell::new(false);
+        Rc::new(Task { host, phase, vm, threads, runs: no(), over: no(), has_spawned: no() })
     }
 
     pub fn host(&self) -> &Host {
@@ -53,6 +56,10 @@ impl Task {
 
     pub fn phase(&self) -> Phase {
         self.phase
+    }
+
+    pub fn has_spawned(&self) -> bool {
+        self.has_spawned.get()
     }
 
     /// Whether a thread of it is on the stack, and the others have their turn after it anyway.
@@ -108,8 +115,9 @@ impl Task {
     }
 
     /// Lets Lua run; `None` when memory is out.
-    fn resume(&self, co: &mut Coroutine, args: i32) -> Option<Outcome> {
+    fn resume(self: &Rc<Self>, co: &mut Coroutine, args: i32) -> Option<Outcome> {
         let _entered = self.host.enter(self.phase)?;
+        native::enter_task(self);
         self.runs.set(true);
         let outcome = co.resume(&self.vm, args);
         self.runs.set(false);
@@ -209,7 +217,7 @@ impl Task {
         threads.enqueue(joiner);
     }
 
-    /// Moves what `ended` returned to `stack`, behind its place in `asked` and whether it ended well.
+    /// Moves what `ended` returned to `stack`, behind whether it ended well.
     fn deliver(
         &self,
         threads: &mut Threads,
@@ -222,31 +230,28 @@ impl Task {
                 thread.joiner = None;
             }
         }
-        let Some(Thread { co: Some(mut co), doing: Doing::Ended { well }, .. }) = threads.remove(ended)
-        else {
+        let Some(Thread { co: Some(mut co), doing: Doing::Ended { well }, .. }) = threads.remove(ended) else {
             return 0;
         };
-        let place = asked.iter().position(|id| *id == ended).unwrap_or(0);
-        stack.push_number(place as f64 + 1.0);
         stack.push_boolean(well);
         let moved = co.move_results(stack, if well { None } else { Some(1) });
         self.vm.recycle(co, false);
-        moved + 2
+        moved + 1
     }
 
     /// Starts a thread with the function and the arguments behind `from` on `stack`: it runs at once, and whoever
-    /// spawned it goes on afterwards.
-    pub fn spawn(&self, stack: &mut Stack<'_>, from: i32) -> Armed {
+    /// spawned it, `parent`, goes on afterwards.
+    pub fn spawn(&self, parent: Identity, stack: &mut Stack<'_>, from: i32) -> Armed {
         let mut co = self.vm.fresh_coroutine();
         let args = co.take_values(stack, from) - 1;
         stack.truncate(0);
+        self.has_spawned.set(true);
         stack.push_coroutine(&co);
         let mut threads = self.threads.borrow_mut();
-        match threads.add(co, args) {
+        match threads.add(co, parent, args) {
             Some(id) => {
-                stack.push_number(id.to_number());
                 threads.enqueue_first(id);
-                Armed::Later(2)
+                Armed::Later(1)
             }
             None => {
                 stack.truncate(0);
@@ -255,17 +260,30 @@ impl Task {
         }
     }
 
-    /// Waits, in thread `me`, for the first of `others` to end.
-    pub fn join(&self, me: ThreadId, others: Vec<ThreadId>, stack: &mut Stack<'_>) -> Armed {
+    /// The thread that runs in coroutine `co`, and the coroutine that has spawned it.
+    pub fn find(&self, co: Identity) -> Option<(ThreadId, Identity)> {
+        self.threads.borrow_mut().find(co)
+    }
+
+    /// Whether `co` was a thread that somebody has waited for or killed.
+    pub fn is_gone(&self, co: Identity) -> bool {
+        self.threads.borrow().is_gone(co)
+    }
+
+    /// If one of `others` has ended: leaves on `stack` whether it ended well, and what it returned.
+    pub fn take_ended(&self, others: &[ThreadId], stack: &mut Stack<'_>) -> Option<i32> {
         let mut threads = self.threads.borrow_mut();
-        stack.truncate(0);
         let ended = others
             .iter()
             .find(|id| threads.get(**id).is_some_and(|t| matches!(t.doing, Doing::Ended { .. })))
-            .copied();
-        if let Some(ended) = ended {
-            return Armed::Ready(self.deliver(&mut threads, &others, ended, stack));
-        }
+            .copied()?;
+        Some(self.deliver(&mut threads, others, ended, stack))
+    }
+
+    /// Waits, in thread `me`, for the first of `others` to end.
+    pub fn join(&self, me: ThreadId, others: Vec<ThreadId>, stack: &mut Stack<'_>) -> Armed {
+        stack.truncate(0);
+        let mut threads = self.threads.borrow_mut();
         for id in &others {
             if let Some(thread) = threads.get(*id) {
                 thread.joiner = Some(me);

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use slab::Slab;
 
 use super::wait::Held;
-use crate::vm::Coroutine;
+use crate::vm::{Coroutine, Identity};
 
 /// Names a thread of a task. A slot is used again, a serial number is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,15 +22,10 @@ impl ThreadId {
     /// The thread that runs the script itself.
     pub const ENTRY: ThreadId = ThreadId { slot: SLOTS, serial: 0 };
 
-    /// As Lua keeps it.
-    pub fn to_number(self) -> f64 {
-        f64::from(self.serial) * f64::from(SLOTS) + f64::from(self.slot)
-    }
-
-    pub fn from_number(n: i64) -> ThreadId {
-        ThreadId { slot: (n % i64::from(SLOTS)) as u32, serial: (n / i64::from(SLOTS)) as u32 }
-    }
 }
+
+/// How many threads that are gone are remembered.
+const GONE: usize = 64;
 
 /// Why a thread cannot be killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +59,8 @@ pub enum Doing {
 #[derive(Default)]
 pub struct Thread {
     serial: u32,
+    /// Its coroutine, and the one that has spawned it.
+    identity: Option<(Identity, Identity)>,
     /// On the Rust stack while it runs.
     pub co: Option<Coroutine>,
     pub doing: Doing,
@@ -81,6 +78,9 @@ pub struct Threads {
     ready: VecDeque<ThreadId>,
     /// How many have not ended.
     pub alive: usize,
+    /// The coroutines of the last threads that were waited for or killed: not to be told from others any more, but for
+    /// better error messages.
+    gone: VecDeque<Identity>,
 }
 
 impl Threads {
@@ -92,14 +92,16 @@ impl Threads {
     }
 
     /// Adds a thread that is resumed with `args` values; `None` when there are too many.
-    pub fn add(&mut self, co: Coroutine, args: i32) -> Option<ThreadId> {
+    pub fn add(&mut self, co: Coroutine, parent: Identity, args: i32) -> Option<ThreadId> {
         if self.spawned.len() >= SLOTS as usize {
             return None;
         }
         // of the worker, so that a thread is not taken for one of another task
         static SERIAL: AtomicU32 = AtomicU32::new(1);
         let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
-        let thread = Thread { serial, co: Some(co), doing: Doing::Ready(args), ..Thread::default() };
+        let identity = Some((co.identity(), parent));
+        let doing = Doing::Ready(args);
+        let thread = Thread { serial, identity, co: Some(co), doing, ..Thread::default() };
         let slot = self.spawned.insert(thread) as u32;
         self.alive += 1;
         Some(ThreadId { slot, serial })
@@ -108,7 +110,30 @@ impl Threads {
     /// Forgets a spawned thread.
     pub fn remove(&mut self, id: ThreadId) -> Option<Thread> {
         self.get(id)?;
-        (id != ThreadId::ENTRY).then(|| self.spawned.remove(id.slot as usize))
+        if id == ThreadId::ENTRY {
+            return None;
+        }
+        let thread = self.spawned.remove(id.slot as usize);
+        if self.gone.len() == GONE {
+            self.gone.pop_front();
+        }
+        self.gone.extend(thread.identity.map(|(co, _)| co));
+        Some(thread)
+    }
+
+    /// The thread in coroutine `co`, and the coroutine that has spawned it.
+    pub fn find(&self, co: Identity) -> Option<(ThreadId, Identity)> {
+        self.spawned.iter().find_map(|(slot, thread)| match thread.identity {
+            Some((own, parent)) if own == co => {
+                Some((ThreadId { slot: slot as u32, serial: thread.serial }, parent))
+            }
+            _ => None,
+        })
+    }
+
+    /// Whether `co` was the coroutine of a thread that was removed not long ago.
+    pub fn is_gone(&self, co: Identity) -> bool {
+        self.gone.contains(&co)
     }
 
     /// Lets `id` have a turn after all that are ready.

@@ -18,6 +18,10 @@ pub struct Coroutine {
     anchor: c_int,
 }
 
+/// Tells coroutines apart that live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity(pub(super) usize);
+
 /// Where a resumed coroutine stopped.
 pub enum Outcome {
     /// It returned; its values are on its stack.
@@ -52,6 +56,10 @@ impl Coroutine {
             ffi::LUA_YIELD => Outcome::Yielded,
             _ => Outcome::Failed(self.failure(vm)),
         }
+    }
+
+    pub fn identity(&self) -> Identity {
+        Identity(self.l as usize)
     }
 
     /// Takes the values of `stack` from index `from` on; how many they are.

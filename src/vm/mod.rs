@@ -6,6 +6,6 @@ mod prelude;
 mod stack;
 mod state;
 
-pub use coroutine::{Coroutine, Outcome};
+pub use coroutine::{Coroutine, Identity, Outcome};
 pub use stack::{wait_tag, Stack};
 pub use state::{FileError, Function, Vm, VmError};

@@ -61,6 +61,18 @@ impl Stack<'_> {
         unsafe { ffi::lua_pushboolean(self.l, b.into()) }
     }
 
+    /// The coroutine that value `i` is, if it is one.
+    pub fn coroutine(&self, i: c_int) -> Option<super::Identity> {
+        // SAFETY: reading any index is defined.
+        let co = unsafe { ffi::lua_tothread(self.l, i) };
+        (!co.is_null()).then_some(super::Identity(co as usize))
+    }
+
+    /// The coroutine whose stack this is.
+    pub fn identity(&self) -> super::Identity {
+        super::Identity(self.l as usize)
+    }
+
     /// Pushes a coroutine of the same VM as a value.
     pub fn push_coroutine(&mut self, co: &super::Coroutine) {
         // SAFETY: as in `push_nil`; the coroutine is anchored in the registry that all stacks of a VM share.

@@ -249,8 +249,8 @@ a1 b1 a2 b2 a3 b3
 --- response_body
 falsebad argument #1 to 'spawn' (function expected, got no value)
 falsebad argument #1 to 'spawn' (function expected, got number)
-falsebad argument #1 to 'wait' (user thread expected)
-falsebad argument #1 to 'wait' (user thread expected)
+falsebad argument to 'wait' (user thread expected)
+falsebad argument to 'wait' (user thread expected)
 falsebad argument #1 to 'kill' (user thread expected)
 
 
