@@ -63,15 +63,16 @@ fn push_error(stack: &mut Stack<'_>, e: &SocketError) -> i32 {
     2
 }
 
-fn connect(cx: Cx, tcp: &Rc<Tcp>, what: Connect) -> Result<i32, SocketError> {
+fn connect(cx: Cx, tcp: &Rc<Tcp>, what: &Connect<'_>) -> Result<i32, SocketError> {
     let host = cx.host().ok_or(SocketError::NotOurs)?;
     let owned = host.owned().ok_or(SocketError::NotOurs)?;
     let main = cycle_main_conf().ok_or(SocketError::NotOurs)?;
-    let Some(asked) = tcp.connect_at_once(&owned, &what, &main.pools)? else { return Ok(OK) };
+    let Some(asked) = tcp.connect_at_once(&owned, what, &main.pools)? else { return Ok(OK) };
     let (busy, tcp) = (tcp.begin(Doing::Connecting)?, Rc::clone(tcp));
+    let (name, port) = (what.host.to_vec(), what.port);
     cx.prepare(Box::new(move |waker, stack| {
         work(waker, stack, async move {
-            let result = tcp.connect_slowly(what, asked, host).await;
+            let result = tcp.connect_slowly(name, port, asked, host).await;
             drop(busy);
             move |stack: &mut Stack<'_>| match result {
                 Ok(()) => {
@@ -187,13 +188,13 @@ natives! {
     /// `size` and `backlog` below zero were not given.
     fn socket_connect(cx, tcp: our<Rc<Tcp>>, host: bytes, port: val<i32>, pool: bytes, size: val<f64>, backlog: val<f64>, message: out<Str>) -> i32 {
         let what = Connect {
-            host: host.to_vec(),
+            host,
             port: port as u16,
-            pool: pool.to_vec(),
+            pool,
             pool_size: (size >= 0.0).then_some(size as usize),
             backlog: (backlog >= 0.0).then_some(backlog as usize),
         };
-        connect(cx, tcp, what).unwrap_or_else(|e| fail(cx, &e, message))
+        connect(cx, tcp, &what).unwrap_or_else(|e| fail(cx, &e, message))
     }
 
     /// How many bytes were sent; -3 with a wait prepared.

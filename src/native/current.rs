@@ -56,7 +56,11 @@ pub fn enter(phase: Phase, request: Option<Request>) -> Option<Scope> {
         Some(r) => ptr::from_ref(&r.ctx()?.shared),
         None => ptr::null(),
     };
-    Some(replace(State { cur: Cur { phase: phase.bit(), threads: 0, req, host: req }, request, ..State::NONE }))
+    Some(replace(State {
+        cur: Cur { phase: phase.bit(), threads: 0, req, host: req },
+        request,
+        ..State::NONE
+    }))
 }
 
 /// The same for a script without a request.

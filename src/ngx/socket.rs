@@ -185,14 +185,21 @@ impl Stream {
         self.connection.get().map(|c| unsafe { (*c.as_ptr()).fd })
     }
 
-    pub fn recv(&self, buf: &mut [u8]) -> Io {
+    /// Appends what has come to `out`, as far as that has room for it without growing.
+    pub fn recv(&self, out: &mut Vec<u8>) -> Io {
         let Some(c) = self.connection.get() else { return Io::Eof };
-        // SAFETY: the connection is live, and the buffer as long as said.
-        let n = unsafe {
+        let room = out.spare_capacity_mut();
+        // SAFETY: the connection is live, and the room as long as said; what nginx has filled of it is initialized.
+        unsafe {
             let recv = (*c.as_ptr()).recv;
-            recv.map_or(ffi::NGX_ERROR as isize, |recv| recv(c.as_ptr(), buf.as_mut_ptr(), buf.len()))
-        };
-        result(n)
+            let n = recv.map_or(ffi::NGX_ERROR as isize, |recv| {
+                recv(c.as_ptr(), room.as_mut_ptr().cast(), room.len())
+            });
+            if n > 0 {
+                out.set_len(out.len() + n as usize);
+            }
+            result(n)
+        }
     }
 
     pub fn send(&self, data: &[u8]) -> Io {

@@ -230,7 +230,8 @@ impl Task {
                 thread.joiner = None;
             }
         }
-        let Some(Thread { co: Some(mut co), doing: Doing::Ended { well }, .. }) = threads.remove(ended) else {
+        let Some(Thread { co: Some(mut co), doing: Doing::Ended { well }, .. }) = threads.remove(ended)
+        else {
             return 0;
         };
         stack.push_boolean(well);

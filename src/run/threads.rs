@@ -21,7 +21,6 @@ const SLOTS: u32 = 1 << 20;
 impl ThreadId {
     /// The thread that runs the script itself.
     pub const ENTRY: ThreadId = ThreadId { slot: SLOTS, serial: 0 };
-
 }
 
 /// How many threads that are gone are remembered.

@@ -58,10 +58,10 @@ impl Drop for Busy {
 }
 
 /// Where to connect, and what pool the connection belongs to.
-pub struct Connect {
-    pub host: Vec<u8>,
+pub struct Connect<'a> {
+    pub host: &'a [u8],
     pub port: u16,
-    pub pool: Vec<u8>,
+    pub pool: &'a [u8],
     /// Given when the script asked for a pool of its own making.
     pub pool_size: Option<usize>,
     pub backlog: Option<usize>,
@@ -177,7 +177,7 @@ impl Tcp {
     pub fn connect_at_once(
         self: &Rc<Self>,
         owned: &Rc<Owned>,
-        what: &Connect,
+        what: &Connect<'_>,
         pools: &'static Pools,
     ) -> Result<Option<Asked>, SocketError> {
         if self.place.borrow().as_ref().is_some_and(|place| !place.is_of(owned)) {
@@ -186,16 +186,18 @@ impl Tcp {
         self.refuse(&[Doing::Connecting, Doing::Reading, Doing::Writing])?;
         self.drop_stream();
         self.place.replace(Some(owned.add(Rc::downgrade(&(Rc::clone(self) as Rc<dyn Ends>)))));
-        self.pool_name.replace(what.pool.clone());
         let size = match what.backlog {
             Some(_) => what.pool_size.or(Some(self.settings().pool_size())),
             None => what.pool_size,
         };
         let pool = match size {
-            Some(size) => Some(pools.get(&what.pool, size, what.backlog)),
-            None => pools.find(&what.pool),
+            Some(size) => Some(pools.get(what.pool, size, what.backlog)),
+            None => pools.find(what.pool),
         };
-        let Some(pool) = pool else { return Ok(Some(Asked::Free)) };
+        let Some(pool) = pool else {
+            self.pool_name.replace(what.pool.to_vec());
+            return Ok(Some(Asked::Free));
+        };
         match pool.ask() {
             Asked::Reused(leave, stream, reused) => {
                 self.adopt(stream, Some(leave), reused);
@@ -208,7 +210,8 @@ impl Tcp {
     /// Connects after what its pool has `asked`.
     pub async fn connect_slowly(
         self: Rc<Self>,
-        what: Connect,
+        name: Vec<u8>,
+        port: u16,
         asked: Asked,
         host: Host,
     ) -> Result<(), SocketError> {
@@ -216,9 +219,9 @@ impl Tcp {
         let asked = match asked {
             Asked::Full(pool) => match pool.wait(timeout).await {
                 Err(SocketError::Timeout) => {
-                    let to = String::from_utf8_lossy(&what.host);
+                    let to = String::from_utf8_lossy(&name);
                     let late = "lua tcp socket queued connect timed out, when trying to connect to";
-                    self.log(&host, format_args!("{late} {to}:{}", what.port));
+                    self.log(&host, format_args!("{late} {to}:{port}"));
                     return Err(SocketError::Timeout);
                 }
                 given => given?,
@@ -233,13 +236,13 @@ impl Tcp {
             Asked::Make(leave) => Some(leave),
             Asked::Free | Asked::Full(_) => None,
         };
-        let endpoint = match Endpoint::parse(&what.host, what.port) {
+        let endpoint = match Endpoint::parse(&name, port) {
             Some(endpoint) => endpoint,
-            None if what.host.is_empty() => return Err(SocketError::NoHost),
+            None if name.is_empty() => return Err(SocketError::NoHost),
             None => {
-                let all = self.location.resolve(&what.host).await?;
+                let all = self.location.resolve(&name).await?;
                 let one = all.get(clock::random() as usize % all.len().max(1)).ok_or(SocketError::Closed)?;
-                Endpoint::Ip((*one, what.port).into())
+                Endpoint::Ip((*one, port).into())
             }
         };
         host.debug(format_args!("lua tcp socket connect timeout: {}", timeout.as_millis()));
@@ -301,19 +304,15 @@ impl Tcp {
             }
             let stream = self.stream()?;
             let room = ask.missing(unread.len()).clamp(self.settings().buffer_size(), MOST);
-            let got = unread.fill(room, |space| match stream.recv(space) {
-                Io::Done(n) => Ok(n),
-                other => Err(other),
-            });
-            match got {
-                Ok(_) => {}
-                Err(Io::Again) => return Ok(None),
-                Err(Io::Failed(e)) => {
+            match stream.recv(unread.room(room)) {
+                Io::Done(_) => {}
+                Io::Again => return Ok(None),
+                Io::Failed(e) => {
                     drop(unread);
                     self.drop_stream_only();
                     return Err(e.into());
                 }
-                Err(_) => {
+                Io::Eof => {
                     self.read_ended.set(true);
                     let outcome = ask.at_end(unread.bytes());
                     return outcome.map(Some).ok_or(SocketError::Closed);
