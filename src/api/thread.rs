@@ -25,6 +25,14 @@ classics! {
     fn thread_wait(cx, stack) {
         let (me, asked) = (stack.identity(), stack.len());
         let Some(task) = cx.task() else { return answer(stack, NOT_A_THREAD) };
+        if let (1, Some(co)) = (asked, stack.coroutine(1)) {
+            match task.find(co) {
+                Some((id, parent)) if parent == me && task.has_ended(id) => {
+                    return task.take_ended(&[id], stack).unwrap_or(0);
+                }
+                _ => {}
+            }
+        }
         let mut others = Vec::with_capacity(asked as usize);
         for i in 1..=asked {
             let Some(co) = stack.coroutine(i) else { return answer(stack, NOT_A_THREAD) };

@@ -46,10 +46,12 @@ pub struct MainConf {
     pub keys: RefCell<Vec<Rc<KeyConf>>>,
     /// Some location shows the status.
     pub shows_status: Cell<bool>,
-    /// `ngx.timer`
+    /// `ngx.timer`. The first of these three to be dropped: what ends with the timers gives back to the other two.
     pub timers: crate::run::Timers,
     /// Idle connections of the scripts' sockets.
     pub pools: crate::socket::Pools,
+    /// Memory of tasks that have ended, for the next ones.
+    pub spare_threads: RefCell<Vec<crate::run::Threads>>,
     shell: OnceCell<Shell>,
     used_phases: Cell<u32>,
     vm: OnceCell<Rc<Vm>>,

@@ -30,7 +30,7 @@ pub use load::function;
 pub use owned::{Ends, Owned, Place};
 pub use semaphore::Semaphore;
 pub use task::Task;
-pub use threads::{KillError, ThreadId};
+pub use threads::{KillError, ThreadId, Threads};
 pub use timers::{Script, Timers};
 pub use wait::{Armed, Held, Op, Prepared, Waker};
 pub use work::work;

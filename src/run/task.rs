@@ -7,7 +7,7 @@ use super::threads::{Doing, KillError, Thread, ThreadId, Threads};
 use super::wait::{self, Armed, Waker};
 use super::{End, Host, Progress};
 use crate::native;
-use crate::ngx::Level;
+use crate::ngx::{self, Level};
 use crate::phase::Phase;
 use crate::vm::{Coroutine, Function, Identity, Outcome, Stack, Vm};
 
@@ -45,7 +45,8 @@ pub fn run(host: Host, phase: Phase, vm: &Rc<Vm>, function: Function) -> (Option
 
 impl Task {
     pub fn new(host: Host, phase: Phase, vm: Rc<Vm>) -> Rc<Task> {
-        let threads = RefCell::default();
+        let spare = ngx::cycle_main_conf().and_then(|main| main.spare_threads.borrow_mut().pop());
+        let threads = RefCell::new(spare.unwrap_or_default());
         let no = || Cell::new(false);
         Rc::new(Task { host, phase, vm, threads, runs: no(), over: no(), has_spawned: no() })
     }
@@ -391,8 +392,17 @@ impl Task {
     }
 }
 
+/// For how many tasks memory is kept.
+const SPARE: usize = 16;
+
 impl Drop for Task {
     fn drop(&mut self) {
         self.drop_all();
+        let threads = self.threads.take();
+        let Some(main) = ngx::cycle_main_conf().filter(|_| threads.is_worth_keeping()) else { return };
+        let mut spare = main.spare_threads.borrow_mut();
+        if spare.len() < SPARE {
+            spare.push(threads.emptied());
+        }
     }
 }

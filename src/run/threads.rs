@@ -26,6 +26,9 @@ impl ThreadId {
 /// How many threads that are gone are remembered.
 const GONE: usize = 64;
 
+/// The most threads for which memory is kept.
+const SPARE_MAX: usize = 64;
+
 /// Why a thread cannot be killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KillError {
@@ -166,6 +169,21 @@ impl Threads {
     /// Whether no thread is left, neither waiting nor waited for.
     pub fn is_empty(&self) -> bool {
         self.spawned.is_empty() && self.entry.co.is_none()
+    }
+
+    /// The same, for another task: without threads, but with the memory.
+    pub fn emptied(mut self) -> Threads {
+        self.spawned.clear();
+        self.ready.clear();
+        self.gone.clear();
+        self.alive = 0;
+        self.entry = Thread::default();
+        self
+    }
+
+    /// Whether it holds memory worth keeping, and not too much.
+    pub fn is_worth_keeping(&self) -> bool {
+        (1..=SPARE_MAX).contains(&self.ready.capacity().max(self.spawned.capacity()))
     }
 
     /// Empties it.

@@ -10,9 +10,17 @@ use std::rc::{Rc, Weak};
 use super::SocketError;
 use crate::ngx::{cycle_main_conf, debug_cycle, Peer, Stream, Timer};
 
+/// How many buffers are kept for the next sockets, and how large ones.
+const BUFFERS: usize = 64;
+const BUFFER_MAX: usize = 16 * 1024;
+
 /// A worker's pools.
 #[derive(Default)]
-pub struct Pools(RefCell<HashMap<Box<[u8]>, Rc<Pool>>>);
+pub struct Pools {
+    pools: RefCell<HashMap<Box<[u8]>, Rc<Pool>>>,
+    /// What sockets no longer in use have read into.
+    buffers: RefCell<Vec<Vec<u8>>>,
+}
 
 /// The connections of one name.
 pub struct Pool {
@@ -65,12 +73,12 @@ pub enum Asked {
 impl Pools {
     /// The pool of `name`, if there is one.
     pub fn find(&self, name: &[u8]) -> Option<Rc<Pool>> {
-        self.0.borrow().get(name).cloned()
+        self.pools.borrow().get(name).cloned()
     }
 
     /// The pool of `name`, made with these values if there is none.
     pub fn get(&self, name: &[u8], size: usize, backlog: Option<usize>) -> Rc<Pool> {
-        let mut pools = self.0.borrow_mut();
+        let mut pools = self.pools.borrow_mut();
         if let Some(pool) = pools.get(name) {
             return Rc::clone(pool);
         }
@@ -97,7 +105,20 @@ impl Pools {
                 "lua tcp socket keepalive: free connection pool for \"{}\"",
                 pool.shown()
             ));
-            self.0.borrow_mut().remove(&pool.name);
+            self.pools.borrow_mut().remove(&pool.name);
+        }
+    }
+
+    /// Memory to read into.
+    pub fn buffer(&self) -> Vec<u8> {
+        self.buffers.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Takes memory back.
+    pub fn keep_buffer(&self, buffer: Vec<u8>) {
+        let mut buffers = self.buffers.borrow_mut();
+        if (1..=BUFFER_MAX).contains(&buffer.capacity()) && buffers.len() < BUFFERS {
+            buffers.push(buffer);
         }
     }
 }

@@ -9,7 +9,9 @@ use logic::receive::{Found, Step, Unread, Until, Wanted};
 use super::error::Reason;
 use super::pool::{Asked, Leave, Pools};
 use super::{Settings, SocketError};
-use crate::ngx::{clock, debug_cycle, Endpoint, Interrupted, Io, Kind, Level, Location, Peer, Stream};
+use crate::ngx::{
+    clock, cycle_main_conf, debug_cycle, Endpoint, Interrupted, Io, Kind, Level, Location, Peer, Stream,
+};
 use crate::run::{Ends, Host, Owned, Place};
 
 /// The most that is read at a time when much is asked for.
@@ -282,7 +284,8 @@ impl Tcp {
         self.leave.set(leave);
         self.reused.set(reused);
         self.read_ended.set(false);
-        self.unread.replace(Unread::default());
+        let buffer = cycle_main_conf().map(|main| main.pools.buffer()).unwrap_or_default();
+        self.unread.replace(Unread::with(buffer));
     }
 
     /// Logs a failure, unless `lua_socket_log_errors` is off.
@@ -432,6 +435,7 @@ impl Tcp {
         });
         self.stream.take();
         self.place.take();
+        self.drop_unread();
         let timeout = timeout.unwrap_or(self.settings().keepalive_timeout());
         leave.keep(pools, stream, self.reused.get(), timeout);
         Ok(())
@@ -452,8 +456,15 @@ impl Tcp {
     /// Closes it, and forgets what has come.
     fn drop_stream(&self) {
         self.drop_stream_only();
-        self.unread.replace(Unread::default());
+        self.drop_unread();
         self.place.take();
+    }
+
+    fn drop_unread(&self) {
+        let buffer = self.unread.take().into_buffer();
+        if let Some(main) = cycle_main_conf() {
+            main.pools.keep_buffer(buffer);
+        }
     }
 
     fn drop_stream_only(&self) {
@@ -468,6 +479,6 @@ impl Ends for Tcp {
     fn host_ended(&self) {
         // the place stays: what belonged to one request is of no use to another one
         self.drop_stream_only();
-        self.unread.replace(Unread::default());
+        self.drop_unread();
     }
 }

@@ -146,6 +146,17 @@ pub struct Unread {
 const KEPT: usize = 64 * 1024;
 
 impl Unread {
+    /// With the memory of `buffer`, whose contents do not matter.
+    pub fn with(mut buffer: Vec<u8>) -> Unread {
+        buffer.clear();
+        Unread { data: buffer, from: 0 }
+    }
+
+    /// The memory, for another one.
+    pub fn into_buffer(self) -> Vec<u8> {
+        self.data
+    }
+
     pub fn bytes(&self) -> &[u8] {
         &self.data[self.from..]
     }
