@@ -13,7 +13,10 @@ __DATA__
                 seen = table.concat({ tostring(premature), a, tostring(b), select("#", ...), ngx.get_phase() }, " ")
             end, "x", nil, 1, 2))
             ngx.say(seen)
-            ngx.sleep(0.02)
+            for _ = 1, 500 do
+                if seen then break end
+                ngx.sleep(0.01)
+            end
             ngx.say(seen)
         }
     }
@@ -73,7 +76,10 @@ false x nil 2 timer
                 local t = ngx.thread.spawn(function() ngx.sleep(0.001) return ngx.ctx.x end)
                 seen[3] = select(2, ngx.thread.wait(t))
             end)
-            ngx.sleep(0.03)
+            for _ = 1, 500 do
+                if seen[3] then break end
+                ngx.sleep(0.01)
+            end
             ngx.say(table.concat(seen, " "), " ", ngx.ctx.x)
         }
     }
@@ -99,7 +105,10 @@ nil timer timer request
                 try("redirect", ngx.redirect, "/x")
                 try("status", function() return ngx.status end)
             end)
-            ngx.sleep(0.01)
+            for _ = 1, 500 do
+                if #results == 7 then break end
+                ngx.sleep(0.01)
+            end
             ngx.say(table.concat(results, "\n"))
         }
     }
