@@ -33,7 +33,8 @@ return function(ngx, native, base)
             error("bad argument to 'ngx.exit': does not accept NGX_AGAIN or NGX_DONE", 2)
         end
         if band(cur.phase, yielding) ~= 0 then
-            return wait(ops.exit, number)
+            local _, err = wait(ops.exit, number)
+            error(err, 2)
         end
         exit_later(number)
     end
@@ -80,7 +81,8 @@ return function(ngx, native, base)
         if is_sent() == 1 then
             error("attempt to call ngx.exec after sending out response headers", 2)
         end
-        return wait(ops.exec, path, tostring(args))
+        local _, err = wait(ops.exec, path, tostring(args))
+        error(err, 2)
     end
 
     local redirects = {
@@ -123,7 +125,8 @@ return function(ngx, native, base)
         if redirect(uri, #uri, status) < 0 then
             error("no memory", 2)
         end
-        return wait(ops.exit, status)
+        local _, err = wait(ops.exit, status)
+        error(err, 2)
     end
 
     function ngx.sleep(seconds)

@@ -236,7 +236,8 @@ return function(ngx, native, base)
             error("no memory", 2)
         end
         if jump then
-            wait(jump_op)
+            local _, err = wait(jump_op)
+            error(err, 2)
         end
     end
 end
