@@ -18,7 +18,7 @@ return function(ngx, native, base)
     local cur = base.cur
     local yielding, request_yielding = base.yielding, base.request_yielding
     local can_exit = yielding + base.phases("header_filter", "balancer")
-    local exit_later, exec_split, redirect = native.exit_later, native.exec_split, native.redirect
+    local exit_later, exec_split = native.exit_later, native.exec_split
     local is_sent = native.header_is_sent
     local to_string = base.string
     local parts = base.new("as_str[2]")
@@ -122,10 +122,7 @@ return function(ngx, native, base)
             error(format("unsafe byte \"0x%02x\" in redirect uri \"%s\"", byte(uri, unsafe),
                          (gsub(uri, "[%z\1-\31\"\\\127-\255]", escape))), 2)
         end
-        if redirect(uri, #uri, status) < 0 then
-            error("no memory", 2)
-        end
-        local _, err = wait(ops.exit, status)
+        local _, err = wait(ops.redirect, uri, status)
         error(err, 2)
     end
 

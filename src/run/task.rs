@@ -179,8 +179,8 @@ impl Task {
         }
     }
 
-    /// Whether a thread waits for what must run to its end.
-    fn waits_to_the_end(&self) -> bool {
+    /// Whether a thread waits for what must run to its end: until then the script may only be cut off.
+    pub fn waits_to_the_end(&self) -> bool {
         self.threads.borrow().any(|thread| matches!(thread.doing, Doing::Waiting { cancels: false, .. }))
     }
 

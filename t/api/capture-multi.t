@@ -187,7 +187,6 @@ nilalready waited or killed
         package.loaded.messages = (package.loaded.messages or "") .. err:match("attempt to abort with pending subrequests") .. ";"
     end
     local _, body = ngx.thread.wait(thread)
-    ngx.status = 200
     local messages = package.loaded.messages
     package.loaded.messages = nil
     return body, #messages
@@ -201,17 +200,16 @@ nilalready waited or killed
     location = /t {
         rewrite_by_lua_block {
             local thread = ngx.thread.spawn(function() return ngx.location.capture("/sub").body end)
-            local uri = ngx.var.uri
             local _, err = pcall(ngx.req.set_uri, "/sub", true)
-            ngx.req.set_uri(uri)
+            local _, no_redirect = pcall(ngx.redirect, "/sub")
             local _, body = ngx.thread.wait(thread)
-            ngx.say(body, " ", err)
+            ngx.say(body, " ", err, " ", err == no_redirect, " ", ngx.var.uri, " ", ngx.header.location)
         }
     }
 --- request
 GET /t
 --- response_body
-done attempt to abort with pending subrequests
+done attempt to abort with pending subrequests true /t nil
 
 
 === TEST 14: codes that cut the connection end all of it
