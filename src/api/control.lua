@@ -18,7 +18,7 @@ return function(ngx, native, base)
     local cur = base.cur
     local yielding, request_yielding = base.yielding, base.request_yielding
     local can_exit = yielding + base.phases("header_filter", "balancer")
-    local exit_later, exec_split, redirect = native.exit_later, native.exec_split, native.redirect
+    local exit_later, exec_split = native.exit_later, native.exec_split
     local is_sent = native.header_is_sent
     local to_string = base.string
     local parts = base.new("as_str[2]")
@@ -33,7 +33,8 @@ return function(ngx, native, base)
             error("bad argument to 'ngx.exit': does not accept NGX_AGAIN or NGX_DONE", 2)
         end
         if band(cur.phase, yielding) ~= 0 then
-            return wait(ops.exit, number)
+            local _, err = wait(ops.exit, number)
+            error(err, 2)
         end
         exit_later(number)
     end
@@ -80,7 +81,8 @@ return function(ngx, native, base)
         if is_sent() == 1 then
             error("attempt to call ngx.exec after sending out response headers", 2)
         end
-        return wait(ops.exec, path, tostring(args))
+        local _, err = wait(ops.exec, path, tostring(args))
+        error(err, 2)
     end
 
     local redirects = {
@@ -120,10 +122,8 @@ return function(ngx, native, base)
             error(format("unsafe byte \"0x%02x\" in redirect uri \"%s\"", byte(uri, unsafe),
                          (gsub(uri, "[%z\1-\31\"\\\127-\255]", escape))), 2)
         end
-        if redirect(uri, #uri, status) < 0 then
-            error("no memory", 2)
-        end
-        return wait(ops.exit, status)
+        local _, err = wait(ops.redirect, uri, status)
+        error(err, 2)
     end
 
     function ngx.sleep(seconds)

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use crate::native::{natives, Cx, Str};
-use crate::ngx::{debug_cycle, Posted, Rc, Timer};
+use crate::ngx::{debug_cycle, Level, Posted, Rc, Timer};
 use crate::run::{Armed, End, Op, Waker};
 use crate::vm::Stack;
 
@@ -27,20 +27,27 @@ natives! {
             _ => -1,
         }
     }
-
-    /// Sets status and `Location` of a redirect.
-    fn redirect(cx, uri: bytes, status: val<i32>) -> i32 {
-        let Some(request) = cx.request() else { return -1 };
-        if request.set_redirect(uri).is_err() {
-            return -1;
-        }
-        request.set_status(status.max(0) as usize);
-        0
-    }
 }
 
 fn exit(_: &Waker, stack: &mut Stack<'_>) -> Armed {
     Armed::End(End::Exit(Rc(stack.int(3) as isize)))
+}
+
+/// `(uri, status)`: sets status and `Location`, and ends the script.
+fn redirect(waker: &Waker, stack: &mut Stack<'_>) -> Armed {
+    let status = stack.int(4).max(0);
+    // a script that may not end now has changed nothing
+    if !waker.task().waits_to_the_end() {
+        let Some(request) = waker.request() else { return Armed::Ready(0) };
+        if request.set_redirect(stack.bytes(3).unwrap_or_default()).is_err() {
+            stack.truncate(0);
+            stack.push_nil();
+            stack.push_bytes(b"no memory");
+            return Armed::Ready(2);
+        }
+        request.set_status(status as usize);
+    }
+    Armed::End(End::Exit(Rc(status as isize)))
 }
 
 fn exec(_: &Waker, stack: &mut Stack<'_>) -> Armed {
@@ -63,7 +70,14 @@ fn sleep(waker: &Waker, stack: &mut Stack<'_>) -> Armed {
     let ms = stack.int(3).max(0) as u64;
     waker.host().debug(format_args!("lua ready to sleep for {ms} ms"));
     let waker = waker.clone();
-    let fire: Box<dyn FnOnce()> = Box::new(move || waker.wake(|_| 0));
+    let fire: Box<dyn FnOnce()> = Box::new(move || {
+        if let Some(request) = waker.request().filter(|r| r.logs(Level::Debug)) {
+            let (uri, args) =
+                (String::from_utf8_lossy(request.uri()), String::from_utf8_lossy(request.args()));
+            waker.host().debug(format_args!("lua sleep timer expired: \"{uri}?{args}\""));
+        }
+        waker.wake(|_| 0);
+    });
     if ms == 0 {
         return Armed::Wait(Box::new(Posted::next(fire)));
     }
@@ -81,6 +95,7 @@ fn prepared(waker: &Waker, stack: &mut Stack<'_>) -> Armed {
 pub const OPS: &[Op] = &[
     Op { name: "prepared", arm: prepared },
     Op { name: "exit", arm: exit },
+    Op { name: "redirect", arm: redirect },
     Op { name: "exec", arm: exec },
     Op { name: "sleep", arm: sleep },
 ];

@@ -39,7 +39,8 @@ return function(ngx, _, base)
     -- ngx.ctx: one table per request, in a slot that the request's end frees
     local slots = base.ctx_slots
 
-    local function new_slot(table)
+    -- A slot for the table of whoever is to release it.
+    function base.new_ctx_slot(table)
         local slot = slots[0]
         if slot == 0 then
             slot = #slots + 1
@@ -47,7 +48,12 @@ return function(ngx, _, base)
             slots[0] = slots[slot]
         end
         slots[slot] = table
-        cur.host.ctx_slot = slot
+        return slot
+    end
+    local new_ctx_slot = base.new_ctx_slot
+
+    local function new_slot(table)
+        cur.host.ctx_slot = new_ctx_slot(table)
     end
 
     -- Scripts that start and stop a worker have a table of their own.

@@ -14,6 +14,7 @@ mod control;
 mod dict;
 mod errlog;
 mod header;
+mod location;
 mod log;
 mod ndk;
 mod output;
@@ -67,6 +68,7 @@ apis! {
     time: natives;
     timer: natives classics;
     thread: classics ops;
+    location: ops;
     semaphore: natives;
     socket: natives;
     re: natives;

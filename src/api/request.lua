@@ -232,11 +232,12 @@ return function(ngx, native, base)
                 check(can_jump)
             end
         end
+        if jump then
+            local _, err = wait(jump_op, uri)
+            error(err, 2)
+        end
         if set_uri(uri, #uri) ~= 0 then
             error("no memory", 2)
-        end
-        if jump then
-            wait(jump_op)
         end
     end
 end

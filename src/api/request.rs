@@ -109,9 +109,19 @@ natives! {
     }
 }
 
-/// The script ends here; its phase has a location chosen for the new URI.
-fn jump(waker: &Waker, _: &mut Stack<'_>) -> Armed {
+/// `(uri)`: the script ends here; its phase has a location chosen for the new URI.
+fn jump(waker: &Waker, stack: &mut Stack<'_>) -> Armed {
     let Some(request) = waker.request() else { return Armed::Ready(0) };
+    if waker.task().waits_to_the_end() {
+        // refused
+        return Armed::End(End::Jump);
+    }
+    if request.set_uri(stack.bytes(3).unwrap_or_default()).is_none() {
+        stack.truncate(0);
+        stack.push_nil();
+        stack.push_bytes(b"no memory");
+        return Armed::Ready(2);
+    }
     if request.logs(Level::Debug) {
         let uri = String::from_utf8_lossy(request.uri());
         request.log(Level::Debug, &format!("lua set uri jump to \"{uri}\""));

@@ -31,7 +31,7 @@ return function(ngx, _, base)
     local reasons = {
         [-3] = "already waited or killed",
         [-4] = "already terminated",
-        [-5] = "pending sub-requests",
+        [-5] = "pending subrequests",
     }
 
     local function joined(first, ...)
@@ -42,7 +42,7 @@ return function(ngx, _, base)
             return first, ...
         end
         if first == NOT_A_THREAD then
-            error("bad argument to 'wait' (user thread expected)", 2)
+            error("attempt to wait on a coroutine that is not a user thread", 2)
         end
         if first == NOT_YOURS then
             error("only the parent coroutine can wait on the thread", 2)
@@ -52,6 +52,9 @@ return function(ngx, _, base)
 
     function thread.wait(...)
         check(yielding)
+        if ... == nil then
+            error("at least one coroutine should be specified", 2)
+        end
         return joined(join(...))
     end
 
@@ -62,7 +65,10 @@ return function(ngx, _, base)
             return 1
         end
         if code == NOT_A_THREAD then
-            error("bad argument #1 to 'kill' (user thread expected)", 2)
+            if type(co) ~= "thread" then
+                error("bad argument #1 to 'kill' (lua thread expected)", 2)
+            end
+            return nil, "not user thread"
         end
         return nil, code == NOT_YOURS and "killer not parent" or reasons[code]
     end

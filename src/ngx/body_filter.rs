@@ -229,13 +229,13 @@ impl Request {
     }
 }
 
-fn ends(b: &ngx_buf_t) -> bool {
+pub(super) fn ends(b: &ngx_buf_t) -> bool {
     b.last_buf() != 0 || b.last_in_chain() != 0
 }
 
 /// # Safety
 /// The buffer must be a live one of nginx.
-unsafe fn content(b: &ngx_buf_t) -> &[u8] {
+pub(super) unsafe fn content(b: &ngx_buf_t) -> &[u8] {
     if b.pos.is_null() || b.pos >= b.last {
         return &[];
     }
@@ -244,7 +244,7 @@ unsafe fn content(b: &ngx_buf_t) -> &[u8] {
 }
 
 /// The buffers of a well-formed chain.
-fn buffers(chain: *mut ngx_chain_t) -> impl Iterator<Item = *mut ngx_buf_t> {
+pub(super) fn buffers(chain: *mut ngx_chain_t) -> impl Iterator<Item = *mut ngx_buf_t> {
     let mut next = chain;
     core::iter::from_fn(move || {
         // SAFETY: links of a well-formed chain, which nobody changes while it is walked.
@@ -255,7 +255,7 @@ fn buffers(chain: *mut ngx_chain_t) -> impl Iterator<Item = *mut ngx_buf_t> {
 }
 
 /// Tells whoever made the buffers that they have been used.
-fn consume(chain: *mut ngx_chain_t) {
+pub(super) fn consume(chain: *mut ngx_chain_t) {
     for b in buffers(chain) {
         // SAFETY: a filter owns the content of what it is given.
         unsafe {

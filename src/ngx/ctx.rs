@@ -46,6 +46,10 @@ pub struct Ctx {
     pub replaced: Cell<bool>,
     /// The further words of the set_by_lua directive that runs.
     pub set_args: RefCell<Vec<Box<[u8]>>>,
+    /// Whether subrequests have this request's headers, too, as long as none of them changes them.
+    pub lends_headers: Cell<bool>,
+    /// Whether subrequests have looked at this request's body, and may still: its memory and file stay.
+    pub lends_body: Cell<bool>,
     vm: std::rc::Rc<Vm>,
     has_own_vm: bool,
 }
@@ -66,6 +70,8 @@ impl Ctx {
             after_exit: RefCell::default(),
             replaced: Cell::default(),
             set_args: RefCell::default(),
+            lends_headers: Cell::default(),
+            lends_body: Cell::default(),
         }
     }
 
@@ -118,20 +124,8 @@ impl Request {
 
     #[cold]
     fn new_ctx(&self) -> Option<&Ctx> {
-        let main = self.main_conf();
-        let cached = main.settings.code_cache(self.loc_conf());
-        let vm = if cached {
-            std::rc::Rc::clone(main.vm())
-        } else {
-            match main.new_vm() {
-                Ok(vm) => std::rc::Rc::new(vm),
-                Err(e) => {
-                    self.log(super::Level::Error, &format!("failed to start a Lua VM for this request: {e}"));
-                    return None;
-                }
-            }
-        };
-        let ctx = Ctx::new(vm, !cached);
+        let (vm, is_own) = self.choose_vm()?;
+        let ctx = Ctx::new(vm, is_own);
         // SAFETY: the pool is the request's; the cleanup drops the value once, before the memory goes.
         unsafe {
             let pool = (*self.raw()).pool;
@@ -144,6 +138,28 @@ impl Request {
             (*cleanup).handler = Some(drop_ctx);
             *(*self.raw()).ctx.add(module::ctx_index()) = place.cast();
             Some(&*place)
+        }
+    }
+}
+
+impl Request {
+    /// The VM for this request's scripts, and whether it is for this request alone.
+    fn choose_vm(&self) -> Option<(std::rc::Rc<Vm>, bool)> {
+        // a subrequest may have been given one of its parent's tables
+        let parent = self.captured_by();
+        if let Some(ctx) = parent.as_ref().and_then(Request::ctx_if_any) {
+            return Some((std::rc::Rc::clone(&ctx.vm), ctx.has_own_vm));
+        }
+        let main = self.main_conf();
+        if main.settings.code_cache(self.loc_conf()) {
+            return Some((std::rc::Rc::clone(main.vm()), false));
+        }
+        match main.new_vm() {
+            Ok(vm) => Some((std::rc::Rc::new(vm), true)),
+            Err(e) => {
+                self.log(super::Level::Error, &format!("failed to start a Lua VM for this request: {e}"));
+                None
+            }
         }
     }
 }

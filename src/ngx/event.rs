@@ -1,5 +1,7 @@
 //! Timers and posted events that own their cancel: dropping one disarms it.
 
+use core::cell::UnsafeCell;
+use core::ptr;
 use core::time::Duration;
 
 use ::ngx::ffi::{self, ngx_event_t};
@@ -99,5 +101,63 @@ impl Drop for Posted {
             // SAFETY: the event is on the queue.
             unsafe { ffi::ngx_delete_posted_event(&raw mut self.0.event) };
         }
+    }
+}
+
+/// A call that the event loop makes soon, as a part of what it is about: posting it allocates nothing.
+pub struct Signal(UnsafeCell<Inlaid>);
+
+/// As [`Armed`].
+#[repr(C)]
+struct Inlaid {
+    not_a_connection: [usize; 3],
+    fd: i32,
+    event: ngx_event_t,
+    fire: Option<unsafe fn(*const Signal)>,
+}
+
+impl Signal {
+    pub fn new() -> Signal {
+        // SAFETY: all-zero is nginx's initial state of an event.
+        let event = unsafe { core::mem::zeroed() };
+        Signal(UnsafeCell::new(Inlaid { not_a_connection: [0; 3], fd: -1, event, fire: None }))
+    }
+
+    /// Has `fire` called right after the events at hand.
+    ///
+    /// # Safety
+    /// The signal must stay where it is until then, or be dropped; `fire` must be safe to call with it.
+    pub unsafe fn post(&self, fire: unsafe fn(*const Signal)) {
+        let inlaid = self.0.get();
+        // SAFETY: one thread, and nobody has a reference to what is inside.
+        unsafe {
+            (*inlaid).fire = Some(fire);
+            let event = &raw mut (*inlaid).event;
+            (*event).handler = Some(signalled);
+            (*event).log = (*ffi::ngx_cycle).log;
+            (*event).data = ptr::from_ref(self).cast_mut().cast();
+            ffi::ngx_post_event(event, &raw mut ffi::ngx_posted_events);
+        }
+    }
+}
+
+impl Drop for Signal {
+    fn drop(&mut self) {
+        let event = &mut self.0.get_mut().event;
+        if event.posted() != 0 {
+            // SAFETY: the event is on the queue.
+            unsafe { ffi::ngx_delete_posted_event(event) };
+        }
+    }
+}
+
+unsafe extern "C" fn signalled(event: *mut ngx_event_t) {
+    // SAFETY: `data` is the signal that owns this event; it is alive, or its drop would have taken the event off.
+    let signal = unsafe { (*event).data.cast::<Signal>() };
+    // SAFETY: as above; whoever posted it vouches for the function.
+    let fire = unsafe { (*(*signal).0.get()).fire };
+    if let Some(fire) = fire {
+        // SAFETY: as above.
+        crate::native::guard(|| unsafe { fire(signal) });
     }
 }

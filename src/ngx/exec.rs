@@ -57,6 +57,11 @@ impl Request {
         unsafe { ffi::ngx_http_run_posted_requests(connection.0) }
     }
 
+    /// Has what is logged on the connection from now on be this request's.
+    pub fn log_as_current(&self) {
+        super::subrequest::log_as(self);
+    }
+
     pub fn connection(&self) -> Connection {
         // SAFETY: a plain field read of a live request.
         Connection(unsafe { (*self.raw()).connection })

@@ -73,13 +73,13 @@ impl Name {
 }
 
 /// Walks a list of headers, whatever its parts.
-struct Elts {
+pub(super) struct Elts {
     part: *const ffi::ngx_list_part_t,
     next: usize,
 }
 
 impl Elts {
-    fn of(list: &ngx_list_t) -> Elts {
+    pub(super) fn of(list: &ngx_list_t) -> Elts {
         Elts { part: &raw const list.part, next: 0 }
     }
 }
@@ -144,7 +144,7 @@ impl Request {
             // the request line was broken: there is no list
             return Ok(());
         }
-        self.own_last_part();
+        self.own_headers_in()?;
         let key = self.escaped(name, header::is_plain_name, header::escape_name)?;
         let name = self.header_name(key)?;
         let change = match (change, name.field) {
@@ -177,22 +177,6 @@ impl Request {
                     None => self.push_header(key, &name, text)?,
                 };
                 self.note_header(&name, elt)
-            }
-        }
-    }
-
-    /// A subrequest's list begins as a copy of its parent's, whose end may be a part that the copy does not reach.
-    fn own_last_part(&self) {
-        // SAFETY: a live list.
-        unsafe {
-            let list = &raw mut (*self.raw()).headers_in.headers;
-            let mut part = &raw mut (*list).part;
-            while !(*part).next.is_null() {
-                part = (*part).next;
-            }
-            if (*list).last != part {
-                (*list).last = part;
-                (*list).nalloc = (*part).nelts.max(1);
             }
         }
     }

@@ -390,6 +390,30 @@ impl Request {
         }
     }
 
+    /// `Location`, where nginx has a place of its own for it.
+    pub fn location_field(&self) -> Option<&[u8]> {
+        // SAFETY: the entry and its text live in the request's pool.
+        unsafe {
+            let h = (*self.headers_out()).location.as_ref()?;
+            Some(bytes(h.value)).filter(|value| !value.is_empty())
+        }
+    }
+
+    /// `Last-Modified`, where nginx will make the field itself.
+    pub fn last_modified(&self) -> Option<[u8; 29]> {
+        let out = self.headers_out();
+        // SAFETY: plain field reads of a live request; the text has that length.
+        unsafe {
+            let may_have = matches!((*out).status, 200 | 204 | 206 | 304);
+            if !may_have || (*out).last_modified_time == -1 || !(*out).last_modified.is_null() {
+                return None;
+            }
+            let mut text = [0; 29];
+            ffi::ngx_http_time(text.as_mut_ptr(), (*out).last_modified_time);
+            Some(text)
+        }
+    }
+
     pub fn content_type(&self) -> &[u8] {
         // SAFETY: the text lives in the request's pool or in the configuration.
         unsafe { bytes((*self.headers_out()).content_type) }

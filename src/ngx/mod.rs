@@ -35,6 +35,7 @@ mod script;
 mod send;
 mod shm;
 mod socket;
+mod subrequest;
 mod text;
 mod upstream;
 mod var;
@@ -60,5 +61,9 @@ pub use script::SetVar;
 pub use send::Drained;
 pub use shm::{Zone, ZoneUser};
 pub use socket::{Interrupted, Io, Kind, Peer, Stream};
+pub use subrequest::{
+    capture, Capture as CapturedResponse, Group as Captures, Spec as CaptureSpec, VarsFrom,
+    Waiter as CaptureWaiter,
+};
 pub use upstream::{Balancing, PeerError, PeerId, Refusal, Upstream, Upstreams};
 pub use var::{Variable, Variables};

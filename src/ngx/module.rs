@@ -169,13 +169,15 @@ fn configure(cf: &mut Cf) -> Result<(), super::ConfError> {
     if uses(Phase::Balancer) {
         super::upstream::install_exit_filter();
     }
+    // where a script may make subrequests, their responses stop at our filters
+    let captures = [Phase::Rewrite, Phase::Access, Phase::Content].into_iter().any(uses);
     // SAFETY: the filter chains are plain globals, built on one thread while configuring.
     unsafe {
-        if uses(Phase::HeaderFilter) || uses(Phase::BodyFilter) || main.zone.is_some() {
+        if uses(Phase::HeaderFilter) || uses(Phase::BodyFilter) || captures || main.zone.is_some() {
             NEXT_HEADER_FILTER = ffi::ngx_http_top_header_filter;
             ffi::ngx_http_top_header_filter = Some(header_filter);
         }
-        if uses(Phase::BodyFilter) {
+        if uses(Phase::BodyFilter) || captures {
             NEXT_BODY_FILTER = ffi::ngx_http_top_body_filter;
             ffi::ngx_http_top_body_filter = Some(body_filter);
         }
@@ -314,7 +316,10 @@ unsafe extern "C" fn header_filter(r: *mut ngx_http_request_t) -> ngx_int_t {
     let request = unsafe { Request::new(r) };
     let run = || {
         super::observe::header_sent(request);
-        phase::header_filter::handle(request)
+        match phase::header_filter::handle(request) {
+            None if request.capture_header() => Some(Rc::OK),
+            rc => rc,
+        }
     };
     match guard(run).unwrap_or(Some(Rc::ERROR)) {
         // SAFETY: set in `configure`, before any request.
@@ -325,8 +330,13 @@ unsafe extern "C" fn header_filter(r: *mut ngx_http_request_t) -> ngx_int_t {
 
 unsafe extern "C" fn body_filter(r: *mut ngx_http_request_t, chain: *mut ngx_chain_t) -> ngx_int_t {
     super::body_filter::filter(r, chain, |chain| {
-        // SAFETY: set in `configure`, before any request.
-        unsafe { NEXT_BODY_FILTER.map_or(0, |next| next(r, chain)) }
+        // SAFETY: nginx passes the live request of the callback.
+        let captured = guard(|| unsafe { Request::new(r) }.capture_body(chain)).unwrap_or(Some(Rc::ERROR));
+        match captured {
+            // SAFETY: set in `configure`, before any request.
+            None => unsafe { NEXT_BODY_FILTER.map_or(0, |next| next(r, chain)) },
+            Some(rc) => rc.0,
+        }
     })
 }
 

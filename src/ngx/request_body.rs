@@ -325,7 +325,7 @@ impl Request {
     }
 
     /// A link with an empty buffer of `size` bytes.
-    fn body_buffer(&self, size: usize) -> Result<*mut ngx_chain_t, BodyError> {
+    pub(super) fn body_buffer(&self, size: usize) -> Result<*mut ngx_chain_t, BodyError> {
         // SAFETY: the pool is the request's.
         unsafe {
             let pool = (*self.raw()).pool;
@@ -347,19 +347,22 @@ impl Request {
 
     /// Gives memory and file of the body up.
     fn drop_body(&self, body: &mut ngx_http_request_body_t) {
+        // what a subrequest has, too, goes with the pool
+        let shared = self.shares_body();
+        self.note_own_body();
         // SAFETY: the chain, the file and the clean-ups live in the request's pool; a buffer of ours is not shared.
         unsafe {
             let pool = (*self.raw()).pool;
             let mut link = body.bufs;
             while let Some(here) = link.as_mut() {
                 let b = &mut *here.buf;
-                if b.tag == module::tag() && b.temporary() != 0 {
+                if !shared && b.tag == module::tag() && b.temporary() != 0 {
                     ffi::ngx_pfree(pool, b.start.cast());
                     b.set_temporary(0);
                 }
                 link = here.next;
             }
-            if let Some(tf) = body.temp_file.as_mut() {
+            if let Some(tf) = body.temp_file.as_mut().filter(|_| !shared) {
                 close_now(pool, tf.file.fd);
                 tf.file.fd = -1;
             }

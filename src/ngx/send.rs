@@ -58,7 +58,7 @@ impl Request {
             (*self.raw()).http_version < ffi::NGX_HTTP_VERSION_11 as usize
                 && (*self.raw()).headers_out.content_length_n < 0
         };
-        unknown && !self.header_sent() && self.loc_conf().http10_buffering()
+        unknown && !self.is_subrequest() && !self.header_sent() && self.loc_conf().http10_buffering()
     }
 
     /// Sends the response header, if that has not happened. May run Lua (header filters).
@@ -223,13 +223,15 @@ impl Request {
 
     pub(super) fn has_unsent(&self) -> bool {
         // SAFETY: a plain field read of a live connection.
-        unsafe { (*(*self.raw()).connection).buffered() & UNSENT != 0 }
+        let unsent = unsafe { (*(*self.raw()).connection).buffered() & UNSENT != 0 };
+        // what a captured subrequest prints goes to no client
+        unsent && !self.is_captured()
     }
 
     /// Whether output is on its way that the client has not taken.
     pub fn is_draining(&self) -> bool {
         // SAFETY: a plain field read of a live event.
-        self.has_unsent() || unsafe { (*self.write_event()).delayed() != 0 }
+        self.has_unsent() || unsafe { (*self.write_event()).delayed() != 0 } && !self.is_captured()
     }
 
     /// Before a script waits: what it has printed leaves, and goes on leaving meanwhile.
@@ -291,7 +293,13 @@ impl Request {
         let out = &ctx.output;
         let event = self.write_event();
         // SAFETY: field accesses of a live connection and its write event.
-        let timed_out = unsafe { (*event).timedout() != 0 && (*event).delayed() == 0 };
+        let late = unsafe { (*event).timedout() != 0 && (*event).delayed() == 0 };
+        let timed_out = late && self.has_unsent();
+        if late && !timed_out {
+            // nginx set the timer for a subrequest whose body was still being read: no client was waited for
+            // SAFETY: as above.
+            unsafe { (*event).set_timedout(0) };
+        }
         let drained = if timed_out {
             self.log(Level::Info, "client timed out");
             // SAFETY: as above.

@@ -68,6 +68,13 @@ pub enum End {
     Jump,
 }
 
+impl End {
+    /// Whether it ends the request at once, whatever else goes on for it.
+    fn aborts(&self) -> bool {
+        matches!(self, End::Exit(Rc::ERROR | Rc(408 | 444 | 499)))
+    }
+}
+
 /// What a phase's callback learns.
 pub enum Progress {
     Waiting,
@@ -125,6 +132,7 @@ fn settle(task: &Shared<Task>, request: Request, ctx: &Ctx, progress: Progress) 
 fn go_on(task: &Shared<Task>, request: Request) {
     let Some(ctx) = request.ctx_if_any() else { return };
     ctx.run.take();
+    request.log_as_current();
     let connection = request.connection();
     let progress = task.run();
     if let Progress::Ended(end) = settle(task, request, ctx, progress) {

@@ -143,6 +143,16 @@ impl Task {
                         Some(next) => outcome = next,
                         None => return Some(End::Failed),
                     },
+                    Armed::End(end) if !end.aborts() && self.waits_to_the_end() => {
+                        let mut stack = co.stack();
+                        stack.truncate(0);
+                        stack.push_nil();
+                        stack.push_bytes(b"attempt to abort with pending subrequests");
+                        match self.resume(&mut co, 2) {
+                            Some(next) => outcome = next,
+                            None => return Some(End::Failed),
+                        }
+                    }
                     Armed::End(end) => {
                         self.vm.recycle(co, false);
                         return Some(end);
@@ -169,6 +179,11 @@ impl Task {
         }
     }
 
+    /// Whether a thread waits for what must run to its end: until then the script may only be cut off.
+    pub fn waits_to_the_end(&self) -> bool {
+        self.threads.borrow().any(|thread| matches!(thread.doing, Doing::Waiting { cancels: false, .. }))
+    }
+
     fn park(&self, id: ThreadId, co: Coroutine, doing: Doing) {
         let mut threads = self.threads.borrow_mut();
         match threads.get(id) {
@@ -188,7 +203,12 @@ impl Task {
         self.host.log(Level::Error, &message);
         if id == ThreadId::ENTRY {
             self.vm.recycle(co, false);
-            return Some(End::Failed);
+            // subrequests have no use without their parent: they go with the connection
+            return Some(if self.waits_to_the_end() {
+                End::Exit(crate::ngx::Rc::ERROR)
+            } else {
+                End::Failed
+            });
         }
         self.ended(id, co, false);
         None
@@ -385,10 +405,11 @@ impl Task {
         if self.threads.borrow().is_empty() {
             return;
         }
-        let all = self.threads.borrow_mut().take_all();
-        for thread in all {
+        let (spawned, entry) = self.threads.borrow_mut().take_all();
+        for thread in spawned {
             self.drop_thread(thread);
         }
+        self.drop_thread(entry);
     }
 }
 

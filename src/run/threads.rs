@@ -186,12 +186,14 @@ impl Threads {
         (1..=SPARE_MAX).contains(&self.ready.capacity().max(self.spawned.capacity()))
     }
 
-    /// Empties it.
-    pub fn take_all(&mut self) -> Vec<Thread> {
+    pub fn any(&self, is: impl Fn(&Thread) -> bool) -> bool {
+        is(&self.entry) || self.spawned.iter().any(|(_, thread)| is(thread))
+    }
+
+    /// Empties it: the spawned ones, and the entry thread.
+    pub fn take_all(&mut self) -> (Vec<Thread>, Thread) {
         self.ready.clear();
         self.alive = 0;
-        let mut all: Vec<Thread> = self.spawned.drain().collect();
-        all.push(core::mem::take(&mut self.entry));
-        all
+        (self.spawned.drain().collect(), core::mem::take(&mut self.entry))
     }
 }

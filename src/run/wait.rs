@@ -16,7 +16,6 @@ pub enum Armed {
     /// It takes time: the waker wakes the thread.
     Wait(Held),
     /// The same, and the thread cannot be killed meanwhile.
-    #[allow(dead_code)] // for subrequests
     WaitToTheEnd(Held),
     /// The first of these threads to end wakes this one.
     Join(Vec<ThreadId>),

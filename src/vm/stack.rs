@@ -137,6 +137,90 @@ impl Stack<'_> {
     }
 }
 
+/// Tables.
+impl Stack<'_> {
+    /// Entry `n` of the table at index `table`, if it is a string.
+    pub fn entry_bytes(&self, table: c_int, n: c_int) -> Option<&[u8]> {
+        // SAFETY: the value there is a table, read without metamethods; its strings stay while nobody changes it, which
+        // the borrow of `self` prevents.
+        unsafe {
+            ffi::lua_rawgeti(self.l, table, n.into());
+            let mut len = 0;
+            let data = if ffi::lua_type(self.l, -1) == ffi::LUA_TSTRING {
+                ffi::lua_tolstring(self.l, -1, &raw mut len)
+            } else {
+                core::ptr::null()
+            };
+            ffi::lua_pop(self.l, 1);
+            (!data.is_null()).then(|| core::slice::from_raw_parts(data.cast(), len))
+        }
+    }
+
+    /// Entry `n` of the table at index `table` as a whole number, 0 when it is none.
+    pub fn entry_int(&self, table: c_int, n: c_int) -> i64 {
+        // SAFETY: as in `entry_bytes`.
+        unsafe {
+            ffi::lua_rawgeti(self.l, table, n.into());
+            let int = self.int(-1);
+            ffi::lua_pop(self.l, 1);
+            int
+        }
+    }
+
+    /// Whether `n` more values may be pushed.
+    pub fn has_room(&mut self, n: c_int) -> bool {
+        // SAFETY: it only grows the stack.
+        unsafe { ffi::lua_checkstack(self.l, n) != 0 }
+    }
+
+    /// Pushes a fresh table that is to have so many fields.
+    pub fn push_table(&mut self, fields: c_int) {
+        // SAFETY: as in `push_nil`.
+        unsafe { ffi::lua_createtable(self.l, 0, fields) }
+    }
+
+    /// Takes the last value off, as field `key` of the table below it.
+    pub fn set_entry(&mut self, key: &[u8]) {
+        self.push_bytes(key);
+        // SAFETY: the table is one of `push_table`, under the value and the key.
+        unsafe {
+            ffi::lua_insert(self.l, -2);
+            ffi::lua_rawset(self.l, -3);
+        }
+    }
+
+    /// Makes `value` field `key` of the table on top, or one more in the list that the field has become.
+    pub fn add_entry(&mut self, key: &[u8], value: &[u8]) {
+        self.push_bytes(key);
+        // SAFETY: as in `set_entry`; each branch leaves the table on top.
+        unsafe {
+            ffi::lua_pushvalue(self.l, -1);
+            ffi::lua_rawget(self.l, -3);
+            match ffi::lua_type(self.l, -1) {
+                ffi::LUA_TNIL => {
+                    ffi::lua_pop(self.l, 1);
+                    self.push_bytes(value);
+                    ffi::lua_rawset(self.l, -3);
+                }
+                ffi::LUA_TTABLE => {
+                    self.push_bytes(value);
+                    let n = ffi::lua_objlen(self.l, -2) as c_int;
+                    ffi::lua_rawseti(self.l, -2, (n + 1).into());
+                    ffi::lua_pop(self.l, 2);
+                }
+                _ => {
+                    ffi::lua_createtable(self.l, 2, 0);
+                    ffi::lua_insert(self.l, -2);
+                    ffi::lua_rawseti(self.l, -2, 1);
+                    self.push_bytes(value);
+                    ffi::lua_rawseti(self.l, -2, 2);
+                    ffi::lua_rawset(self.l, -3);
+                }
+            }
+        }
+    }
+}
+
 /// What the first value of a yield must be for the driver to take it as an operation: an address of ours.
 pub fn wait_tag() -> *mut core::ffi::c_void {
     static TAG: u8 = 0;

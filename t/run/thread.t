@@ -246,12 +246,14 @@ a1 b1 a2 b2 a3 b3
     ngx.say(pcall(ngx.thread.wait))
     ngx.say(pcall(ngx.thread.wait, coroutine.create(function() end)))
     ngx.say(pcall(ngx.thread.kill, {}))
+    ngx.say(ngx.thread.kill(coroutine.create(function() end)))
 --- response_body
 falsebad argument #1 to 'spawn' (function expected, got no value)
 falsebad argument #1 to 'spawn' (function expected, got number)
-falsebad argument to 'wait' (user thread expected)
-falsebad argument to 'wait' (user thread expected)
-falsebad argument #1 to 'kill' (user thread expected)
+falseat least one coroutine should be specified
+falseattempt to wait on a coroutine that is not a user thread
+falsebad argument #1 to 'kill' (lua thread expected)
+nilnot user thread
 
 
 === TEST 15: phases that cannot wait have no threads

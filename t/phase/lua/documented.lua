@@ -40,6 +40,7 @@ local groups = {
         ngx.exec ngx.redirect ngx.send_headers ngx.print ngx.say ngx.flush ngx.eof]] },
     { "timer " .. REWRITE, [[
         ngx.sleep ngx.thread.spawn ngx.thread.wait ngx.thread.kill ngx.socket.tcp ngx.socket.connect]] },
+    { "rewrite access content", "ngx.location.capture ngx.location.capture_multi" },
     { "timer init_worker " .. REQUEST, "ngx.timer.at ngx.timer.every" },
     { "timer init_worker exit_worker " .. REQUEST, "ngx.timer.running_count ngx.timer.pending_count" },
     { "timer " .. REWRITE .. "header_filter balancer", "ngx.exit" },

@@ -474,6 +474,21 @@ row("ngx.thread.kill", "waiting", "1", function()
     return ngx.thread.kill(ngx.thread.spawn(function() ngx.sleep(10) end))
 end)
 
+-- OpenResty's own words in init, and no subrequests in server_rewrite, which each of them would run through again
+local no_capture = {
+    init = "error: no request object found",
+    server_rewrite = "error: API disabled in the context of server_rewrite_by_lua*",
+    timer = "error: API disabled in the context of ngx.timer",
+}
+row("ngx.location.capture", "yielding", "204, , false", function()
+    local res = ngx.location.capture("/other")
+    return res.status, res.body, res.truncated
+end, no_capture)
+row("ngx.location.capture_multi", "yielding", "204, 204", function()
+    local a, b = ngx.location.capture_multi { { "/other" }, { "/done" } }
+    return a.status, b.status
+end, no_capture)
+
 local function semaphore(n)
     return require("ngx.semaphore").new(n)
 end
