@@ -25,6 +25,7 @@ mod socket;
 mod thread;
 mod time;
 mod timer;
+mod udp;
 mod upstream;
 mod var;
 mod worker;
@@ -71,6 +72,7 @@ apis! {
     location: ops;
     semaphore: natives;
     socket: natives;
+    udp: natives;
     re: natives;
     re_module: ;
     var: natives;

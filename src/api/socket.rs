@@ -28,7 +28,7 @@ const OPTIONS: [(i32, i32); 5] = [
 ];
 
 /// Puts the text of an error where Lua reads it.
-fn fail(cx: Cx, e: &SocketError, message: &mut Str) -> i32 {
+pub(super) fn fail(cx: Cx, e: &SocketError, message: &mut Str) -> i32 {
     use std::io::Write;
     cx.begin_written();
     let out = cx.written();
@@ -57,7 +57,7 @@ fn check_open(cx: Cx, tcp: &Tcp, what: &str) -> Result<Host, SocketError> {
     result
 }
 
-fn push_error(stack: &mut Stack<'_>, e: &SocketError) -> i32 {
+pub(super) fn push_error(stack: &mut Stack<'_>, e: &SocketError) -> i32 {
     stack.push_nil();
     stack.push_bytes(e.to_string().as_bytes());
     2
@@ -169,7 +169,7 @@ fn received(tcp: &Tcp, result: Result<Outcome, SocketError>, ask: &Ask, stack: &
     }
 }
 
-fn milliseconds(ms: f64) -> Option<Duration> {
+pub(super) fn milliseconds(ms: f64) -> Option<Duration> {
     (ms >= 0.0).then(|| Duration::from_millis(ms as u64))
 }
 

@@ -20,6 +20,14 @@ struct Address {
 }
 
 impl Address {
+    /// One that the system chooses: unix datagrams need one to be answered to.
+    fn unnamed_unix() -> Address {
+        // SAFETY: all-zero is a valid address storage.
+        let mut storage: libc::sockaddr_storage = unsafe { core::mem::zeroed() };
+        storage.ss_family = libc::AF_UNIX as libc::sa_family_t;
+        Address { storage, len: size_of::<libc::sa_family_t>() as libc::socklen_t }
+    }
+
     fn new(endpoint: &Endpoint) -> Option<Address> {
         // SAFETY: all-zero is a valid address storage.
         let mut storage: libc::sockaddr_storage = unsafe { core::mem::zeroed() };
@@ -108,6 +116,9 @@ impl Stream {
         let invalid = || io::Error::from(io::ErrorKind::InvalidInput);
         let mut address = Box::new(Address::new(to).ok_or_else(invalid)?);
         let mut local = from.map(|from| Address::new(from).ok_or_else(invalid)).transpose()?;
+        if matches!((kind, to, &local), (Kind::Udp, Endpoint::Unix(_), None)) {
+            local = Some(Address::unnamed_unix());
+        }
         let mut text = to.to_string().into_bytes();
         let mut name = ffi::ngx_str_t { len: text.len(), data: text.as_mut_ptr() };
         // SAFETY: nginx reads the structure during the call; what it keeps is the address, which the stream keeps too.
@@ -214,6 +225,19 @@ impl Stream {
         match result(n) {
             Io::Eof if data.is_empty() => Io::Done(0),
             io => io,
+        }
+    }
+
+    /// Sends a datagram that carries nothing, which nginx's `send` takes for a mistake.
+    pub fn send_empty(&self) -> Io {
+        let Some(fd) = self.fd() else { return Io::Eof };
+        // SAFETY: a plain system call that reads nothing.
+        match unsafe { libc::send(fd, ptr::null(), 0, 0) } {
+            0 => Io::Done(0),
+            _ => match io::Error::last_os_error() {
+                e if e.kind() == io::ErrorKind::WouldBlock => Io::Again,
+                e => Io::Failed(e),
+            },
         }
     }
 
