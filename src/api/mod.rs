@@ -19,6 +19,7 @@ mod log;
 mod ndk;
 mod output;
 mod re;
+mod req_socket;
 mod request;
 mod semaphore;
 mod socket;
@@ -73,6 +74,7 @@ apis! {
     semaphore: natives;
     socket: natives;
     udp: natives;
+    req_socket: natives ops;
     re: natives;
     re_module: ;
     var: natives;

@@ -28,13 +28,17 @@ const OPTIONS: [(i32, i32); 5] = [
 ];
 
 /// Puts the text of an error where Lua reads it.
-pub(super) fn fail(cx: Cx, e: &SocketError, message: &mut Str) -> i32 {
+pub(super) fn say(cx: Cx, e: &dyn core::error::Error, message: &mut Str) {
     use std::io::Write;
     cx.begin_written();
     let out = cx.written();
     // writing to memory does not fail
     let _ = write!(out, "{e}");
     message.lend(out);
+}
+
+pub(super) fn fail(cx: Cx, e: &SocketError, message: &mut Str) -> i32 {
+    say(cx, e, message);
     if matches!(e, SocketError::NotOurs) {
         NOT_OURS
     } else {

@@ -43,6 +43,7 @@ pub struct LocSettings {
     pub use_default_type: Option<bool>,
     pub http10_buffering: Option<bool>,
     pub transform_underscores: Option<bool>,
+    pub check_client_abort: Option<bool>,
 }
 
 impl LocSettings {
@@ -53,6 +54,7 @@ impl LocSettings {
         inherit(&mut self.use_default_type, above.use_default_type);
         inherit(&mut self.http10_buffering, above.http10_buffering);
         inherit(&mut self.transform_underscores, above.transform_underscores);
+        inherit(&mut self.check_client_abort, above.check_client_abort);
     }
 }
 
@@ -63,6 +65,10 @@ impl LocConf {
 
     pub fn transform_underscores(&self) -> bool {
         self.settings.transform_underscores.unwrap_or(true)
+    }
+
+    pub fn check_client_abort(&self) -> bool {
+        self.settings.check_client_abort.unwrap_or(false)
     }
 
     pub fn http10_buffering(&self) -> bool {
@@ -145,6 +151,13 @@ pub const DIRECTIVES: &[Directive] = &[
         transform_underscores,
         EVERYWHERE,
         "`off`: `ngx.header.a_b` stays `a_b` instead of `a-b`."
+    ),
+    flag!(
+        Loc,
+        c"lua_check_client_abort",
+        check_client_abort,
+        EVERYWHERE,
+        "`on`: a script that waits learns of its client's going by `ngx.on_abort`, or is ended. HTTP/1 only."
     ),
     flag!(
         Main,

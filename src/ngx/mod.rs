@@ -9,6 +9,7 @@ mod body_filter;
 mod buffers;
 mod capture;
 mod chain;
+mod client;
 pub mod clock;
 mod command;
 mod conf;
@@ -42,6 +43,7 @@ mod var;
 mod variables;
 
 pub use capture::Capture;
+pub use client::ClientError;
 pub use command::{Args, Directive, Setter, LOC, LOC_IF, MAIN, SRV, SRV_IF, UPSTREAM};
 pub use conf::{Cf, ConfError, Path};
 pub use ctx::{running_ctx, Ctx, Shared};

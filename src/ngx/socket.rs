@@ -11,6 +11,7 @@ use std::rc::Rc;
 
 use ::ngx::ffi::{self, ngx_connection_t, ngx_event_t};
 
+use super::client::Client;
 use super::resolver::Endpoint;
 
 /// A socket address as the system takes it.
@@ -101,7 +102,9 @@ pub struct Stream {
     /// Called when something happens to a stream that nobody waits for.
     idle: Cell<Option<Box<dyn FnOnce()>>>,
     /// nginx's connection points at it.
-    _address: Box<Address>,
+    _address: Option<Box<Address>>,
+    /// Set when it is the connection of a request's client, which stays nginx's.
+    client: Option<Client>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -156,7 +159,8 @@ impl Stream {
             reader: Cell::default(),
             writer: Cell::default(),
             idle: Cell::default(),
-            _address: address,
+            _address: Some(address),
+            client: None,
         });
         // SAFETY: the caller hands the connection over; the stream closes it before it goes.
         unsafe {
@@ -168,6 +172,21 @@ impl Stream {
             (*c.write).log = c.log;
         }
         stream
+    }
+
+    /// The connection that a request came on.
+    ///
+    /// # Safety
+    /// It must live until the stream is closed.
+    pub(super) unsafe fn of_client(connection: NonNull<ngx_connection_t>, client: Client) -> Rc<Stream> {
+        Rc::new(Stream {
+            connection: Cell::new(Some(connection)),
+            reader: Cell::default(),
+            writer: Cell::default(),
+            idle: Cell::default(),
+            _address: None,
+            client: Some(client),
+        })
     }
 
     /// Once a stream that was connecting can be written: what came of it.
@@ -199,6 +218,9 @@ impl Stream {
     /// Appends what has come to `out`, as far as that has room for it without growing.
     pub fn recv(&self, out: &mut Vec<u8>) -> Io {
         let Some(c) = self.connection.get() else { return Io::Eof };
+        if let Some(client) = &self.client {
+            return client.recv(out);
+        }
         let room = out.spare_capacity_mut();
         // SAFETY: the connection is live, and the room as long as said; what nginx has filled of it is initialized.
         unsafe {
@@ -343,6 +365,10 @@ impl Stream {
     /// Closes it; who waits for it is told.
     pub fn close(&self) {
         let Some(c) = self.connection.take() else { return };
+        if self.client.is_some() {
+            self.leave(c);
+            return;
+        }
         // SAFETY: the connection is live, and forgotten from here on. Its pool, if any, is ours.
         unsafe {
             let pool = (*c.as_ptr()).pool;
@@ -355,6 +381,27 @@ impl Stream {
         for waker in [self.reader.take(), self.writer.take()].into_iter().flatten() {
             waker.wake();
         }
+    }
+
+    /// Lets go of a client's connection; who waits for it is told.
+    fn leave(&self, c: NonNull<ngx_connection_t>) {
+        for (waker, side) in [(self.reader.take(), Side::Read), (self.writer.take(), Side::Write)] {
+            let Some(waker) = waker else { continue };
+            // SAFETY: the connection is live; while somebody waits, the timer is ours.
+            unsafe {
+                let event = if side == Side::Read { (*c.as_ptr()).read } else { (*c.as_ptr()).write };
+                if (*event).timer_set() != 0 {
+                    ffi::ngx_del_timer(event);
+                }
+            }
+            waker.wake();
+        }
+    }
+
+    /// Wakes who waits to read or to write; whether somebody did.
+    pub(super) fn wake(&self, side: Side) -> bool {
+        let waker = self.waker(side).take();
+        waker.map(Waker::wake).is_some()
     }
 
     fn event(&self, side: Side) -> Option<*mut ngx_event_t> {
@@ -381,7 +428,7 @@ impl Drop for Stream {
     }
 }
 
-fn result(n: isize) -> Io {
+pub(super) fn result(n: isize) -> Io {
     match n {
         n if n > 0 => Io::Done(n as usize),
         0 => Io::Eof,
@@ -391,7 +438,7 @@ fn result(n: isize) -> Io {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Side {
+pub(super) enum Side {
     Read,
     Write,
 }

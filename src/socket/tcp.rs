@@ -134,6 +134,14 @@ impl Tcp {
         })
     }
 
+    /// A socket that is the connection of a request's client.
+    pub fn of_client(location: Location, stream: Rc<Stream>, owned: &Rc<Owned>) -> Rc<Tcp> {
+        let tcp = Tcp::new(location);
+        tcp.place.replace(Some(owned.add(Rc::downgrade(&(Rc::clone(&tcp) as Rc<dyn Ends>)))));
+        tcp.adopt(stream, None, 0);
+        tcp
+    }
+
     fn settings(&self) -> &Settings {
         &self.location.conf().sockets
     }
