@@ -44,8 +44,8 @@ fn push_one(stack: &mut Stack<'_>, result: Result<(), SocketError>) -> i32 {
 }
 
 fn set_peer(cx: Cx, udp: &Rc<Udp>, host: &[u8], port: u16) -> Result<i32, SocketError> {
-    let (_, owned) = running(cx)?;
-    udp.begin_peer(&owned)?;
+    let (running, owned) = running(cx)?;
+    udp.begin_peer(&running, &owned)?;
     if let Some(endpoint) = Endpoint::parse(host, port) {
         udp.set_peer(&endpoint)?;
         return Ok(OK);

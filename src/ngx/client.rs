@@ -213,7 +213,11 @@ impl Request {
                     ffi::ngx_del_timer(event);
                 }
             }
-            self.disable_nagle(c);
+            if self.location().tcp_nodelay() {
+                self.log(Level::Debug, "lua socket tcp_nodelay");
+                // where that fails, packets are only sent later
+                let _ = ffi::ngx_tcp_nodelay(c);
+            }
         }
         out.set_begun();
         out.set_ended();
@@ -231,20 +235,6 @@ impl Request {
         };
         clients.stream.replace(Shared::downgrade(&stream));
         stream
-    }
-
-    /// # Safety
-    /// `c` must be the request's connection.
-    unsafe fn disable_nagle(&self, c: *mut ffi::ngx_connection_t) {
-        // SAFETY: the caller vouches for it; the core module's location configuration exists.
-        unsafe {
-            let core = *(*self.raw()).loc_conf.add((*ptr::addr_of!(ffi::ngx_http_core_module)).ctx_index);
-            if (*core.cast::<ffi::ngx_http_core_loc_conf_t>()).tcp_nodelay != 0 {
-                self.log(Level::Debug, "lua socket tcp_nodelay");
-                // where that fails, packets are only sent later
-                let _ = ffi::ngx_tcp_nodelay(c);
-            }
-        }
     }
 
     fn empty_body(&self) -> Result<*mut ngx_http_request_body_t, ClientError> {
@@ -288,9 +278,12 @@ impl Request {
             if ours.is_null() || (*r).request_body != ours || (*ours).rest <= 0 {
                 return;
             }
-            if ends {
+            if ends && (*r).keepalive() != 0 {
                 (*r).headers_in.content_length_n = (*ours).rest;
                 (*r).request_body = ptr::null_mut();
+            } else if ends {
+                // nobody waits for it, but a connection that is closed with unread data is reset
+                (*r).set_lingering_close(1);
             } else if clients.keepalive.get().is_none() {
                 clients.keepalive.set(Some((*r).keepalive()));
                 (*r).set_keepalive(0);

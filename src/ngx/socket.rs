@@ -12,6 +12,7 @@ use std::rc::Rc;
 use ::ngx::ffi::{self, ngx_connection_t, ngx_event_t};
 
 use super::client::Client;
+use super::log::debug_cycle;
 use super::resolver::Endpoint;
 
 /// A socket address as the system takes it.
@@ -187,6 +188,11 @@ impl Stream {
             _address: None,
             client: Some(client),
         })
+    }
+
+    /// Whether it is the connection that a request came on.
+    pub fn is_client(&self) -> bool {
+        self.client.is_some()
     }
 
     /// Once a stream that was connecting can be written: what came of it.
@@ -385,6 +391,7 @@ impl Stream {
 
     /// Lets go of a client's connection; who waits for it is told.
     fn leave(&self, c: NonNull<ngx_connection_t>) {
+        debug_cycle(format_args!("lua finalize socket"));
         for (waker, side) in [(self.reader.take(), Side::Read), (self.writer.take(), Side::Write)] {
             let Some(waker) = waker else { continue };
             // SAFETY: the connection is live; while somebody waits, the timer is ours.

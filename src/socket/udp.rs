@@ -76,12 +76,16 @@ impl Udp {
     }
 
     /// Gives up the peer it has, to be given another one.
-    pub fn begin_peer(self: &Rc<Self>, owned: &Rc<Owned>) -> Result<(), SocketError> {
+    pub fn begin_peer(self: &Rc<Self>, host: &Host, owned: &Rc<Owned>) -> Result<(), SocketError> {
         self.is_of(owned)?;
         if self.busy.get() {
             return Err(SocketError::InUse);
         }
-        self.drop_stream();
+        if self.stream.borrow().is_some() {
+            host.debug(format_args!("lua udp socket reconnect without shutting down"));
+            host.debug(format_args!("lua reuse socket upstream ctx"));
+        }
+        self.close();
         self.place.replace(Some(owned.add(Rc::downgrade(&(Rc::clone(self) as Rc<dyn Ends>)))));
         Ok(())
     }
@@ -175,20 +179,17 @@ impl Udp {
         }
     }
 
+    /// Closes it. It stays the host's: what belonged to one request is of no use to another one.
     pub fn close(&self) {
-        self.drop_stream();
-    }
-
-    fn drop_stream(&self) {
         if let Some(stream) = self.stream.take() {
             stream.close();
         }
-        self.place.take();
     }
 }
 
 impl Ends for Udp {
     fn host_ended(&self) {
-        self.drop_stream();
+        self.close();
+        self.place.take();
     }
 }

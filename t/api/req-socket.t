@@ -215,7 +215,7 @@ nil client aborted abc
 --- lua
     ngx.say(bodies(talk(post("/read", 4, "Connection: close\r\n") .. "ab", "cd")))
 --- response_body eval
-"|nilsocket busy reading\ntrue\nabcd\n\n"
+"|nilsocket busy reading\n1\nabcd\n\n"
 
 
 === TEST 11: Expect: 100-continue

@@ -240,7 +240,7 @@ nilsocket busy
 nilsocket busy
 nilsocket busy
 nilsocket busy
-true
+1
 1 free
 
 
