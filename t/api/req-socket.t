@@ -416,3 +416,68 @@ x
 --- response_body
 nilnilnilnil
 true
+
+
+=== TEST 22: HTTP/2 has no connection of its own, and says so
+--- config
+    listen 127.0.0.1:1986 http2;
+    location = /h2 {
+        content_by_lua_block {
+            ngx.say(select(2, pcall(ngx.req.socket)))
+            ngx.say(select(2, pcall(ngx.req.socket, true)))
+        }
+    }
+--- lua
+    local function frame(kind, flags, stream, payload)
+        return string.char(0, 0, #payload, kind, flags, 0, 0, 0, stream) .. payload
+    end
+    local sock = assert(ngx.socket.connect("127.0.0.1", 1986))
+    sock:settimeout(2000)
+    -- GET /h2, by HPACK's static table and literals
+    sock:send { "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", frame(4, 0, 0, ""),
+                frame(1, 5, 1, string.char(0x82, 0x86, 0x04, 3) .. "/h2" .. string.char(0x01, 1) .. "a") }
+    ngx.say((sock:receiveuntil("supported yet", { inclusive = true })():match("http v.*")))
+    ngx.say((sock:receiveuntil("supported yet", { inclusive = true })():match("http v.*")))
+--- response_body
+http v2 not supported yet
+http v2 not supported yet
+
+
+=== TEST 23: ngx.exit(444) in the middle of a body
+--- config
+    location = /cut { content_by_lua_block { ngx.req.socket():receive(2) ngx.exit(444) } }
+--- lua
+    ngx.say("[", talk(post("/cut", 5) .. "abc"), "]")
+    ngx.say("[", talk(post("/cut", 5) .. "abcde" .. last("/after")), "]")
+--- response_body
+[]
+[]
+
+
+=== TEST 24: a client that resets the connection
+--- http_config
+    lua_shared_dict seen 64k;
+--- config
+    location = /raw {
+        content_by_lua_block {
+            local sock = ngx.req.socket(true)
+            sock:send("hello")
+            local data, err = sock:receive()
+            ngx.shared.seen:set("raw", tostring(data) .. " " .. err)
+            ngx.sleep(0.01)
+            sock:send("x")
+        }
+    }
+--- lua
+    local sock = ngx.socket.connect("127.0.0.1", ngx.var.server_port)
+    sock:send("GET /raw HTTP/1.1\r\nHost: a\r\n\r\n")
+    -- what is closed with unread data is reset
+    ngx.sleep(0.05)
+    sock:close()
+    for _ = 1, 100 do
+        if ngx.shared.seen:get("raw") then break end
+        ngx.sleep(0.01)
+    end
+    ngx.say(ngx.shared.seen:get("raw"))
+--- response_body
+nil connection reset by peer

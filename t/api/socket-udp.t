@@ -25,7 +25,7 @@ if (!$Server) {
             my $from = $sock->recv(my $data, 70000) // next;
             my @replies = $data eq 'silence' ? () : $data eq 'empty' ? ('', 'next') : $data eq 'two' ? qw(one two)
                 : $data eq 'who' ? $sock->peerhost : $data eq 'many' ? map { "n$_" } 1 .. 50 : $data;
-            if ($data =~ /^late (.*)/) { select undef, undef, undef, 0.1; @replies = $1 }
+            if ($data =~ /^late (.*)/) { select undef, undef, undef, 0.4; @replies = $1 }
             $sock->send($_, 0, $from) for @replies;
         }
     }
@@ -60,7 +60,7 @@ __DATA__
 
 
 === TEST 2: phases that cannot wait have no sockets
---- refused: set header_filter body_filter log balancer init init_worker
+--- refused: set header_filter body_filter log balancer init_worker exit_worker
 --- lua
     ngx.socket.udp()
 --- result
@@ -256,7 +256,10 @@ nilsocket busy
                     result[#result + 1] = select(2, pcall(sock[name], sock, name == "setpeername" and "127.0.0.1" or 1, 1))
                 end
             end)
-            ngx.sleep(0.01)
+            for _ = 1, 200 do
+                if #result == 4 then break end
+                ngx.sleep(0.01)
+            end
             ngx.say(table.concat(result, "\n"))
         }
     }
