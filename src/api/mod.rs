@@ -30,6 +30,7 @@ mod udp;
 mod upstream;
 mod var;
 mod worker;
+mod worker_thread;
 
 /// The prelude's foundation: the only file that says `ffi` or yields.
 pub const BASE: &str = include_str!("base.lua");
@@ -75,6 +76,7 @@ apis! {
     socket: natives;
     udp: natives;
     req_socket: natives ops;
+    worker_thread: ops;
     re: natives;
     re_module: ;
     var: natives;

@@ -21,6 +21,7 @@ pub struct MainSettings {
     pub thread_cache_max_entries: Option<u32>,
     pub max_pending_timers: Option<u32>,
     pub max_running_timers: Option<u32>,
+    pub worker_thread_vm_pool_size: Option<u32>,
     pub malloc_trim: Option<u32>,
     pub sa_restart: Option<bool>,
     pub rewrite_no_postpone: Option<bool>,
@@ -201,6 +202,11 @@ pub const DIRECTIVES: &[Directive] = &[
         c"lua_max_running_timers",
         max_running_timers,
         "How many timers' functions of a worker may run at a time. Default 256."
+    ),
+    count!(
+        c"lua_worker_thread_vm_pool_size",
+        worker_thread_vm_pool_size,
+        "How many VMs a worker makes for `ngx.run_worker_thread`. Default 100."
     ),
     Directive {
         name: c"lua_malloc_trim",

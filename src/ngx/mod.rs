@@ -38,6 +38,7 @@ mod shm;
 mod socket;
 mod subrequest;
 mod text;
+mod thread_pool;
 mod upstream;
 mod var;
 mod variables;
@@ -67,5 +68,7 @@ pub use subrequest::{
     capture, Capture as CapturedResponse, Group as Captures, Spec as CaptureSpec, VarsFrom,
     Waiter as CaptureWaiter,
 };
+#[cfg(ngx_feature = "threads")]
+pub use thread_pool::ThreadPool;
 pub use upstream::{Balancing, PeerError, PeerId, Refusal, Upstream, Upstreams};
 pub use var::{Variable, Variables};
