@@ -256,6 +256,14 @@ impl Stream {
         }
     }
 
+    /// Has nginx log what goes wrong with it for information only: the script is told anyway.
+    pub fn log_quietly(&self) {
+        if let Some(c) = self.connection.get() {
+            // SAFETY: an open stream's connection is live.
+            unsafe { (*c.as_ptr()).set_log_error(ffi::ngx_connection_log_error_e_NGX_ERROR_INFO) };
+        }
+    }
+
     /// Sends a datagram that carries nothing, which nginx's `send` takes for a mistake.
     pub fn send_empty(&self) -> Io {
         let Some(fd) = self.fd() else { return Io::Eof };

@@ -93,6 +93,9 @@ impl Udp {
     /// Chooses the peer.
     pub fn set_peer(&self, peer: &Endpoint) -> Result<(), SocketError> {
         let (stream, _) = Stream::connect(peer, self.local.borrow().as_ref(), Kind::Udp)?;
+        if !self.settings().log_errors() {
+            stream.log_quietly();
+        }
         self.stream.replace(Some(stream));
         Ok(())
     }

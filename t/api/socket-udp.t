@@ -214,12 +214,17 @@ lua udp socket read timed out
             ngx.say(sock:receive())
             ngx.say(sock:close(), sock:close())
             ngx.say(sock:receive())
+            sock:setpeername("127.0.0.1", 1)
+            sock:settimeout(1000)
+            sock:send("x")
+            ngx.say(sock:receive())
         }
     }
 --- response_body
 niltimeout
 1nilclosed
 nilclosed
+nilconnection refused
 --- no_error_log
 [error]
 
