@@ -240,3 +240,22 @@ noticed
 --- response_body
 gone
 gone
+
+
+=== TEST 13: while a subrequest runs
+--- config
+    location = /sub { content_by_lua_block { ngx.sleep(0.3) note("sub", "not cancelled") } }
+    location = /ends { content_by_lua_block { ngx.location.capture("/sub") } log_by_lua_block { note("ends", ngx.status) } }
+    location = /exits {
+        content_by_lua_block {
+            ngx.on_abort(function() note("exits", "exits") ngx.exit(499) end)
+            ngx.location.capture("/sub")
+        }
+    }
+--- lua
+    ngx.say(go_away("/ends", "ends"), " ", go_away("/exits", "exits"))
+    ngx.sleep(0.35)
+    ngx.say(ngx.shared.seen:get("sub"))
+--- response_body
+499 exits
+nil

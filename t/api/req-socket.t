@@ -516,3 +516,18 @@ nil connection reset by peer
 ["POST /t\nhello" . "x" x 100000, "POST /raw_t\nhello"]
 --- response_body eval
 ["https hello 100000\n", "hello" . "x" x 100000]
+
+
+=== TEST 26: a subrequest has no body to read, nor a connection
+--- config
+    location = /sub {
+        content_by_lua_block {
+            ngx.say(select(2, pcall(ngx.req.socket)))
+            ngx.say(select(2, pcall(ngx.req.socket, true)))
+        }
+    }
+--- lua
+    ngx.print(ngx.location.capture("/sub", { method = ngx.HTTP_POST, body = "x" }).body)
+--- response_body
+attempt to read the request body in a subrequest
+attempt to read the request body in a subrequest
