@@ -10,7 +10,6 @@ return function(ngx, native, base)
     local send = base.classic.out_send
     local check, request_yielding = base.check, base.request_yielding
     local gc, text, wait, ops = base.gc, base.text, base.wait, base.ops
-    local cur = base.cur
     local handle, message = base.new("as_handle[1]"), base.new("as_str[1]")
     local FLUSH = 1
     local WRONG = -2
@@ -29,9 +28,6 @@ return function(ngx, native, base)
         if n > 1 then
             error("expecting zero arguments, but got " .. n, 2)
         end
-        if cur.req == nil then
-            error(base.refusal(), 2)
-        end
         check(request_yielding)
         local raw = (...) and true or false
         if raw then
@@ -49,9 +45,6 @@ return function(ngx, native, base)
     end
 
     function ngx.on_abort(f)
-        if cur.req == nil then
-            error(base.refusal(), 2)
-        end
         check(request_yielding)
         if type(f) ~= "function" then
             error("bad argument #1 to 'on_abort' (function expected, got " ..

@@ -244,5 +244,6 @@ true
     ngx.say(done + full, " ", done > 0, " ", full > 0)
 --- response_body
 20 true true
+--- modes: plain hup workers
 --- allow_log
 thread pool "side" queue overflow
