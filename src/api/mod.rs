@@ -19,15 +19,18 @@ mod log;
 mod ndk;
 mod output;
 mod re;
+mod req_socket;
 mod request;
 mod semaphore;
 mod socket;
 mod thread;
 mod time;
 mod timer;
+mod udp;
 mod upstream;
 mod var;
 mod worker;
+mod worker_thread;
 
 /// The prelude's foundation: the only file that says `ffi` or yields.
 pub const BASE: &str = include_str!("base.lua");
@@ -71,6 +74,9 @@ apis! {
     location: ops;
     semaphore: natives;
     socket: natives;
+    udp: natives;
+    req_socket: natives ops;
+    worker_thread: ops;
     re: natives;
     re_module: ;
     var: natives;

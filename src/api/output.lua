@@ -88,6 +88,7 @@ return function(ngx, native, base)
         [-6] = "no memory",
         [-7] = "buffering",
         [-8] = "nothing to flush",
+        [-9] = "raw request socket acquired",
     }
 
     -- What a code other than 0 comes to. Only called in tail position, so that level 2 is the user's line.

@@ -25,6 +25,7 @@ const FILTER_ERROR: i32 = -5;
 const NO_MEMORY: i32 = -6;
 const HELD: i32 = -7;
 const NOTHING: i32 = -8;
+const TAKEN: i32 = -9;
 
 const PHASES: u32 =
     Phase::ServerRewrite.bit() | Phase::Rewrite.bit() | Phase::Access.bit() | Phase::Content.bit();
@@ -44,6 +45,9 @@ fn begin(request: Request, ctx: &Ctx) -> i32 {
     let out = &ctx.output;
     if out.is_failed() {
         return FILTER_ERROR;
+    }
+    if out.is_taken() {
+        return TAKEN;
     }
     if out.is_ended() {
         return if request.header_only() { HEADER_ONLY } else { ENDED };
@@ -99,6 +103,9 @@ fn code(rc: Rc) -> i32 {
 /// `ngx.flush(wait)`
 fn flush(request: Request, ctx: &Ctx, wait: bool) -> i32 {
     let out = &ctx.output;
+    if out.is_taken() {
+        return TAKEN;
+    }
     if request.header_only() {
         return HEADER_ONLY;
     }
@@ -139,6 +146,9 @@ fn send_headers(request: Request, ctx: &Ctx) -> i32 {
 
 /// `ngx.eof()`
 fn eof(request: Request, ctx: &Ctx) -> i32 {
+    if ctx.output.is_taken() {
+        return TAKEN;
+    }
     if ctx.output.is_ended() {
         return ENDED;
     }

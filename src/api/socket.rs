@@ -28,13 +28,17 @@ const OPTIONS: [(i32, i32); 5] = [
 ];
 
 /// Puts the text of an error where Lua reads it.
-fn fail(cx: Cx, e: &SocketError, message: &mut Str) -> i32 {
+pub(super) fn say(cx: Cx, e: &dyn core::error::Error, message: &mut Str) {
     use std::io::Write;
     cx.begin_written();
     let out = cx.written();
     // writing to memory does not fail
     let _ = write!(out, "{e}");
     message.lend(out);
+}
+
+pub(super) fn fail(cx: Cx, e: &SocketError, message: &mut Str) -> i32 {
+    say(cx, e, message);
     if matches!(e, SocketError::NotOurs) {
         NOT_OURS
     } else {
@@ -57,7 +61,7 @@ fn check_open(cx: Cx, tcp: &Tcp, what: &str) -> Result<Host, SocketError> {
     result
 }
 
-fn push_error(stack: &mut Stack<'_>, e: &SocketError) -> i32 {
+pub(super) fn push_error(stack: &mut Stack<'_>, e: &SocketError) -> i32 {
     stack.push_nil();
     stack.push_bytes(e.to_string().as_bytes());
     2
@@ -169,7 +173,7 @@ fn received(tcp: &Tcp, result: Result<Outcome, SocketError>, ask: &Ask, stack: &
     }
 }
 
-fn milliseconds(ms: f64) -> Option<Duration> {
+pub(super) fn milliseconds(ms: f64) -> Option<Duration> {
     (ms >= 0.0).then(|| Duration::from_millis(ms as u64))
 }
 
@@ -256,6 +260,8 @@ natives! {
     fn socket_reused(cx, tcp: our<Rc<Tcp>>, message: out<Str>) -> f64 {
         match check(cx, tcp) {
             Ok(_) => f64::from(tcp.reused()),
+            // one that is on its way was not used before
+            Err(SocketError::Busy(_)) => 0.0,
             Err(e) => f64::from(fail(cx, &e, message)),
         }
     }

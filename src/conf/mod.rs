@@ -52,6 +52,10 @@ pub struct MainConf {
     pub pools: crate::socket::Pools,
     /// Memory of tasks that have ended, for the next ones.
     pub spare_threads: RefCell<Vec<crate::run::Threads>>,
+    /// VMs of `ngx.run_worker_thread`.
+    pub side_vms: crate::vm::SideVms,
+    /// Where datagrams are received; made for the first one.
+    pub datagram: RefCell<Vec<u8>>,
     shell: OnceCell<Shell>,
     used_phases: Cell<u32>,
     vm: OnceCell<Rc<Vm>>,

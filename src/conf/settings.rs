@@ -21,6 +21,7 @@ pub struct MainSettings {
     pub thread_cache_max_entries: Option<u32>,
     pub max_pending_timers: Option<u32>,
     pub max_running_timers: Option<u32>,
+    pub worker_thread_vm_pool_size: Option<u32>,
     pub malloc_trim: Option<u32>,
     pub sa_restart: Option<bool>,
     pub rewrite_no_postpone: Option<bool>,
@@ -43,6 +44,7 @@ pub struct LocSettings {
     pub use_default_type: Option<bool>,
     pub http10_buffering: Option<bool>,
     pub transform_underscores: Option<bool>,
+    pub check_client_abort: Option<bool>,
 }
 
 impl LocSettings {
@@ -53,6 +55,7 @@ impl LocSettings {
         inherit(&mut self.use_default_type, above.use_default_type);
         inherit(&mut self.http10_buffering, above.http10_buffering);
         inherit(&mut self.transform_underscores, above.transform_underscores);
+        inherit(&mut self.check_client_abort, above.check_client_abort);
     }
 }
 
@@ -63,6 +66,10 @@ impl LocConf {
 
     pub fn transform_underscores(&self) -> bool {
         self.settings.transform_underscores.unwrap_or(true)
+    }
+
+    pub fn check_client_abort(&self) -> bool {
+        self.settings.check_client_abort.unwrap_or(false)
     }
 
     pub fn http10_buffering(&self) -> bool {
@@ -147,6 +154,13 @@ pub const DIRECTIVES: &[Directive] = &[
         "`off`: `ngx.header.a_b` stays `a_b` instead of `a-b`."
     ),
     flag!(
+        Loc,
+        c"lua_check_client_abort",
+        check_client_abort,
+        EVERYWHERE,
+        "`on`: a script that waits learns of its client's going by `ngx.on_abort`, or is ended. HTTP/1 only."
+    ),
+    flag!(
         Main,
         c"rewrite_by_lua_no_postpone",
         rewrite_no_postpone,
@@ -188,6 +202,11 @@ pub const DIRECTIVES: &[Directive] = &[
         c"lua_max_running_timers",
         max_running_timers,
         "How many timers' functions of a worker may run at a time. Default 256."
+    ),
+    count!(
+        c"lua_worker_thread_vm_pool_size",
+        worker_thread_vm_pool_size,
+        "How many VMs a worker makes for `ngx.run_worker_thread`. Default 100."
     ),
     Directive {
         name: c"lua_malloc_trim",

@@ -27,6 +27,7 @@ c_types!(
     Handle = "as_handle",
     std::rc::Rc<crate::run::Semaphore> = "as_semaphore",
     std::rc::Rc<crate::socket::Tcp> = "as_tcp",
+    std::rc::Rc<crate::socket::Udp> = "as_udp",
     std::rc::Rc<core::cell::RefCell<logic::receive::Until>> = "as_until"
 );
 
@@ -107,6 +108,7 @@ pub fn c_definitions() -> &'static str {
      typedef struct { void *object; } as_handle;
      typedef struct as_semaphore as_semaphore;
      typedef struct as_tcp as_tcp;
+     typedef struct as_udp as_udp;
      typedef struct as_until as_until;
      typedef struct as_dict as_dict;
      typedef struct { double number; as_str text; uint32_t flags; uint32_t stale; } as_dict_value;

@@ -25,6 +25,7 @@ pub struct Output {
     begun: Cell<bool>,
     holds: Cell<bool>,
     has_data: Cell<bool>,
+    taken: Cell<bool>,
     ended: Cell<bool>,
     failed: Cell<bool>,
     keeps_fields: Cell<bool>,
@@ -84,6 +85,8 @@ flags! {
     is_nonempty / set_nonempty = has_data;
     /// Whether the end of the response has been handed on: nothing can be added.
     is_ended / set_ended = ended;
+    /// Whether a script writes to the connection itself: there is no response of ours any more.
+    is_taken / set_taken = taken;
     /// Whether a filter has refused a part of it: nothing more can be sent.
     is_failed / set_failed = failed;
     /// Whether a script has set a field of the header: those that tell the length are its own.

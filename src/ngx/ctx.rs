@@ -7,6 +7,7 @@ use ::ngx::ffi;
 
 use super::body_filter::Body;
 use super::chain::Output;
+use super::client::Clients;
 use super::event::Posted;
 use super::module;
 use super::request::{Rc, Request};
@@ -38,6 +39,8 @@ pub struct Ctx {
     pub exit: Cell<Option<Rc>>,
     /// While the request body is being read for a script: whom to tell when it is there.
     pub body_read: RefCell<Option<std::rc::Rc<BodyWaiter>>>,
+    /// What scripts have to do with the client's connection itself.
+    pub client: OnceCell<Box<Clients>>,
     /// `ngx.exit(status)` in balancer_by_lua, on its way to the header filter.
     pub balancer_exit: Cell<Option<PendingExit>>,
     /// Runs once the header filter is done with that exit.
@@ -66,6 +69,7 @@ impl Ctx {
             body: Body::default(),
             exit: Cell::default(),
             body_read: RefCell::default(),
+            client: OnceCell::new(),
             balancer_exit: Cell::default(),
             after_exit: RefCell::default(),
             replaced: Cell::default(),

@@ -9,6 +9,7 @@ mod body_filter;
 mod buffers;
 mod capture;
 mod chain;
+mod client;
 pub mod clock;
 mod command;
 mod conf;
@@ -37,11 +38,13 @@ mod shm;
 mod socket;
 mod subrequest;
 mod text;
+mod thread_pool;
 mod upstream;
 mod var;
 mod variables;
 
 pub use capture::Capture;
+pub use client::ClientError;
 pub use command::{Args, Directive, Setter, LOC, LOC_IF, MAIN, SRV, SRV_IF, UPSTREAM};
 pub use conf::{Cf, ConfError, Path};
 pub use ctx::{running_ctx, Ctx, Shared};
@@ -65,5 +68,7 @@ pub use subrequest::{
     capture, Capture as CapturedResponse, Group as Captures, Spec as CaptureSpec, VarsFrom,
     Waiter as CaptureWaiter,
 };
+#[cfg(ngx_feature = "threads")]
+pub use thread_pool::ThreadPool;
 pub use upstream::{Balancing, PeerError, PeerId, Refusal, Upstream, Upstreams};
 pub use var::{Variable, Variables};

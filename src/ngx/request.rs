@@ -25,6 +25,7 @@ impl Rc {
     pub const SERVICE_UNAVAILABLE: Rc = Rc(ffi::NGX_HTTP_SERVICE_UNAVAILABLE as ngx_int_t);
     pub const NOT_ALLOWED: Rc = Rc(ffi::NGX_HTTP_NOT_ALLOWED as ngx_int_t);
     pub const NOT_FOUND: Rc = Rc(ffi::NGX_HTTP_NOT_FOUND as ngx_int_t);
+    pub const CLIENT_CLOSED_REQUEST: Rc = Rc(ffi::NGX_HTTP_CLIENT_CLOSED_REQUEST as ngx_int_t);
     pub const HTTP_OK: Rc = Rc(ffi::NGX_HTTP_OK as ngx_int_t);
 }
 

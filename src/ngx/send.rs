@@ -276,16 +276,11 @@ impl Request {
         Some(waiter)
     }
 
-    /// While a script waits: no reads, and the output goes on leaving.
+    /// While a script waits: no reads but by a socket of the script, and the output goes on leaving.
     pub fn wait_quietly(&self) {
-        let reads_body = self.ctx_if_any().is_some_and(|ctx| ctx.body_read.borrow().is_some());
-        // SAFETY: plain field writes to a live request.
-        unsafe {
-            if !reads_body {
-                (*self.raw()).read_event_handler = Some(ffi::ngx_http_block_reading);
-            }
-            (*self.raw()).write_event_handler = Some(writable);
-        }
+        self.watch_client();
+        // SAFETY: a plain field write to a live request.
+        unsafe { (*self.raw()).write_event_handler = Some(writable) };
     }
 
     fn drain(self) {
@@ -336,5 +331,9 @@ impl Request {
 unsafe extern "C" fn writable(r: *mut ngx_http_request_t) {
     // SAFETY: nginx calls a request's handler while the request lives.
     let request = unsafe { Request::new(r) };
-    crate::native::guard(|| request.drain());
+    crate::native::guard(|| {
+        if !request.wake_client_writer() {
+            request.drain();
+        }
+    });
 }

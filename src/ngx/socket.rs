@@ -11,6 +11,8 @@ use std::rc::Rc;
 
 use ::ngx::ffi::{self, ngx_connection_t, ngx_event_t};
 
+use super::client::Client;
+use super::log::debug_cycle;
 use super::resolver::Endpoint;
 
 /// A socket address as the system takes it.
@@ -20,6 +22,14 @@ struct Address {
 }
 
 impl Address {
+    /// One that the system chooses: unix datagrams need one to be answered to.
+    fn unnamed_unix() -> Address {
+        // SAFETY: all-zero is a valid address storage.
+        let mut storage: libc::sockaddr_storage = unsafe { core::mem::zeroed() };
+        storage.ss_family = libc::AF_UNIX as libc::sa_family_t;
+        Address { storage, len: size_of::<libc::sa_family_t>() as libc::socklen_t }
+    }
+
     fn new(endpoint: &Endpoint) -> Option<Address> {
         // SAFETY: all-zero is a valid address storage.
         let mut storage: libc::sockaddr_storage = unsafe { core::mem::zeroed() };
@@ -93,7 +103,9 @@ pub struct Stream {
     /// Called when something happens to a stream that nobody waits for.
     idle: Cell<Option<Box<dyn FnOnce()>>>,
     /// nginx's connection points at it.
-    _address: Box<Address>,
+    _address: Option<Box<Address>>,
+    /// Set when it is the connection of a request's client, which stays nginx's.
+    client: Option<Client>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -108,6 +120,9 @@ impl Stream {
         let invalid = || io::Error::from(io::ErrorKind::InvalidInput);
         let mut address = Box::new(Address::new(to).ok_or_else(invalid)?);
         let mut local = from.map(|from| Address::new(from).ok_or_else(invalid)).transpose()?;
+        if matches!((kind, to, &local), (Kind::Udp, Endpoint::Unix(_), None)) {
+            local = Some(Address::unnamed_unix());
+        }
         let mut text = to.to_string().into_bytes();
         let mut name = ffi::ngx_str_t { len: text.len(), data: text.as_mut_ptr() };
         // SAFETY: nginx reads the structure during the call; what it keeps is the address, which the stream keeps too.
@@ -145,7 +160,8 @@ impl Stream {
             reader: Cell::default(),
             writer: Cell::default(),
             idle: Cell::default(),
-            _address: address,
+            _address: Some(address),
+            client: None,
         });
         // SAFETY: the caller hands the connection over; the stream closes it before it goes.
         unsafe {
@@ -157,6 +173,26 @@ impl Stream {
             (*c.write).log = c.log;
         }
         stream
+    }
+
+    /// The connection that a request came on.
+    ///
+    /// # Safety
+    /// It must live until the stream is closed.
+    pub(super) unsafe fn of_client(connection: NonNull<ngx_connection_t>, client: Client) -> Rc<Stream> {
+        Rc::new(Stream {
+            connection: Cell::new(Some(connection)),
+            reader: Cell::default(),
+            writer: Cell::default(),
+            idle: Cell::default(),
+            _address: None,
+            client: Some(client),
+        })
+    }
+
+    /// Whether it is the connection that a request came on.
+    pub fn is_client(&self) -> bool {
+        self.client.is_some()
     }
 
     /// Once a stream that was connecting can be written: what came of it.
@@ -188,6 +224,9 @@ impl Stream {
     /// Appends what has come to `out`, as far as that has room for it without growing.
     pub fn recv(&self, out: &mut Vec<u8>) -> Io {
         let Some(c) = self.connection.get() else { return Io::Eof };
+        if let Some(client) = &self.client {
+            return client.recv(out);
+        }
         let room = out.spare_capacity_mut();
         // SAFETY: the connection is live, and the room as long as said; what nginx has filled of it is initialized.
         unsafe {
@@ -214,6 +253,27 @@ impl Stream {
         match result(n) {
             Io::Eof if data.is_empty() => Io::Done(0),
             io => io,
+        }
+    }
+
+    /// Has nginx log what goes wrong with it for information only: the script is told anyway.
+    pub fn log_quietly(&self) {
+        if let Some(c) = self.connection.get() {
+            // SAFETY: an open stream's connection is live.
+            unsafe { (*c.as_ptr()).set_log_error(ffi::ngx_connection_log_error_e_NGX_ERROR_INFO) };
+        }
+    }
+
+    /// Sends a datagram that carries nothing, which nginx's `send` takes for a mistake.
+    pub fn send_empty(&self) -> Io {
+        let Some(fd) = self.fd() else { return Io::Eof };
+        // SAFETY: a plain system call that reads nothing.
+        match unsafe { libc::send(fd, ptr::null(), 0, 0) } {
+            0 => Io::Done(0),
+            _ => match io::Error::last_os_error() {
+                e if e.kind() == io::ErrorKind::WouldBlock => Io::Again,
+                e => Io::Failed(e),
+            },
         }
     }
 
@@ -319,6 +379,10 @@ impl Stream {
     /// Closes it; who waits for it is told.
     pub fn close(&self) {
         let Some(c) = self.connection.take() else { return };
+        if self.client.is_some() {
+            self.leave(c);
+            return;
+        }
         // SAFETY: the connection is live, and forgotten from here on. Its pool, if any, is ours.
         unsafe {
             let pool = (*c.as_ptr()).pool;
@@ -331,6 +395,28 @@ impl Stream {
         for waker in [self.reader.take(), self.writer.take()].into_iter().flatten() {
             waker.wake();
         }
+    }
+
+    /// Lets go of a client's connection; who waits for it is told.
+    fn leave(&self, c: NonNull<ngx_connection_t>) {
+        debug_cycle(format_args!("lua finalize socket"));
+        for (waker, side) in [(self.reader.take(), Side::Read), (self.writer.take(), Side::Write)] {
+            let Some(waker) = waker else { continue };
+            // SAFETY: the connection is live; while somebody waits, the timer is ours.
+            unsafe {
+                let event = if side == Side::Read { (*c.as_ptr()).read } else { (*c.as_ptr()).write };
+                if (*event).timer_set() != 0 {
+                    ffi::ngx_del_timer(event);
+                }
+            }
+            waker.wake();
+        }
+    }
+
+    /// Wakes who waits to read or to write; whether somebody did.
+    pub(super) fn wake(&self, side: Side) -> bool {
+        let waker = self.waker(side).take();
+        waker.map(Waker::wake).is_some()
     }
 
     fn event(&self, side: Side) -> Option<*mut ngx_event_t> {
@@ -357,7 +443,7 @@ impl Drop for Stream {
     }
 }
 
-fn result(n: isize) -> Io {
+pub(super) fn result(n: isize) -> Io {
     match n {
         n if n > 0 => Io::Done(n as usize),
         0 => Io::Eof,
@@ -367,7 +453,7 @@ fn result(n: isize) -> Io {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Side {
+pub(super) enum Side {
     Read,
     Write,
 }

@@ -15,6 +15,7 @@ use crate::ngx::{Ctx, Rc, Reading, Request};
 use crate::phase::{self, Phase};
 use crate::vm::Function;
 
+mod abort;
 mod host;
 mod load;
 mod owned;
@@ -25,6 +26,7 @@ mod timers;
 mod wait;
 mod work;
 
+use abort::Gone;
 pub use host::{Background, Host};
 pub use load::function;
 pub use owned::{Ends, Owned, Place};
@@ -113,7 +115,10 @@ fn run(request: Request, ctx: &Ctx, phase: Phase, function: Function) -> Progres
     let (task, progress) = task::run(Host::Request(request), phase, ctx.vm(), function);
     match task {
         Some(task) => settle(&task, request, ctx, progress),
-        None => progress,
+        None => {
+            left(request, ctx, phase, &progress);
+            progress
+        }
     }
 }
 
@@ -124,8 +129,20 @@ fn settle(task: &Shared<Task>, request: Request, ctx: &Ctx, progress: Progress) 
         if ctx.output.is_begun() {
             request.send_before_wait(&ctx.output);
         }
+        request.watch_client();
+    } else {
+        left(request, ctx, task.phase(), &progress);
     }
     progress
+}
+
+/// A script has ended, and with it perhaps the request.
+fn left(request: Request, ctx: &Ctx, phase: Phase, progress: &Progress) {
+    let goes_on = matches!(
+        progress,
+        Progress::Ended(End::Returned | End::Jump | End::Exec { .. } | End::Exit(Rc::OK | Rc::DECLINED))
+    );
+    request.leave_client_body(ctx, phase == Phase::Content || !goes_on);
 }
 
 /// Goes on with a request's task, one of whose threads is ready. For events, never inside Lua.
@@ -139,6 +156,25 @@ fn go_on(task: &Shared<Task>, request: Request) {
         phase::resume(request, ctx, task.phase(), end);
     }
     Request::run_posted(connection);
+}
+
+/// The client of a request whose script waits has gone: its `ngx.on_abort` function runs, or the request ends.
+pub fn client_gone(request: Request) {
+    let Some(ctx) = request.ctx_if_any() else { return };
+    let task = match &*ctx.run.borrow() {
+        State::Waiting(task) => Shared::clone(task),
+        _ => return,
+    };
+    match task.client_gone() {
+        Gone::Wakes => go_on(&task, request),
+        Gone::Told => {}
+        Gone::Ends => {
+            let connection = request.connection();
+            ctx.run.take().abandon();
+            request.finalize(Rc::CLIENT_CLOSED_REQUEST);
+            Request::run_posted(connection);
+        }
+    }
 }
 
 /// Reads the request body; `None` once it is there.

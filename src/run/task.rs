@@ -3,6 +3,7 @@
 use core::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use super::abort::Abort;
 use super::threads::{Doing, KillError, Thread, ThreadId, Threads};
 use super::wait::{self, Armed, Waker};
 use super::{End, Host, Progress};
@@ -17,13 +18,14 @@ const TURNS: u32 = 256;
 pub struct Task {
     host: Host,
     phase: Phase,
-    vm: Rc<Vm>,
-    threads: RefCell<Threads>,
+    pub(super) vm: Rc<Vm>,
+    pub(super) threads: RefCell<Threads>,
     /// A thread of it is on the stack.
     runs: Cell<bool>,
+    pub(super) abort: RefCell<Abort>,
     /// It was cancelled: a thread of it that is on the stack is not to go on.
     over: Cell<bool>,
-    has_spawned: Cell<bool>,
+    pub(super) has_spawned: Cell<bool>,
 }
 
 /// Runs `function` for `host`. A script that never waits needs no task.
@@ -46,9 +48,9 @@ pub fn run(host: Host, phase: Phase, vm: &Rc<Vm>, function: Function) -> (Option
 impl Task {
     pub fn new(host: Host, phase: Phase, vm: Rc<Vm>) -> Rc<Task> {
         let spare = ngx::cycle_main_conf().and_then(|main| main.spare_threads.borrow_mut().pop());
-        let threads = RefCell::new(spare.unwrap_or_default());
+        let (threads, abort) = (RefCell::new(spare.unwrap_or_default()), RefCell::default());
         let no = || Cell::new(false);
-        Rc::new(Task { host, phase, vm, threads, runs: no(), over: no(), has_spawned: no() })
+        Rc::new(Task { host, phase, vm, threads, runs: no(), abort, over: no(), has_spawned: no() })
     }
 
     pub fn host(&self) -> &Host {
@@ -402,6 +404,7 @@ impl Task {
     }
 
     fn drop_all(&self) {
+        self.forget_abort();
         if self.threads.borrow().is_empty() {
             return;
         }

@@ -22,6 +22,10 @@ pub enum SocketError {
     NotOurs,
     #[error("socket busy {0}")]
     Busy(&'static str),
+    #[error("socket busy")]
+    InUse,
+    #[error("partial write")]
+    PartialWrite,
     #[error("unread data in buffer")]
     UnreadData,
     #[error("connection in dubious state")]

@@ -30,6 +30,8 @@ pub struct Tcp {
     pub send_timeout: Cell<Option<Duration>>,
     pub read_timeout: Cell<Option<Duration>>,
     busy: [Cell<bool>; 3],
+    /// A connection is on its way.
+    awaits_peer: Cell<bool>,
     /// The peer has closed its side.
     read_ended: Cell<bool>,
     local: RefCell<Option<Endpoint>>,
@@ -56,6 +58,22 @@ pub struct Busy {
 impl Drop for Busy {
     fn drop(&mut self) {
         self.tcp.busy[self.doing as usize].set(false);
+    }
+}
+
+/// While it lives, a connection is on its way.
+struct AwaitsPeer(Rc<Tcp>);
+
+impl AwaitsPeer {
+    fn begin(tcp: &Rc<Tcp>) -> AwaitsPeer {
+        tcp.awaits_peer.set(true);
+        AwaitsPeer(Rc::clone(tcp))
+    }
+}
+
+impl Drop for AwaitsPeer {
+    fn drop(&mut self) {
+        self.0.awaits_peer.set(false);
     }
 }
 
@@ -128,10 +146,19 @@ impl Tcp {
             send_timeout: Cell::default(),
             read_timeout: Cell::default(),
             busy: Default::default(),
+            awaits_peer: Cell::new(false),
             read_ended: Cell::new(false),
             local: RefCell::default(),
             location,
         })
+    }
+
+    /// A socket that is the connection of a request's client.
+    pub fn of_client(location: Location, stream: Rc<Stream>, owned: &Rc<Owned>) -> Rc<Tcp> {
+        let tcp = Tcp::new(location);
+        tcp.place.replace(Some(owned.add(Rc::downgrade(&(Rc::clone(&tcp) as Rc<dyn Ends>)))));
+        tcp.adopt(stream, None, 0);
+        tcp
     }
 
     fn settings(&self) -> &Settings {
@@ -142,8 +169,10 @@ impl Tcp {
     pub fn check(&self, owned: &Rc<Owned>) -> Result<(), SocketError> {
         match &*self.place.borrow() {
             Some(place) if !place.is_of(owned) => Err(SocketError::NotOurs),
-            _ if self.stream.borrow().is_none() => Err(SocketError::Closed),
-            _ => Ok(()),
+            _ if self.stream.borrow().is_some() => Ok(()),
+            // a name that is looked up is no connection yet
+            _ if self.awaits_peer.get() => self.refuse(&[Doing::Connecting]),
+            _ => Err(SocketError::Closed),
         }
     }
 
@@ -250,6 +279,7 @@ impl Tcp {
         host.debug(format_args!("lua tcp socket connect timeout: {}", timeout.as_millis()));
         let (stream, done) = Stream::connect(&endpoint, self.local.borrow().as_ref(), Kind::Tcp)?;
         if !done {
+            let _awaits = AwaitsPeer::begin(&self);
             match stream.writable(timeout).await {
                 Ok(()) => {
                     if let Err(e) = stream.connected() {
@@ -477,7 +507,10 @@ impl Tcp {
 
 impl Ends for Tcp {
     fn host_ended(&self) {
-        // the place stays: what belonged to one request is of no use to another one
+        // the place stays: what belonged to one request is of no use to another one. That of a client is just closed.
+        if self.stream.borrow().as_ref().is_some_and(|stream| stream.is_client()) {
+            self.place.take();
+        }
         self.drop_stream_only();
         self.drop_unread();
     }

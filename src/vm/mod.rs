@@ -3,9 +3,17 @@
 
 mod coroutine;
 mod prelude;
+#[cfg_attr(not(ngx_feature = "threads"), allow(dead_code))]
+mod side;
 mod stack;
 mod state;
+#[cfg_attr(not(ngx_feature = "threads"), allow(dead_code))]
+mod value;
 
 pub use coroutine::{Coroutine, Identity, Outcome};
+#[cfg_attr(not(ngx_feature = "threads"), allow(unused_imports))]
+pub use side::{SideCall, SideVms};
 pub use stack::{wait_tag, Stack};
 pub use state::{FileError, Function, Vm, VmError};
+#[cfg_attr(not(ngx_feature = "threads"), allow(unused_imports))]
+pub use value::{CopyError, Value};

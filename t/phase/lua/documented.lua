@@ -39,8 +39,10 @@ local groups = {
         ngx.req.read_body ngx.req.discard_body ngx.req.get_body_file ngx.req.set_body_data ngx.req.set_body_file
         ngx.exec ngx.redirect ngx.send_headers ngx.print ngx.say ngx.flush ngx.eof]] },
     { "timer " .. REWRITE, [[
-        ngx.sleep ngx.thread.spawn ngx.thread.wait ngx.thread.kill ngx.socket.tcp ngx.socket.connect]] },
-    { "rewrite access content", "ngx.location.capture ngx.location.capture_multi" },
+        ngx.sleep ngx.thread.spawn ngx.thread.wait ngx.thread.kill ngx.socket.tcp ngx.socket.connect
+        ngx.socket.udp]] },
+    { "rewrite access content", [[
+        ngx.location.capture ngx.location.capture_multi ngx.req.socket ngx.on_abort ngx.run_worker_thread]] },
     { "timer init_worker " .. REQUEST, "ngx.timer.at ngx.timer.every" },
     { "timer init_worker exit_worker " .. REQUEST, "ngx.timer.running_count ngx.timer.pending_count" },
     { "timer " .. REWRITE .. "header_filter balancer", "ngx.exit" },

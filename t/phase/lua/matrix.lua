@@ -541,6 +541,44 @@ tcp {
     bind = { "1", function(sock) return sock:bind("127.0.0.1") end },
 }
 
+row("ngx.socket.udp", "waiting", "table", function() return type(ngx.socket.udp()) end)
+
+-- Methods of a socket whose peer never answers.
+local function udp(methods)
+    for name, method in pairs(methods) do
+        row("ngx.socket.udp:" .. name, "waiting", method[1], function()
+            local sock = ngx.socket.udp()
+            assert(sock:setpeername("127.0.0.1", 9))
+            return method[2](sock)
+        end)
+    end
+end
+
+udp {
+    setpeername = { "1", function(sock) return sock:setpeername("127.0.0.1", 9) end },
+    send = { "1", function(sock) return sock:send("x") end },
+    receive = { "nil, timeout", function(sock)
+        sock:settimeout(1)
+        return sock:receive()
+    end },
+    settimeout = { "", function(sock) return sock:settimeout(1000) end },
+    close = { "1", function(sock) return sock:close() end },
+    bind = { "1", function(sock) return sock:bind("127.0.0.1") end },
+}
+
+row("ngx.req.socket", "yielding", "x=1, nil, closed", function()
+    local sock = ngx.req.socket()
+    local body = sock:receive(3)
+    local more, err = sock:receive(1)
+    return body, more, err
+end)
+row("ngx.on_abort", "yielding", "nil, lua_check_client_abort is off", function()
+    return ngx.on_abort(function() end)
+end)
+row("ngx.run_worker_thread", "waiting", "false, thread pool none not found", function()
+    return ngx.run_worker_thread("none", "module", "f")
+end)
+
 -- tables
 
 row("table.new", "any", "0", function() return #require("table.new")(4, 4) end)

@@ -82,7 +82,11 @@ return function()
     end
 
     -- objects: their methods
-    local objects = { ["ngx.semaphore"] = require("ngx.semaphore").new(), ["ngx.socket.tcp"] = ngx.socket.tcp() }
+    local objects = {
+        ["ngx.semaphore"] = require("ngx.semaphore").new(),
+        ["ngx.socket.tcp"] = ngx.socket.tcp(),
+        ["ngx.socket.udp"] = ngx.socket.udp(),
+    }
     for name, object in pairs(objects) do
         for key, method in pairs(getmetatable(object).__index) do
             note(name .. ":" .. key, method)

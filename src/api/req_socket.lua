@@ -1,0 +1,61 @@
+-- ngx.req.socket: the client's connection as a socket. ngx.on_abort: a function for when the client goes.
+
+local error = error
+local select = select
+local setmetatable = setmetatable
+local type = type
+
+return function(ngx, native, base)
+    local open, free, watched = native.req_socket, native.socket_free, native.abort_is_watched
+    local send = base.classic.out_send
+    local check, request_yielding = base.check, base.request_yielding
+    local gc, text, wait, ops = base.gc, base.text, base.wait, base.ops
+    local handle, message = base.new("as_handle[1]"), base.new("as_str[1]")
+    local FLUSH = 1
+    local WRONG = -2
+
+    local tcp = base.tcp_methods
+    local readers, both = {}, {}
+    for _, name in ipairs { "receive", "receiveany", "receiveuntil", "settimeout", "settimeouts" } do
+        readers[name], both[name] = tcp[name], tcp[name]
+    end
+    both.send = tcp.send
+
+    local body_meta, raw_meta = { __index = readers }, { __index = both }
+
+    function ngx.req.socket(...)
+        local n = select("#", ...)
+        if n > 1 then
+            error("expecting zero arguments, but got " .. n, 2)
+        end
+        check(request_yielding)
+        local raw = (...) and true or false
+        if raw then
+            -- what was printed before goes first
+            send(FLUSH)
+        end
+        local rc = open(raw and 1 or 0, handle, message)
+        if rc == 0 then
+            return setmetatable({ gc(handle[0].object, free) }, raw and raw_meta or body_meta)
+        end
+        if rc == WRONG then
+            error(text(message), 2)
+        end
+        return nil, text(message)
+    end
+
+    function ngx.on_abort(f)
+        check(request_yielding)
+        if type(f) ~= "function" then
+            error("bad argument #1 to 'on_abort' (function expected, got " ..
+                  (f == nil and "no value" or type(f)) .. ")", 2)
+        end
+        if watched() == 0 then
+            return nil, "lua_check_client_abort is off"
+        end
+        if wait(ops.on_abort, f) then
+            return 1
+        end
+        return nil, "duplicate call"
+    end
+end
