@@ -37,6 +37,7 @@ mod shm;
 mod socket;
 mod subrequest;
 mod text;
+pub mod tls;
 mod upstream;
 mod var;
 mod variables;

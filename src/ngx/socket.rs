@@ -12,6 +12,7 @@ use std::rc::Rc;
 use ::ngx::ffi::{self, ngx_connection_t, ngx_event_t};
 
 use super::resolver::Endpoint;
+use super::tls;
 
 /// A socket address as the system takes it.
 struct Address {
@@ -94,6 +95,7 @@ pub struct Stream {
     idle: Cell<Option<Box<dyn FnOnce()>>>,
     /// nginx's connection points at it.
     _address: Box<Address>,
+    pub(super) tls: tls::Tls,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -146,17 +148,31 @@ impl Stream {
             writer: Cell::default(),
             idle: Cell::default(),
             _address: address,
+            tls: tls::Tls::default(),
         });
         // SAFETY: the caller hands the connection over; the stream closes it before it goes.
         unsafe {
             let c = &mut *connection.as_ptr();
             c.data = Rc::as_ptr(&stream).cast_mut().cast();
-            (*c.read).handler = Some(readable);
-            (*c.write).handler = Some(writable);
             (*c.read).log = c.log;
             (*c.write).log = c.log;
         }
+        stream.take_events();
         stream
+    }
+
+    pub(super) fn connection(&self) -> Option<NonNull<ngx_connection_t>> {
+        self.connection.get()
+    }
+
+    /// Has the connection's events come to the stream.
+    pub(super) fn take_events(&self) {
+        let Some(c) = self.connection.get() else { return };
+        // SAFETY: an open stream's connection is live.
+        unsafe {
+            (*(*c.as_ptr()).read).handler = Some(readable);
+            (*(*c.as_ptr()).write).handler = Some(writable);
+        }
     }
 
     /// Once a stream that was connecting can be written: what came of it.
@@ -191,6 +207,7 @@ impl Stream {
         let room = out.spare_capacity_mut();
         // SAFETY: the connection is live, and the room as long as said; what nginx has filled of it is initialized.
         unsafe {
+            forget_error(c.as_ptr());
             let recv = (*c.as_ptr()).recv;
             let n = recv.map_or(ffi::NGX_ERROR as isize, |recv| {
                 recv(c.as_ptr(), room.as_mut_ptr().cast(), room.len())
@@ -206,6 +223,7 @@ impl Stream {
         let Some(c) = self.connection.get() else { return Io::Eof };
         // SAFETY: as above; nginx does not write to what it sends.
         let n = unsafe {
+            forget_error(c.as_ptr());
             let send = (*c.as_ptr()).send;
             send.map_or(ffi::NGX_ERROR as isize, |send| {
                 send(c.as_ptr(), data.as_ptr().cast_mut(), data.len())
@@ -271,6 +289,9 @@ impl Stream {
             if read.ready() == 0 {
                 return Peer::Quiet;
             }
+            if tls::is_tls(c) {
+                return tls::is_quiet(c);
+            }
             let mut byte = 0u8;
             let n = libc::recv((*c).fd, ptr::from_mut(&mut byte).cast(), 1, libc::MSG_PEEK);
             if n < 0 && io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock {
@@ -321,6 +342,7 @@ impl Stream {
         let Some(c) = self.connection.take() else { return };
         // SAFETY: the connection is live, and forgotten from here on. Its pool, if any, is ours.
         unsafe {
+            tls::shut_down(c.as_ptr());
             let pool = (*c.as_ptr()).pool;
             ffi::ngx_close_connection(c.as_ptr());
             if !pool.is_null() {
@@ -362,7 +384,25 @@ fn result(n: isize) -> Io {
         n if n > 0 => Io::Done(n as usize),
         0 => Io::Eof,
         n if n == ffi::NGX_AGAIN as isize => Io::Again,
-        _ => Io::Failed(io::Error::last_os_error()),
+        _ => Io::Failed(match io::Error::last_os_error() {
+            // the system had no part in it; nginx has logged OpenSSL's reason
+            e if e.raw_os_error() == Some(0) => io::Error::other("tls error"),
+            e => e,
+        }),
+    }
+}
+
+/// Forgets the system's last error, so that one of TLS is not taken for it.
+///
+/// # Safety
+/// `c` must be live.
+unsafe fn forget_error(c: *mut ngx_connection_t) {
+    // SAFETY: the caller vouches for the connection; the error's place is this thread's.
+    #[cfg(target_os = "linux")]
+    unsafe {
+        if tls::is_tls(c) {
+            *libc::__errno_location() = 0;
+        }
     }
 }
 

@@ -6,8 +6,10 @@ mod error;
 mod pool;
 mod settings;
 mod tcp;
+mod tls;
 
 pub use error::SocketError;
 pub use pool::Pools;
 pub use settings::Settings;
 pub use tcp::{Ask, Connect, Doing, Outcome, Tcp};
+pub use tls::Handshake;

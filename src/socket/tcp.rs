@@ -34,6 +34,8 @@ pub struct Tcp {
     read_ended: Cell<bool>,
     local: RefCell<Option<Endpoint>>,
     location: Location,
+    /// What is set for handshakes.
+    pub tls: super::tls::Own,
 }
 
 /// What a thread may do to a socket while no other does the same.
@@ -131,11 +133,21 @@ impl Tcp {
             read_ended: Cell::new(false),
             local: RefCell::default(),
             location,
+            tls: Default::default(),
         })
     }
 
-    fn settings(&self) -> &Settings {
+    pub(super) fn settings(&self) -> &Settings {
         &self.location.conf().sockets
+    }
+
+    pub(super) fn location(&self) -> Location {
+        self.location
+    }
+
+    /// Whether something has come that was not asked for yet.
+    pub(super) fn has_unread(&self) -> bool {
+        !self.unread.borrow().is_empty()
     }
 
     /// Whether the socket is connected, and by the script of this host.
@@ -158,7 +170,7 @@ impl Tcp {
         Ok(Busy { tcp: Rc::clone(self), doing })
     }
 
-    fn refuse(&self, doings: &[Doing]) -> Result<(), SocketError> {
+    pub(super) fn refuse(&self, doings: &[Doing]) -> Result<(), SocketError> {
         for doing in doings {
             if self.busy[*doing as usize].get() {
                 return Err(SocketError::Busy(DOINGS[*doing as usize].1));
@@ -467,7 +479,7 @@ impl Tcp {
         }
     }
 
-    fn drop_stream_only(&self) {
+    pub(super) fn drop_stream_only(&self) {
         if let Some(stream) = self.stream.take() {
             stream.close();
         }
