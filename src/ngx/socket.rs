@@ -161,6 +161,7 @@ impl Stream {
         stream
     }
 
+    #[cfg_attr(not(ngx_feature = "ssl"), allow(dead_code))]
     pub(super) fn connection(&self) -> Option<NonNull<ngx_connection_t>> {
         self.connection.get()
     }
@@ -308,9 +309,13 @@ impl Stream {
 
     /// Says that nothing more will be sent.
     pub fn shutdown_send(&self) -> io::Result<()> {
-        let Some(fd) = self.fd() else { return Err(io::ErrorKind::NotConnected.into()) };
-        // SAFETY: a plain system call.
-        match unsafe { libc::shutdown(fd, libc::SHUT_WR) } {
+        let Some(c) = self.connection.get() else { return Err(io::ErrorKind::NotConnected.into()) };
+        // SAFETY: the connection is live.
+        let rc = unsafe {
+            tls::say_goodbye(c.as_ptr());
+            libc::shutdown((*c.as_ptr()).fd, libc::SHUT_WR)
+        };
+        match rc {
             0 => Ok(()),
             _ => Err(io::Error::last_os_error()),
         }

@@ -409,6 +409,7 @@ impl Tcp {
         host: Host,
     ) -> Result<usize, SocketError> {
         let timeout = self.send_timeout.get().unwrap_or(self.settings().send_timeout());
+        let unfinished = super::tls::Unfinished::if_encrypted(&self);
         while sent < data.len() {
             host.debug(format_args!("lua tcp socket send timeout: {}", timeout.as_millis()));
             match self.stream()?.writable(timeout).await {
@@ -420,6 +421,9 @@ impl Tcp {
                 }
                 Err(Interrupted::Closed) => return Err(SocketError::Closed),
             }
+        }
+        if let Some(unfinished) = unfinished {
+            unfinished.finish();
         }
         Ok(sent)
     }

@@ -25,10 +25,25 @@ pub struct Handshake {
     pub ask_status: bool,
 }
 
-/// Closes a socket whose handshake ends early: what is sent in the middle of one would go out as it is.
-struct Unfinished {
+/// Closes a socket when what its thread does is ended early: what is sent in the middle of a handshake would go out as
+/// it is, and what is sent in the middle of a record in that one's place.
+pub struct Unfinished {
     tcp: Rc<Tcp>,
     finished: Cell<bool>,
+}
+
+impl Unfinished {
+    fn new(tcp: &Rc<Tcp>) -> Unfinished {
+        Unfinished { tcp: Rc::clone(tcp), finished: Cell::new(false) }
+    }
+
+    pub fn if_encrypted(tcp: &Rc<Tcp>) -> Option<Unfinished> {
+        tcp.stream().is_ok_and(|stream| stream.is_encrypted()).then(|| Unfinished::new(tcp))
+    }
+
+    pub fn finish(&self) {
+        self.finished.set(true);
+    }
 }
 
 impl Drop for Unfinished {
@@ -83,7 +98,7 @@ impl Tcp {
 
     /// Goes on with a handshake that has begun. A socket whose handshake fails is closed.
     pub async fn shake_hands(self: Rc<Self>, what: Handshake, host: Host) -> Result<(), SocketError> {
-        let unfinished = Unfinished { tcp: Rc::clone(&self), finished: Cell::new(false) };
+        let unfinished = Unfinished::new(&self);
         let timeout = self.connect_timeout.get().unwrap_or(self.settings().connect_timeout());
         let stream = self.stream()?;
         tls::handshake(Rc::clone(&stream), timeout).await?;
@@ -96,7 +111,7 @@ impl Tcp {
                 e => self.log(&host, format_args!("lua ssl certificate verify error: ({e})")),
             })?;
         }
-        unfinished.finished.set(true);
+        unfinished.finish();
         Ok(())
     }
 }

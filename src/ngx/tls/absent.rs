@@ -16,13 +16,13 @@ const ABSENT: &str = "this nginx was built without TLS";
 
 pub struct Context(Infallible);
 pub struct Session(Infallible);
-pub struct Identity(#[allow(dead_code)] Infallible);
-pub struct Store(#[allow(dead_code)] Infallible);
+pub struct Identity(Infallible);
+pub struct Store(Infallible);
 
 /// The addresses of what a script may have from another library.
-pub struct Chain(#[allow(dead_code)] u8);
-pub struct Key(#[allow(dead_code)] u8);
-pub struct RawStore(#[allow(dead_code)] u8);
+pub struct Chain(u8);
+pub struct Key(u8);
+pub struct RawStore(u8);
 
 impl Context {
     pub fn new(_: &mut Cf, options: &ContextOptions) -> Result<Context, ConfError> {
@@ -120,6 +120,10 @@ pub unsafe fn is_tls(_: *mut ngx_connection_t) -> bool {
 pub unsafe fn is_quiet(_: *mut ngx_connection_t) -> bool {
     true
 }
+
+/// # Safety
+/// None is asked for.
+pub unsafe fn say_goodbye(_: *mut ngx_connection_t) {}
 
 /// # Safety
 /// None is asked for.

@@ -228,6 +228,21 @@ pub unsafe fn is_quiet(c: *mut ngx_connection_t) -> bool {
     }
 }
 
+/// Tells the peer that nothing more will be sent, as far as that takes no time; it may go on sending.
+///
+/// # Safety
+/// `c` must be live.
+pub unsafe fn say_goodbye(c: *mut ngx_connection_t) {
+    // SAFETY: the caller vouches for the connection.
+    unsafe {
+        if is_tls(c) && (*(*c).ssl).handshaked() != 0 {
+            clear_errors();
+            ffi::SSL_shutdown((*(*c).ssl).connection);
+            clear_errors();
+        }
+    }
+}
+
 /// Says goodbye, as far as that takes no time, and ends TLS on a connection that is about to be closed.
 ///
 /// # Safety

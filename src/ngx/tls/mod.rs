@@ -2,6 +2,7 @@
 //!
 //! A [`Context`] comes from the configuration; a handshake is a future that leaves a [`Stream`] whose reads and writes
 //! are encrypted from then on. In an nginx that was built without TLS everything here is there and refuses.
+#![cfg_attr(not(ngx_feature = "ssl"), allow(dead_code))]
 
 use core::time::Duration;
 use std::rc::Rc;
@@ -24,7 +25,7 @@ pub use absent::*;
 #[cfg(ngx_feature = "ssl")]
 pub use context::Context;
 #[cfg(ngx_feature = "ssl")]
-pub(super) use handshake::{is_quiet, is_tls, shut_down, Tls};
+pub(super) use handshake::{is_quiet, is_tls, say_goodbye, shut_down, Tls};
 #[cfg(ngx_feature = "ssl")]
 pub use keys::{Chain, Identity, Key, RawStore, Store};
 #[cfg(ngx_feature = "ssl")]
@@ -105,9 +106,7 @@ pub async fn handshake(stream: Rc<Stream>, timeout: Duration) -> Result<(), TlsE
 pub enum Shaken {
     Done,
     /// It goes on once something can be read.
-    #[allow(dead_code)] // without TLS none begins
     Reads,
-    #[allow(dead_code)]
     Writes,
 }
 
