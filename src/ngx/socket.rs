@@ -291,7 +291,7 @@ impl Stream {
                 return Peer::Quiet;
             }
             if tls::is_tls(c) {
-                return tls::is_quiet(c);
+                return tls::peek(c);
             }
             let mut byte = 0u8;
             let n = libc::recv((*c).fd, ptr::from_mut(&mut byte).cast(), 1, libc::MSG_PEEK);

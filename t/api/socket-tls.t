@@ -355,7 +355,7 @@ true hello
     ngx.say(sock:setkeepalive())
 --- response_body
 nilunread data in buffer
-nilconnection in dubious state
+nilclosed
 
 
 === TEST 15: client certificates: none, of the script, of the configuration

@@ -8,7 +8,7 @@ use ::ngx::ffi::ngx_connection_t;
 
 use super::{ContextOptions, Shaken, TlsError, Wish};
 use crate::ngx::conf::{Cf, ConfError};
-use crate::ngx::socket::Stream;
+use crate::ngx::socket::{Peer, Stream};
 
 pub type Tls = ();
 
@@ -117,8 +117,8 @@ pub unsafe fn is_tls(_: *mut ngx_connection_t) -> bool {
 
 /// # Safety
 /// None is asked for.
-pub unsafe fn is_quiet(_: *mut ngx_connection_t) -> bool {
-    true
+pub unsafe fn peek(_: *mut ngx_connection_t) -> Peer {
+    Peer::Gone
 }
 
 /// # Safety

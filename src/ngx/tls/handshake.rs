@@ -11,7 +11,7 @@ use ::ngx::ffi::{self, ngx_connection_t, SSL};
 
 use super::keys::clear_errors;
 use super::{Context, Session, Shaken, TlsError, Wish};
-use crate::ngx::socket::Stream;
+use crate::ngx::socket::{Peer, Stream};
 
 const OK: isize = ffi::NGX_OK as isize;
 
@@ -205,16 +205,17 @@ pub unsafe fn is_tls(c: *mut ngx_connection_t) -> bool {
     unsafe { !(*c).ssl.is_null() }
 }
 
-/// Whether a connection that speaks TLS has nothing to read. What TLS itself has to say, tickets for one, is read.
+/// What the peer of a connection that speaks TLS does while nothing is asked of it. What TLS itself has to say, tickets
+/// for one, is read.
 ///
 /// # Safety
 /// `c` must be live and speak TLS.
-pub unsafe fn is_quiet(c: *mut ngx_connection_t) -> bool {
+pub unsafe fn peek(c: *mut ngx_connection_t) -> Peer {
     let mut byte = 0u8;
     // SAFETY: the caller vouches for the connection.
     unsafe {
         if (*(*c).ssl).handshaked() == 0 {
-            return false;
+            return Peer::Gone;
         }
         let ssl = (*(*c).ssl).connection;
         clear_errors();
@@ -223,8 +224,13 @@ pub unsafe fn is_quiet(c: *mut ngx_connection_t) -> bool {
         clear_errors();
         if quiet {
             (*(*c).read).set_ready(0);
+            return Peer::Quiet;
         }
-        quiet
+        if n > 0 {
+            Peer::Talks
+        } else {
+            Peer::Gone
+        }
     }
 }
 

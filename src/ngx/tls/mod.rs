@@ -25,7 +25,7 @@ pub use absent::*;
 #[cfg(ngx_feature = "ssl")]
 pub use context::Context;
 #[cfg(ngx_feature = "ssl")]
-pub(super) use handshake::{is_quiet, is_tls, say_goodbye, shut_down, Tls};
+pub(super) use handshake::{is_tls, peek, say_goodbye, shut_down, Tls};
 #[cfg(ngx_feature = "ssl")]
 pub use keys::{Chain, Identity, Key, RawStore, Store};
 #[cfg(ngx_feature = "ssl")]
