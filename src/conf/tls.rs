@@ -6,10 +6,10 @@
 use core::cell::OnceCell;
 use std::rc::Rc;
 
-use super::settings::{once, EVERYWHERE};
+use super::settings::once;
 use super::LocConf;
 use crate::ngx::tls::{Context, ContextOptions, AVAILABLE, PROTOCOLS};
-use crate::ngx::{Args, Cf, ConfError, Directive, Setter};
+use crate::ngx::{Args, Cf, ConfError, Directive, Setter, LOC, MAIN, SRV};
 
 type Result<T = ()> = core::result::Result<T, ConfError>;
 
@@ -107,7 +107,7 @@ const fn row(
     set: fn(&mut Cf, &mut LocConf) -> Result,
     doc: &'static str,
 ) -> Directive {
-    Directive { name, contexts: EVERYWHERE, args, set: Setter::Loc(set), doc }
+    Directive { name, contexts: MAIN | SRV | LOC, args, set: Setter::Loc(set), doc }
 }
 
 pub const DIRECTIVES: &[Directive] = &[

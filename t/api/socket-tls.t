@@ -605,7 +605,7 @@ true nilclosed
 nilsocket busy connecting
 nilsocket busy connecting
 nilsocket busy connecting
-true
+1
 nilclosed
 nilclosed
 1 true true
@@ -722,7 +722,7 @@ trueHTTP/1.1 200 OK
     ngx.say(sock:send("y"))
 --- response_body
 nilsocket busy writing
-true
+1
 nilclosed
 --- error_log
 attempt to send data on a closed socket

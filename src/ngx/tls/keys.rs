@@ -31,6 +31,12 @@ const NO_MEMORY: &str = "no memory";
 impl Chain {
     /// Reads certificates in PEM format.
     pub fn from_pem(pem: &[u8]) -> Result<NonNull<Chain>, &'static str> {
+        let chain = Chain::read_pem(pem);
+        clear_errors();
+        chain
+    }
+
+    fn read_pem(pem: &[u8]) -> Result<NonNull<Chain>, &'static str> {
         let bio = Bio::new(pem)?;
         let stack = Stack::new()?;
         // SAFETY: the BIO is live; nothing asks for a password.
@@ -44,7 +50,7 @@ impl Chain {
             let Some(next) = NonNull::new(next) else { break };
             stack.push(next)?;
         }
-        if !clear_errors_at_end() {
+        if !is_at_end() {
             return Err("PEM_read_bio_X509() failed");
         }
         Ok(stack.into_chain())
@@ -304,14 +310,13 @@ pub(super) fn clear_errors() {
     unsafe { ffi::ERR_clear_error() };
 }
 
-/// Forgets the error that reading beyond the last certificate leaves; false when it was another.
-fn clear_errors_at_end() -> bool {
+/// Whether the last error is that there is no further certificate.
+fn is_at_end() -> bool {
     // from <openssl/pemerr.h> and <openssl/err.h>: the library's number and the reason's
     const ERR_LIB_PEM: u64 = 9;
     const PEM_R_NO_START_LINE: u64 = 108;
     // SAFETY: no arguments.
     let error = unsafe { ffi::ERR_peek_last_error() } as u64;
-    clear_errors();
     // OpenSSL 3 has the library at bit 23, 1.1.1 at bit 24; both have the reason in the low bits
     let reason = error & 0xfff;
     reason == PEM_R_NO_START_LINE && (error >> 23 & 0xff == ERR_LIB_PEM || error >> 24 & 0xff == ERR_LIB_PEM)
