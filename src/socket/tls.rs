@@ -6,6 +6,7 @@ use std::rc::Rc;
 use super::tcp::{Busy, Doing, Tcp};
 use super::SocketError;
 use crate::ngx::tls::{self, Identity, Session, Store, TlsError, Wish};
+use crate::ngx::Stream;
 use crate::run::Host;
 
 /// What a script has set for the socket's handshakes.
@@ -65,6 +66,13 @@ impl Tcp {
         self.refuse(&[Doing::Connecting, Doing::Reading, Doing::Writing])?;
         let stream = self.stream()?;
         if stream.is_encrypted() {
+            // a pooled connection may have been made by one who did not care
+            if what.verify {
+                if let Err(e) = self.verify(&stream, what, host) {
+                    self.drop_stream_only();
+                    return Err(e.into());
+                }
+            }
             return Ok(None);
         }
         // what came in the clear must not pass for what TLS protects
@@ -103,15 +111,20 @@ impl Tcp {
         let stream = self.stream()?;
         tls::handshake(Rc::clone(&stream), timeout).await?;
         if what.verify {
-            stream.verify_peer(&what.server_name).inspect_err(|e| match e {
-                TlsError::WrongName => {
-                    let name = what.server_name.escape_ascii();
-                    self.log(&host, format_args!("lua ssl certificate does not match host \"{name}\""));
-                }
-                e => self.log(&host, format_args!("lua ssl certificate verify error: ({e})")),
-            })?;
+            self.verify(&stream, &what, &host)?;
         }
         unfinished.finish();
         Ok(())
+    }
+
+    fn verify(&self, stream: &Stream, what: &Handshake, host: &Host) -> Result<(), TlsError> {
+        let name = &what.server_name;
+        stream.verify_peer(name).inspect_err(|e| match e {
+            TlsError::WrongName => {
+                let name = name.escape_ascii();
+                self.log(host, format_args!("lua ssl certificate does not match host \"{name}\""));
+            }
+            e => self.log(host, format_args!("lua ssl certificate verify error: ({e})")),
+        })
     }
 }

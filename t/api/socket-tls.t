@@ -746,7 +746,36 @@ niltls error
 [alert]
 
 
-=== TEST 33: a thousand handshakes leave nothing behind
+=== TEST 33: a pooled connection that was never verified does not pass for one that was
+--- lua
+    local pool = { pool = "unverified" .. ngx.var.connection }
+    for _, verify in ipairs { 0, 1, 2 } do
+        local sock = open("selfsigned", pool)
+        ngx.say(sock:sslhandshake(false, "test.example", verify == 1))
+        ngx.say(sock:getreusedtimes())
+        sock:setkeepalive()
+    end
+    pool = { pool = "verified" .. ngx.var.connection }
+    for _, name in ipairs { "test.example", "test.example", "other.example" } do
+        local sock = open("server", pool)
+        ngx.say(sock:sslhandshake(false, name, true))
+        sock:setkeepalive()
+    end
+--- response_body_like
+^true
+0
+nil18: self.signed certificate
+nilclosed
+true
+0
+true
+true
+nilcertificate host mismatch$
+--- error_log
+lua ssl certificate verify error: (18: self
+
+
+=== TEST 34: a thousand handshakes leave nothing behind
 --- lua
     local before = 0
     local function descriptors()

@@ -15,8 +15,14 @@ use crate::ngx::socket::{Peer, Stream};
 
 const OK: isize = ffi::NGX_OK as isize;
 
-/// What TLS adds to a stream: the session that a script holds, to be kept up to date.
-pub type Tls = RefCell<Weak<Session>>;
+/// What TLS adds to a stream.
+#[derive(Default)]
+pub struct Tls {
+    /// The session that a script holds, to be kept up to date.
+    session: RefCell<Weak<Session>>,
+    /// The name for which the peer was verified.
+    verified: RefCell<Option<Box<[u8]>>>,
+}
 
 impl Stream {
     /// Prepares a connected stream for a handshake.
@@ -85,6 +91,9 @@ impl Stream {
     /// Whether the peer has shown a certificate that is trusted, and that is for `name` unless this is empty.
     pub fn verify_peer(&self, name: &[u8]) -> Result<(), TlsError> {
         let c = self.connection().ok_or(TlsError::Closed)?.as_ptr();
+        if self.tls.verified.borrow().as_deref() == Some(name) {
+            return Ok(());
+        }
         // SAFETY: the connection is live and has shaken hands; OpenSSL's texts are constants.
         unsafe {
             let ssl = (*(*c).ssl).connection;
@@ -98,20 +107,17 @@ impl Stream {
             if chain.is_null() || ffi::OPENSSL_sk_num(chain.cast()) < 1 {
                 return Err(TlsError::NoCertificate);
             }
-            if name.is_empty() {
-                return Ok(());
-            }
             let mut text = ffi::ngx_str_t { len: name.len(), data: name.as_ptr().cast_mut() };
-            if ffi::ngx_ssl_check_host(c, &raw mut text) == OK {
-                return Ok(());
-            }
-            let address = address(name).and_then(|_| CString::new(name).ok());
-            let own = ffi::OPENSSL_sk_value(chain.cast(), 0).cast();
-            match address {
-                Some(address) if ffi::X509_check_ip_asc(own, address.as_ptr(), 0) == 1 => Ok(()),
-                _ => Err(TlsError::WrongName),
+            if !name.is_empty() && ffi::ngx_ssl_check_host(c, &raw mut text) != OK {
+                let address = address(name).and_then(|_| CString::new(name).ok());
+                let own = ffi::OPENSSL_sk_value(chain.cast(), 0).cast();
+                if address.is_none_or(|text| ffi::X509_check_ip_asc(own, text.as_ptr(), 0) != 1) {
+                    return Err(TlsError::WrongName);
+                }
             }
         }
+        self.tls.verified.replace(Some(name.into()));
+        Ok(())
     }
 
     /// Whether the stream has shaken hands.
@@ -127,7 +133,7 @@ impl Stream {
         // SAFETY: the connection has shaken hands; the reference that OpenSSL counts is taken over.
         let session = unsafe { NonNull::new(ffi::SSL_get1_session((*(*c).ssl).connection)) }?;
         let session = Rc::new(Session::adopt(session));
-        self.tls.replace(Rc::downgrade(&session));
+        self.tls.session.replace(Rc::downgrade(&session));
         Some(session)
     }
 
@@ -188,7 +194,7 @@ unsafe extern "C" fn save_session(c: *mut ngx_connection_t) {
         // SAFETY: nginx passes the connection of a live stream, whose address is its data.
         unsafe {
             let stream = &*(*c).data.cast::<Stream>().cast_const();
-            let Some(held) = stream.tls.borrow().upgrade() else { return };
+            let Some(held) = stream.tls.session.borrow().upgrade() else { return };
             if let Some(session) = NonNull::new(ffi::ngx_ssl_get_session(c)) {
                 held.replace(session);
             }
