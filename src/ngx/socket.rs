@@ -95,6 +95,7 @@ pub struct Stream {
     idle: Cell<Option<Box<dyn FnOnce()>>>,
     /// nginx's connection points at it.
     _address: Box<Address>,
+    #[cfg_attr(not(ngx_feature = "ssl"), allow(dead_code))]
     pub(super) tls: tls::Tls,
 }
 
