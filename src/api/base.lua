@@ -35,6 +35,7 @@ local base = {
     cast = ffi.cast,
     copy = ffi.copy,
     gc = ffi.gc,
+    istype = ffi.istype,
     new_tab = require "table.new",
     sizeof = ffi.sizeof,
     string = ffi_string,

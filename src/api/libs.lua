@@ -145,7 +145,7 @@ return function(_, _, base)
     -- written for OpenResty's module alone, and not part of ours
     for _, name in ipairs {
         "ngx.balancer", "ngx.base64", "ngx.ocsp", "ngx.pipe", "ngx.proxyssl", "ngx.re", "ngx.req", "ngx.resp",
-        "ngx.semaphore", "ngx.ssl", "ngx.ssl.clienthello", "ngx.ssl.proxysslcert", "ngx.ssl.proxysslverify",
+        "ngx.semaphore", "ngx.ssl.clienthello", "ngx.ssl.proxysslcert", "ngx.ssl.proxysslverify",
         "ngx.ssl.session", "ngx.upstream", "resty.core.socket", "resty.core.socket.tcp",
     } do
         if not preload[name] then

@@ -12,10 +12,10 @@ use crate::run::{work, Host};
 use crate::socket::{Ask, Connect, Doing, Outcome, SocketError, Tcp};
 use crate::vm::Stack;
 
-const OK: i32 = 0;
-const WAIT: i32 = 1;
+pub(super) const OK: i32 = 0;
+pub(super) const WAIT: i32 = 1;
 const END: i32 = 2;
-const FAILED: i32 = -1;
+pub(super) const FAILED: i32 = -1;
 const NOT_OURS: i32 = -2;
 
 /// The options of `setoption`, in the order of their numbers in the prelude.
@@ -46,7 +46,7 @@ pub(super) fn fail(cx: Cx, e: &SocketError, message: &mut Str) -> i32 {
     }
 }
 
-fn check(cx: Cx, tcp: &Tcp) -> Result<Host, SocketError> {
+pub(super) fn check(cx: Cx, tcp: &Tcp) -> Result<Host, SocketError> {
     let host = cx.host().ok_or(SocketError::NotOurs)?;
     tcp.check(&host.owned().ok_or(SocketError::NotOurs)?)?;
     Ok(host)

@@ -3,7 +3,7 @@
 use core::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 
-use crate::ngx::{Capture, ConfError, Directive, Observed, Variables};
+use crate::ngx::{Capture, Cf, ConfError, Directive, Observed, Variables};
 use crate::phase::Phase;
 use crate::scale::status::Format;
 use crate::scale::{KeyConf, Shell, ZoneConf};
@@ -15,13 +15,20 @@ mod hooks;
 mod scale;
 mod settings;
 mod sockets;
+mod tls;
 
 pub use handler::{Handler, Source};
 pub use settings::{LocSettings, MainSettings};
 
 /// Every directive family.
-pub const DIRECTIVES: &[&[Directive]] =
-    &[hooks::DIRECTIVES, settings::DIRECTIVES, sockets::DIRECTIVES, dict::DIRECTIVES, scale::DIRECTIVES];
+pub const DIRECTIVES: &[&[Directive]] = &[
+    hooks::DIRECTIVES,
+    settings::DIRECTIVES,
+    sockets::DIRECTIVES,
+    tls::DIRECTIVES,
+    dict::DIRECTIVES,
+    scale::DIRECTIVES,
+];
 
 /// Of `http {}`: one per cycle.
 #[derive(Default)]
@@ -139,6 +146,8 @@ pub struct LocConf {
     pub settings: LocSettings,
     /// `lua_socket_*`
     pub sockets: crate::socket::Settings,
+    /// `lua_ssl_*`
+    pub tls: tls::Settings,
     /// The location's keys, its own or inherited.
     pub keys: Vec<Rc<scale::Key>>,
     /// `autoscale_status`; not inherited.
@@ -158,7 +167,7 @@ impl LocConf {
     }
 
     /// Takes over from the level above what this one leaves open.
-    pub fn merge(&mut self, above: &LocConf) {
+    pub fn merge(&mut self, above: &LocConf, cf: &mut Cf) -> Result<(), ConfError> {
         self.settings.merge(&above.settings);
         self.sockets.merge(&above.sockets);
         if self.keys.is_empty() {
@@ -169,6 +178,7 @@ impl LocConf {
                 mine.clone_from(theirs);
             }
         }
+        self.tls.merge(&above.tls, cf)
     }
 }
 

@@ -28,6 +28,10 @@ c_types!(
     std::rc::Rc<crate::run::Semaphore> = "as_semaphore",
     std::rc::Rc<crate::socket::Tcp> = "as_tcp",
     std::rc::Rc<crate::socket::Udp> = "as_udp",
+    std::rc::Rc<crate::ngx::tls::Session> = "as_tls_session",
+    crate::ngx::tls::Chain = "void",
+    crate::ngx::tls::Key = "void",
+    crate::ngx::tls::RawStore = "void",
     std::rc::Rc<core::cell::RefCell<logic::receive::Until>> = "as_until"
 );
 
@@ -88,6 +92,11 @@ impl Handle {
     pub fn keep<T>(&mut self, object: T) {
         self.object = Box::into_raw(Box::new(object)).cast();
     }
+
+    /// The address of something of another library.
+    pub fn point(&mut self, address: usize) {
+        self.object = address as *mut c_void;
+    }
 }
 
 /// A value of a shared dictionary on its way to Lua.
@@ -109,6 +118,7 @@ pub fn c_definitions() -> &'static str {
      typedef struct as_semaphore as_semaphore;
      typedef struct as_tcp as_tcp;
      typedef struct as_udp as_udp;
+     typedef struct as_tls_session as_tls_session;
      typedef struct as_until as_until;
      typedef struct as_dict as_dict;
      typedef struct { double number; as_str text; uint32_t flags; uint32_t stale; } as_dict_value;
@@ -169,7 +179,7 @@ impl Native {
 /// ```
 /// Kinds of arguments: `bytes` is `&[u8]` (two C parameters: `s, #s`), `val<T>` a number, `out<T>` a `&mut T` (a
 /// structure that Lua allocated), `slice<T>` a `&mut [T]` (two C parameters: array, count), `our<T>` a `&T` (something of
-/// ours whose address the prelude was given), `held<T>` a `&mut T` that a native made and Lua keeps, `own<T>` the
+/// ours whose address the prelude was given), `maybe<T>` the same or `None` for nil, `held<T>` a `&mut T` that a native made and Lua keeps, `own<T>` the
 /// `Box<T>` that Lua gives back.
 macro_rules! natives {
     ($( $(#[$meta:meta])* fn $name:ident($cx:ident $(, $arg:ident : $kind:ident $(<$t:ty>)?)* $(,)?) $(-> $ret:ty)? $body:block )*) => {
@@ -213,6 +223,14 @@ macro_rules! native_fn {
             [$($c,)* $crate::native::Param { c: <$t as $crate::native::CType>::C, pointer: true, constant: false },]
             // SAFETY: the prelude passes an address that it was given at start, of something that lives as long as the VM.
             [$($b)* let Some($a): Option<&$t> = (unsafe { $a.as_ref() }) else { return $crate::native::Ret::PANIC };]
+            ($($rest)*) $ret $body }
+    };
+    (@ $(#[$m:meta])* $n:ident $cx:ident [$($p:tt)*] [$($c:expr,)*] [$($b:tt)*] ($a:ident maybe<$t:ty>, $($rest:tt)*) $ret:tt $body:block) => {
+        $crate::native::native_fn! { @ $(#[$m])* $n $cx
+            [$($p)* $a: *const $t,]
+            [$($c,)* $crate::native::Param { c: <$t as $crate::native::CType>::C, pointer: true, constant: true },]
+            // SAFETY: as for `our`; nil is null.
+            [$($b)* let $a: Option<&$t> = unsafe { $a.as_ref() };]
             ($($rest)*) $ret $body }
     };
     (@ $(#[$m:meta])* $n:ident $cx:ident [$($p:tt)*] [$($c:expr,)*] [$($b:tt)*] ($a:ident held<$t:ty>, $($rest:tt)*) $ret:tt $body:block) => {

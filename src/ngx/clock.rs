@@ -23,6 +23,12 @@ pub fn msec_address() -> *const c_void {
     (&raw const ffi::ngx_current_msec).cast()
 }
 
+/// Milliseconds of a clock that nobody sets, as of the last turn of the event loop.
+pub fn msec() -> u64 {
+    // SAFETY: a plain read; one thread writes it.
+    unsafe { ffi::ngx_current_msec as u64 }
+}
+
 /// Seconds since 1970, and the local zone's offset in seconds east of UTC.
 pub fn wall_clock() -> (i64, i32) {
     // SAFETY: nginx sets its time before any module's code runs, and the record stays valid for the caller's statement.

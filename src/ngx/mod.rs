@@ -39,6 +39,7 @@ mod socket;
 mod subrequest;
 mod text;
 mod thread_pool;
+pub mod tls;
 mod upstream;
 mod var;
 mod variables;

@@ -88,16 +88,19 @@ unsafe extern "C" fn merge_loc_conf(
     conf: *mut c_void,
 ) -> *mut c_char {
     // SAFETY: nginx passes its live parser.
-    let cf = unsafe { Cf::new(cf) };
+    let mut cf = unsafe { Cf::new(cf) };
     if let Some(capture) = &cf.main_conf().capture {
         capture.add(cf.level_log());
     }
     // SAFETY: both are what `create::<LocConf>` made.
-    let merged = guard(|| unsafe { (*conf.cast::<LocConf>()).merge(&*above.cast::<LocConf>()) });
-    if merged.is_some() {
-        ptr::null_mut()
-    } else {
-        ::ngx::core::NGX_CONF_ERROR
+    let merged = guard(|| unsafe { (*conf.cast::<LocConf>()).merge(&*above.cast::<LocConf>(), &mut cf) });
+    match merged {
+        Some(Ok(())) => ptr::null_mut(),
+        Some(Err(e)) => {
+            cf.emerg(&e.0);
+            ::ngx::core::NGX_CONF_ERROR
+        }
+        None => ::ngx::core::NGX_CONF_ERROR,
     }
 }
 
@@ -135,6 +138,8 @@ unsafe extern "C" fn postconfiguration(cf: *mut ngx_conf_t) -> ngx_int_t {
 
 /// Everything that waits for the whole configuration to be read.
 fn configure(cf: &mut Cf) -> Result<(), super::ConfError> {
+    // where no server {} has asked for it yet
+    cf.http_conf().tls.make_context(cf)?;
     cf.main_conf().start_vm()?.prepare(&cf.main_conf().settings)?;
     // added last, so that every other zone is ready when init_by_lua runs
     let user = InitByLua { main: ptr::from_ref(cf.main_conf()), cycle: cf.cycle() };
@@ -223,6 +228,16 @@ impl Cf {
     fn cycle(&self) -> *mut ngx_cycle_t {
         // SAFETY: the parser has a cycle.
         unsafe { (*self.raw()).cycle }
+    }
+
+    /// What `http {}` itself says; in postconfiguration.
+    fn http_conf<'c>(&self) -> &'c LocConf {
+        // SAFETY: the parser is back at the level of `http {}`, whose slot for us `create_loc_conf` filled; it lives as
+        // long as the cycle.
+        unsafe {
+            let ctx = (*self.raw()).ctx.cast::<ffi::ngx_http_conf_ctx_t>();
+            &*(*(*ctx).loc_conf.add(ctx_index())).cast::<LocConf>()
+        }
     }
 
     /// The error log of the configuration level being merged.

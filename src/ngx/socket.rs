@@ -14,6 +14,7 @@ use ::ngx::ffi::{self, ngx_connection_t, ngx_event_t};
 use super::client::Client;
 use super::log::debug_cycle;
 use super::resolver::Endpoint;
+use super::tls;
 
 /// A socket address as the system takes it.
 struct Address {
@@ -106,6 +107,8 @@ pub struct Stream {
     _address: Option<Box<Address>>,
     /// Set when it is the connection of a request's client, which stays nginx's.
     client: Option<Client>,
+    #[cfg_attr(not(ngx_feature = "ssl"), allow(dead_code))]
+    pub(super) tls: tls::Tls,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -162,16 +165,16 @@ impl Stream {
             idle: Cell::default(),
             _address: Some(address),
             client: None,
+            tls: tls::Tls::default(),
         });
         // SAFETY: the caller hands the connection over; the stream closes it before it goes.
         unsafe {
             let c = &mut *connection.as_ptr();
             c.data = Rc::as_ptr(&stream).cast_mut().cast();
-            (*c.read).handler = Some(readable);
-            (*c.write).handler = Some(writable);
             (*c.read).log = c.log;
             (*c.write).log = c.log;
         }
+        stream.take_events();
         stream
     }
 
@@ -187,12 +190,28 @@ impl Stream {
             idle: Cell::default(),
             _address: None,
             client: Some(client),
+            tls: tls::Tls::default(),
         })
     }
 
     /// Whether it is the connection that a request came on.
     pub fn is_client(&self) -> bool {
         self.client.is_some()
+    }
+
+    #[cfg_attr(not(ngx_feature = "ssl"), allow(dead_code))]
+    pub(super) fn connection(&self) -> Option<NonNull<ngx_connection_t>> {
+        self.connection.get()
+    }
+
+    /// Has the connection's events come to the stream.
+    pub(super) fn take_events(&self) {
+        let Some(c) = self.connection.get() else { return };
+        // SAFETY: an open stream's connection is live.
+        unsafe {
+            (*(*c.as_ptr()).read).handler = Some(readable);
+            (*(*c.as_ptr()).write).handler = Some(writable);
+        }
     }
 
     /// Once a stream that was connecting can be written: what came of it.
@@ -230,6 +249,7 @@ impl Stream {
         let room = out.spare_capacity_mut();
         // SAFETY: the connection is live, and the room as long as said; what nginx has filled of it is initialized.
         unsafe {
+            forget_error(c.as_ptr());
             let recv = (*c.as_ptr()).recv;
             let n = recv.map_or(ffi::NGX_ERROR as isize, |recv| {
                 recv(c.as_ptr(), room.as_mut_ptr().cast(), room.len())
@@ -245,6 +265,7 @@ impl Stream {
         let Some(c) = self.connection.get() else { return Io::Eof };
         // SAFETY: as above; nginx does not write to what it sends.
         let n = unsafe {
+            forget_error(c.as_ptr());
             let send = (*c.as_ptr()).send;
             send.map_or(ffi::NGX_ERROR as isize, |send| {
                 send(c.as_ptr(), data.as_ptr().cast_mut(), data.len())
@@ -331,6 +352,9 @@ impl Stream {
             if read.ready() == 0 {
                 return Peer::Quiet;
             }
+            if tls::is_tls(c) {
+                return tls::peek(c);
+            }
             let mut byte = 0u8;
             let n = libc::recv((*c).fd, ptr::from_mut(&mut byte).cast(), 1, libc::MSG_PEEK);
             if n < 0 && io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock {
@@ -347,9 +371,13 @@ impl Stream {
 
     /// Says that nothing more will be sent.
     pub fn shutdown_send(&self) -> io::Result<()> {
-        let Some(fd) = self.fd() else { return Err(io::ErrorKind::NotConnected.into()) };
-        // SAFETY: a plain system call.
-        match unsafe { libc::shutdown(fd, libc::SHUT_WR) } {
+        let Some(c) = self.connection.get() else { return Err(io::ErrorKind::NotConnected.into()) };
+        // SAFETY: the connection is live.
+        let rc = unsafe {
+            tls::say_goodbye(c.as_ptr());
+            libc::shutdown((*c.as_ptr()).fd, libc::SHUT_WR)
+        };
+        match rc {
             0 => Ok(()),
             _ => Err(io::Error::last_os_error()),
         }
@@ -385,6 +413,7 @@ impl Stream {
         }
         // SAFETY: the connection is live, and forgotten from here on. Its pool, if any, is ours.
         unsafe {
+            tls::shut_down(c.as_ptr());
             let pool = (*c.as_ptr()).pool;
             ffi::ngx_close_connection(c.as_ptr());
             if !pool.is_null() {
@@ -448,7 +477,25 @@ pub(super) fn result(n: isize) -> Io {
         n if n > 0 => Io::Done(n as usize),
         0 => Io::Eof,
         n if n == ffi::NGX_AGAIN as isize => Io::Again,
-        _ => Io::Failed(io::Error::last_os_error()),
+        _ => Io::Failed(match io::Error::last_os_error() {
+            // the system had no part in it; nginx has logged OpenSSL's reason
+            e if e.raw_os_error() == Some(0) => io::Error::other("tls error"),
+            e => e,
+        }),
+    }
+}
+
+/// Forgets the system's last error, so that one of TLS is not taken for it.
+///
+/// # Safety
+/// `c` must be live.
+unsafe fn forget_error(c: *mut ngx_connection_t) {
+    // SAFETY: the caller vouches for the connection; the error's place is this thread's.
+    #[cfg(target_os = "linux")]
+    unsafe {
+        if tls::is_tls(c) {
+            *libc::__errno_location() = 0;
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::ngx::tls::TlsError;
 use crate::ngx::ResolveError;
 
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +17,8 @@ pub enum SocketError {
     Resolve(#[from] ResolveError),
     #[error("failed to parse host name \"\": no host")]
     NoHost,
+    #[error("{0}")]
+    Tls(#[from] TlsError),
     #[error("too many waiting connect operations")]
     TooManyWaiting,
     #[error("bad request")]

@@ -6,10 +6,12 @@ mod error;
 mod pool;
 mod settings;
 mod tcp;
+mod tls;
 mod udp;
 
 pub use error::SocketError;
 pub use pool::Pools;
 pub use settings::Settings;
 pub use tcp::{Ask, Connect, Doing, Outcome, Tcp};
+pub use tls::Handshake;
 pub use udp::{Udp, MAX_DATAGRAM};

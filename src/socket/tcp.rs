@@ -36,6 +36,8 @@ pub struct Tcp {
     read_ended: Cell<bool>,
     local: RefCell<Option<Endpoint>>,
     location: Location,
+    /// What is set for handshakes.
+    pub tls: super::tls::Own,
 }
 
 /// What a thread may do to a socket while no other does the same.
@@ -150,6 +152,7 @@ impl Tcp {
             read_ended: Cell::new(false),
             local: RefCell::default(),
             location,
+            tls: Default::default(),
         })
     }
 
@@ -161,8 +164,17 @@ impl Tcp {
         tcp
     }
 
-    fn settings(&self) -> &Settings {
+    pub(super) fn settings(&self) -> &Settings {
         &self.location.conf().sockets
+    }
+
+    pub(super) fn location(&self) -> Location {
+        self.location
+    }
+
+    /// Whether something has come that was not asked for yet.
+    pub(super) fn has_unread(&self) -> bool {
+        !self.unread.borrow().is_empty()
     }
 
     /// Whether the socket is connected, and by the script of this host.
@@ -187,7 +199,7 @@ impl Tcp {
         Ok(Busy { tcp: Rc::clone(self), doing })
     }
 
-    fn refuse(&self, doings: &[Doing]) -> Result<(), SocketError> {
+    pub(super) fn refuse(&self, doings: &[Doing]) -> Result<(), SocketError> {
         for doing in doings {
             if self.busy[*doing as usize].get() {
                 return Err(SocketError::Busy(DOINGS[*doing as usize].1));
@@ -427,6 +439,7 @@ impl Tcp {
         host: Host,
     ) -> Result<usize, SocketError> {
         let timeout = self.send_timeout.get().unwrap_or(self.settings().send_timeout());
+        let unfinished = super::tls::Unfinished::if_encrypted(&self);
         while sent < data.len() {
             host.debug(format_args!("lua tcp socket send timeout: {}", timeout.as_millis()));
             match self.stream()?.writable(timeout).await {
@@ -438,6 +451,9 @@ impl Tcp {
                 }
                 Err(Interrupted::Closed) => return Err(SocketError::Closed),
             }
+        }
+        if let Some(unfinished) = unfinished {
+            unfinished.finish();
         }
         Ok(sent)
     }
@@ -497,7 +513,7 @@ impl Tcp {
         }
     }
 
-    fn drop_stream_only(&self) {
+    pub(super) fn drop_stream_only(&self) {
         if let Some(stream) = self.stream.take() {
             stream.close();
         }

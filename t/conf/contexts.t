@@ -11,6 +11,7 @@ use Test::More;
 
 my $ROOT = $AutoscaleLua::Env::ROOT;
 my $SCRATCH = AutoscaleLua::Env::scratch();
+my $CERTS = "$ROOT/t/cert";
 my $EVERYWHERE = 'http, server, location, location if';
 
 # What is written after a directive's name so that it is complete.
@@ -40,6 +41,16 @@ my %DIRECTIVES = (
     lua_socket_read_timeout => [$EVERYWHERE, '1s;'],
     lua_socket_send_lowat => [$EVERYWHERE, '0;'],
     lua_socket_send_timeout => [$EVERYWHERE, '1s;'],
+    lua_ssl_certificate =>
+        ['http, server, location', "$CERTS/client.crt; lua_ssl_certificate_key $CERTS/client.key;"],
+    lua_ssl_certificate_key =>
+        ['http, server, location', "$CERTS/client.key; lua_ssl_certificate $CERTS/client.crt;"],
+    lua_ssl_ciphers => ['http, server, location', 'HIGH;'],
+    lua_ssl_conf_command => ['http, server, location', 'MinProtocol TLSv1.2;'],
+    lua_ssl_crl => ['http, server, location', "$CERTS/ca.crl;"],
+    lua_ssl_protocols => ['http, server, location', 'TLSv1.2 TLSv1.3;'],
+    lua_ssl_trusted_certificate => ['http, server, location', "$CERTS/ca.crt;"],
+    lua_ssl_verify_depth => ['http, server, location', '2;'],
     lua_thread_cache_max_entries => ['http', '10;'],
     lua_transform_underscores_in_response_headers => [$EVERYWHERE, 'off;'],
     lua_use_default_type => [$EVERYWHERE, 'off;'],

@@ -539,6 +539,15 @@ tcp {
         return sock:getoption("tcp-nodelay")
     end },
     bind = { "1", function(sock) return sock:bind("127.0.0.1") end },
+    -- the other side does not speak TLS
+    sslhandshake = { "nil, handshake failed", function(sock) return sock:sslhandshake() end },
+    getsslsession = { "nil, not ssl connection", function(sock) return sock:getsslsession() end },
+    getsslpointer = { "nil, not ssl connection", function(sock) return sock:getsslpointer() end },
+    getsslctx = { "nil, not ssl connection", function(sock) return sock:getsslctx() end },
+    setclientcert = { "true", function(sock) return sock:setclientcert(nil, nil) end },
+    settrustedstore = { "true", function(sock) return sock:settrustedstore(nil) end },
+    setalpn = { "true", function(sock) return sock:setalpn("h2") end },
+    getalpn = { "nil", function(sock) return sock:getalpn() end },
 }
 
 row("ngx.socket.udp", "waiting", "table", function() return type(ngx.socket.udp()) end)
@@ -578,6 +587,18 @@ end)
 row("ngx.run_worker_thread", "waiting", "false, thread pool none not found", function()
     return ngx.run_worker_thread("none", "module", "f")
 end)
+-- certificates and keys
+
+local function ssl(name, result)
+    row("ngx.ssl." .. name, "any", "nil, " .. result, function() return require("ngx.ssl")[name]("none") end)
+end
+
+ssl("parse_pem_cert", "PEM_read_bio_X509_AUX() failed")
+ssl("parse_der_cert", "d2i_X509_bio() failed")
+ssl("cert_pem_to_der", "PEM_read_bio_X509_AUX() failed")
+ssl("parse_pem_priv_key", "PEM_read_bio_PrivateKey() failed")
+ssl("parse_der_priv_key", "d2i_PrivateKey_bio() failed")
+ssl("priv_key_pem_to_der", "PEM_read_bio_PrivateKey() failed")
 
 -- tables
 
