@@ -134,7 +134,7 @@ return function(_, native, base)
         return true
     end
 
-    -- The protocols that handshakes offer, the one most wanted first; without arguments none are offered (ALPN, RFC 7301).
+    -- The protocols that handshakes offer, the one most wanted first; without arguments none (ALPN, RFC 7301).
     function methods:setalpn(...)
         local wire = {}
         for i = 1, select("#", ...) do
