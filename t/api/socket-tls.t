@@ -148,6 +148,7 @@ attempt to send data on a closed socket
 
 
 === TEST 5: the same certificates stand up to none
+--- modes: plain hup workers
 --- lua
     for _, name in ipairs { "server", "expired", "selfsigned", "deep", "revoked" } do
         local sock = open(name)
@@ -164,6 +165,7 @@ true hello
 
 
 === TEST 6: names that match: a plain one, a wild one, an address, none
+--- modes: plain hup workers
 --- lua
     for _, host in ipairs { "test.example", "a.wild.example", "127.0.0.1", "" } do
         ngx.say(open("server"):sslhandshake(false, host, true))
@@ -218,6 +220,7 @@ true$
 
 
 === TEST 8: the server's name is sent, unless it is an address
+--- modes: plain hup workers
 --- lua
     local function try(host)
         local sock = open("tls12")
@@ -459,6 +462,7 @@ lua ssl certificate verify error
 
 
 === TEST 18: protocols and ciphers
+--- modes: plain hup workers
 --- config
     location = /old {
         lua_ssl_protocols TLSv1.2;
@@ -633,6 +637,7 @@ attempt to send data on a closed socket
 
 
 === TEST 26: what came in the clear is not taken for what TLS protects
+--- modes: plain hup workers
 --- lua
     local sock = ngx.socket.connect("127.0.0.1", ngx.var.server_port)
     sock:send("GET /starttls HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -669,6 +674,7 @@ cdata cdata true
 
 
 === TEST 28: wrong arguments
+--- modes: plain hup workers
 --- lua
     local sock = open("server")
     local function try(...) ngx.say((select(2, pcall(sock.sslhandshake, ...)))) end
@@ -690,6 +696,7 @@ bad argument #2 to 'sslhandshake' (string expected, got table)
 
 
 === TEST 29: the status of the certificate is asked for
+--- modes: plain hup workers
 --- lua
     local sock = open("server")
     ngx.print(sock:sslhandshake(false, "test.example", true, true), " ", get(sock))
@@ -698,6 +705,7 @@ true hello
 
 
 === TEST 30: two threads on one connection
+--- modes: plain hup workers
 --- lua
     local sock = open("server")
     sock:sslhandshake()
