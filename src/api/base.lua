@@ -112,6 +112,15 @@ function base.wait(op, ...)
 end
 base.tag = tag
 
+-- The handle of an object that is a table with it as its first element; `self` may be anything.
+function base.own(self, name)
+    local handle = type(self) == "table" and self[1]
+    if not handle then
+        error("bad argument #1 to '" .. name .. "' (table expected, got " .. type(self) .. ")", 3)
+    end
+    return handle
+end
+
 -- A string for a native: strings and numbers as they are, others are refused at the user's line.
 function base.to_string(value, n, name)
     local t = type(value)

@@ -14,7 +14,7 @@ return function(ngx, native, base)
     local receive, receive_until = native.socket_receive, native.socket_receive_until
     local until_new, until_free = native.socket_until, native.socket_until_free
     local text, to_text, flatten = base.text, base.string, base.flatten
-    local check, yielding = base.check, base.yielding
+    local check, own, yielding = base.check, base.own, base.yielding
     local gc, wait, prepared = base.gc, base.wait, base.ops.prepared
     local handle, out, message = base.new("as_handle[1]"), base.new("as_str[1]"), base.new("as_str[1]")
     local number = base.new("double[1]")
@@ -102,7 +102,7 @@ return function(ngx, native, base)
         if options ~= nil then
             pool, size, backlog = pool_of(options, pool)
         end
-        local rc = connect(self[1], host, #host, port, pool, #pool, size, backlog, message)
+        local rc = connect(own(self, "connect"), host, #host, port, pool, #pool, size, backlog, message)
         if rc == 0 then
             return 1
         end
@@ -128,7 +128,7 @@ return function(ngx, native, base)
                 wrong(1, "send", "string, number, boolean, nil, or array table expected, got " .. t)
             end
         end
-        local rc = send(self[1], data, #data, message)
+        local rc = send(own(self, "send"), data, #data, message)
         if rc >= 0 then
             return rc
         end
@@ -167,7 +167,7 @@ return function(ngx, native, base)
                 wrong(1, "receive", "bad pattern argument")
             end
         end
-        return got(receive(self[1], kind, n, out, message))
+        return got(receive(own(self, "receive"), kind, n, out, message))
     end
 
     function methods:receiveany(...)
@@ -179,7 +179,7 @@ return function(ngx, native, base)
         if not max or max <= 0 then
             wrong(2, "?", "bad max argument")
         end
-        return got(receive(self[1], ANY, floor(max), out, message))
+        return got(receive(own(self, "receiveany"), ANY, floor(max), out, message))
     end
 
     function methods:receiveuntil(pattern, options)
@@ -216,7 +216,7 @@ return function(ngx, native, base)
                 end
                 size = n
             end
-            return got(receive_until(self[1], state, size or -1, out, message))
+            return got(receive_until(own(self, "receiveuntil"), state, size or -1, out, message))
         end
     end
 
@@ -233,11 +233,11 @@ return function(ngx, native, base)
 
     function methods:settimeout(ms)
         ms = timeout(ms)
-        timeouts(self[1], ms, ms, ms)
+        timeouts(own(self, "settimeout"), ms, ms, ms)
     end
 
     function methods:settimeouts(connecting, sending, reading)
-        timeouts(self[1], timeout(connecting), timeout(sending), timeout(reading))
+        timeouts(own(self, "settimeouts"), timeout(connecting), timeout(sending), timeout(reading))
     end
 
     local keepalive, reused, close = native.socket_keepalive, native.socket_reused, native.socket_close
@@ -251,7 +251,7 @@ return function(ngx, native, base)
                 wrong(3, "?", "bad \"pool_size\" option value: " .. tostring(size))
             end
         end
-        local rc = keepalive(self[1], ms, size or -1, message)
+        local rc = keepalive(own(self, "setkeepalive"), ms, size or -1, message)
         if rc == 0 then
             return 1
         end
@@ -259,7 +259,7 @@ return function(ngx, native, base)
     end
 
     function methods:getreusedtimes()
-        local n = reused(self[1], message)
+        local n = reused(own(self, "getreusedtimes"), message)
         if n >= 0 then
             return n
         end
@@ -267,7 +267,7 @@ return function(ngx, native, base)
     end
 
     function methods:close()
-        local rc = close(self[1], message)
+        local rc = close(own(self, "close"), message)
         if rc == 0 then
             return 1
         end
@@ -281,7 +281,7 @@ return function(ngx, native, base)
         if direction ~= "send" then
             wrong(1, "shutdown", "expected direction: \"send\"")
         end
-        local rc = shutdown(self[1], message)
+        local rc = shutdown(own(self, "shutdown"), message)
         if rc == 0 then
             return 1
         end
@@ -289,7 +289,7 @@ return function(ngx, native, base)
     end
 
     function methods:getfd()
-        local rc = fd(self[1], message)
+        local rc = fd(own(self, "getfd"), message)
         if rc >= 0 then
             return rc
         end
@@ -312,7 +312,7 @@ return function(ngx, native, base)
         if type(value) == "boolean" then
             value = value and 1 or 0
         end
-        local rc = set_option(self[1], option, tonumber(value) or 0, message)
+        local rc = set_option(own(self, "setoption"), option, tonumber(value) or 0, message)
         if rc == 0 then
             return true
         end
@@ -327,7 +327,7 @@ return function(ngx, native, base)
         if not option then
             return nil, "unsupported option " .. tostring(name)
         end
-        local rc = get_option(self[1], option, number, message)
+        local rc = get_option(own(self, "getoption"), option, number, message)
         if rc == 0 then
             return number[0]
         end
@@ -338,7 +338,7 @@ return function(ngx, native, base)
         if type(address) ~= "string" then
             wrong(1, "bind", "string expected, got " .. (address == nil and "nil" or type(address)))
         end
-        if bind(self[1], address, #address) ~= 0 then
+        if bind(own(self, "bind"), address, #address) ~= 0 then
             return nil, "bad address"
         end
         return 1

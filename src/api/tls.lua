@@ -13,7 +13,7 @@ return function(_, native, base)
     local shake, session_of, session_free = native.tls_handshake, native.tls_session, native.tls_session_free
     local certificate, no_certificate = native.tls_certificate, native.tls_no_certificate
     local openssl, trust, offer, protocol = native.tls_openssl, native.tls_trust, native.tls_offer, native.tls_protocol
-    local check, yielding, text = base.check, base.yielding, base.text
+    local check, own, yielding, text = base.check, base.own, base.yielding, base.text
     local gc, cast, istype, ctype = base.gc, base.cast, base.istype, base.array
     local wait, prepared, kinds = base.wait, base.ops.prepared, base.ssl_kinds
     local handle, out, message = base.new("as_handle[1]"), base.new("as_str[1]"), base.new("as_str[1]")
@@ -30,7 +30,7 @@ return function(_, native, base)
     end
 
     local function session(self)
-        local rc = session_of(self[1], handle, message)
+        local rc = session_of(own(self, "sslhandshake"), handle, message)
         if rc ~= 0 then
             return failed(rc)
         end
@@ -54,7 +54,7 @@ return function(_, native, base)
             error("bad argument #2 to 'sslhandshake' (string expected, got " .. type(name) .. ")", 2)
         end
         local flags = (verify and VERIFY or 0) + (ask_status and ASK_STATUS or 0)
-        local rc = shake(self[1], given, name, #name, flags, message)
+        local rc = shake(own(self, "sslhandshake"), given, name, #name, flags, message)
         if rc == WAIT then
             local ok, err = wait(prepared)
             if not ok then
@@ -76,7 +76,7 @@ return function(_, native, base)
     end
 
     local function address(self, which)
-        local rc = openssl(self[1], which, handle, message)
+        local rc = openssl(own(self, "getsslsession"), which, handle, message)
         if rc ~= 0 then
             return failed(rc)
         end
@@ -107,7 +107,7 @@ return function(_, native, base)
 
     function methods:setclientcert(cert, key)
         if not cert and not key then
-            no_certificate(self[1])
+            no_certificate(own(self, "setclientcert"))
             return true
         end
         if not cert or not key then
@@ -117,7 +117,7 @@ return function(_, native, base)
         if why then
             return nil, why
         end
-        if certificate(self[1], cert, key) ~= 0 then
+        if certificate(own(self, "setclientcert"), cert, key) ~= 0 then
             return nil, "no memory"
         end
         return true
@@ -128,7 +128,7 @@ return function(_, native, base)
         if why then
             return nil, why
         end
-        if trust(self[1], store) ~= 0 then
+        if trust(own(self, "settrustedstore"), store) ~= 0 then
             return nil, "bad store arg: no X509_STORE"
         end
         return true
@@ -149,13 +149,13 @@ return function(_, native, base)
         if #wire > 65535 then
             error("bad argument #1 to 'setalpn' (too many protocols)", 2)
         end
-        offer(self[1], wire, #wire)
+        offer(own(self, "setalpn"), wire, #wire)
         return true
     end
 
     -- The protocol that the last handshake agreed on; nil when none was.
     function methods:getalpn()
-        local rc = protocol(self[1], out, message)
+        local rc = protocol(own(self, "getalpn"), out, message)
         if rc ~= 0 then
             return failed(rc)
         end

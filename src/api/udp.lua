@@ -14,7 +14,7 @@ return function(ngx, native, base)
     local receive, set_timeout = native.udp_receive, native.udp_timeout
     local close, bind = native.udp_close, native.udp_bind
     local text, flatten = base.text, base.flatten
-    local check, yielding = base.check, base.yielding
+    local check, own, yielding = base.check, base.own, base.yielding
     local gc, wait, prepared = base.gc, base.wait, base.ops.prepared
     local handle, out, message = base.new("as_handle[1]"), base.new("as_str[1]"), base.new("as_str[1]")
     local WAIT, NOT_OURS = 1, -2
@@ -65,7 +65,7 @@ return function(ngx, native, base)
         if host == "" or host == "unix:" then
             return nil, "failed to parse host name \"" .. host .. "\": no host"
         end
-        return finish(set_peer(self[1], host, #host, number, message))
+        return finish(set_peer(own(self, "setpeername"), host, #host, number, message))
     end
 
     function methods:send(data)
@@ -84,7 +84,7 @@ return function(ngx, native, base)
                 wrong(1, "send", "string, number, boolean, nil, or array table expected, got " .. t)
             end
         end
-        return finish(send(self[1], data, #data, message))
+        return finish(send(own(self, "send"), data, #data, message))
     end
 
     function methods:receive(size)
@@ -96,7 +96,7 @@ return function(ngx, native, base)
             end
             size = n
         end
-        local rc = receive(self[1], size or MAX_DATAGRAM, out, message)
+        local rc = receive(own(self, "receive"), size or MAX_DATAGRAM, out, message)
         if rc == 0 then
             return text(out)
         end
@@ -109,18 +109,18 @@ return function(ngx, native, base)
         if not ms or ms < 0 or ms > 0x7fffffff then
             wrong(1, "settimeout", "bad timeout value")
         end
-        set_timeout(self[1], ms == 0 and -1 or ms)
+        set_timeout(own(self, "settimeout"), ms == 0 and -1 or ms)
     end
 
     function methods:close()
-        return finish(close(self[1], message))
+        return finish(close(own(self, "close"), message))
     end
 
     function methods:bind(address)
         if type(address) ~= "string" then
             wrong(1, "bind", "string expected, got " .. name_of(address))
         end
-        if sub(address, 1, 5) == "unix:" or bind(self[1], address, #address) ~= 0 then
+        if sub(address, 1, 5) == "unix:" or bind(own(self, "bind"), address, #address) ~= 0 then
             return nil, "bad address"
         end
         return 1

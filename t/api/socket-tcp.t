@@ -488,3 +488,24 @@ HTTP/1.1 200 OK
 ^nilsome\.name could not be resolved \((?:110: Operation timed out|2: Server failure)\)
 --- allow_log
 recv() failed
+
+
+=== TEST 25: methods called without their socket
+--- lua
+    local sock = ngx.socket.tcp()
+    local function try(f, ...) ngx.say((select(2, pcall(f, ...)))) end
+    try(sock.receive, "l")
+    try(sock.send, {}, "x")
+    try(sock.close)
+    try(sock.connect, 3, "127.0.0.1", 1)
+    try(sock.setkeepalive, true)
+    try(sock.getreusedtimes, { 3 })
+    ngx.say("alive")
+--- response_body_like
+^bad argument #1 to 'receive' \(table expected, got string\)
+bad argument #1 to 'send' \(table expected, got table\)
+bad argument #1 to 'close' \(table expected, got nil\)
+bad argument #1 to 'connect' \(table expected, got number\)
+bad argument #1 to 'setkeepalive' \(table expected, got boolean\)
+.*
+alive
