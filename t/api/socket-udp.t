@@ -152,15 +152,12 @@ over unix
 --- lua
     local sock = ngx.socket.udp()
     ngx.say(sock:setpeername("::1", 1985))
-    sock:settimeout(20)
     sock:send("six")
-    -- where the machine has no IPv6 the error is the system's
-    local data, err = sock:receive()
-    ngx.say(data or err)
---- response_body_like
-^1\n(six|connection refused|timeout)$
---- allow_log
-recv() failed
+    ngx.say(sock:receive())
+--- skip_eval: 5: !-e '/proc/net/if_inet6'
+--- response_body
+1
+six
 
 
 === TEST 8: nobody listens: the system tells with the next call
