@@ -20,6 +20,7 @@ my %BY_LUA = (_by_lua_block => '{ return }', _by_lua_file => "$SCRATCH/script.lu
 # directive => [contexts, the rest of the line]
 my %DIRECTIVES = (
     lua_capture_error_log => ['http', '32k;'],
+    lua_check_client_abort => [$EVERYWHERE, 'on;'],
     lua_code_cache => [$EVERYWHERE, 'on;'],
     lua_http10_buffering => [$EVERYWHERE, 'off;'],
     lua_load_resty_core => ['http', 'on;'],
@@ -33,6 +34,7 @@ my %DIRECTIVES = (
     lua_shared_dict => ['http', 'dict 64k;'],
     lua_max_pending_timers => ['http', '10;'],
     lua_max_running_timers => ['http', '10;'],
+    lua_worker_thread_vm_pool_size => ['http', '10;'],
     lua_socket_buffer_size => [$EVERYWHERE, '4k;'],
     lua_socket_connect_timeout => [$EVERYWHERE, '1s;'],
     lua_socket_keepalive_timeout => [$EVERYWHERE, '1s;'],
