@@ -1,5 +1,4 @@
 # Many subrequests at once: capture_multi, threads, nesting, coroutines, and what ends a request meanwhile.
-# modes: plain hup workers valgrind
 use lib 't/lib';
 use AutoscaleLua;
 run_tests();

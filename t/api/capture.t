@@ -1,5 +1,4 @@
 # ngx.location.capture: what a subrequest gets, and what its response is as a value.
-# modes: plain hup workers valgrind
 use lib 't/lib';
 use AutoscaleLua;
 run_tests();

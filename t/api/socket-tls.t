@@ -1,4 +1,3 @@
-# modes: plain hup workers valgrind
 use lib 't/lib';
 use AutoscaleLua;
 
