@@ -87,13 +87,18 @@ impl Task {
 
     /// Lets the threads take turns until all wait or the task ends.
     pub fn run(self: &Rc<Self>) -> Progress {
-        for _ in 0..TURNS {
+        let mut turns = 0;
+        loop {
             let next = self.threads.borrow_mut().next();
-            let Some((id, co, args)) = next else {
+            let Some((id, mut co, args)) = next else {
                 let waits = self.threads.borrow().alive > 0;
                 return if waits { Progress::Waiting } else { self.end(End::Returned) };
             };
-            let mut co = co;
+            if turns == TURNS {
+                self.rest(id, co, args);
+                return Progress::Waiting;
+            }
+            turns += 1;
             let ended = match self.resume(&mut co, args) {
                 Some(outcome) => self.turn(id, co, outcome),
                 None => Some(End::Failed),
@@ -102,19 +107,12 @@ impl Task {
                 return self.end(end);
             }
         }
-        self.rest();
-        Progress::Waiting
     }
 
-    /// Lets the event loop have a turn before the next thread that is ready.
-    fn rest(self: &Rc<Self>) {
-        let mut threads = self.threads.borrow_mut();
-        let Some((id, co, args)) = threads.next() else { return };
-        let Some(thread) = threads.get(id) else { return };
-        thread.co = Some(co);
-        let waker = Waker::new(self, id, thread.waits);
-        let held = Box::new(waker.post_next(Box::new(move |_| args)));
-        thread.doing = Doing::Waiting { held, cancels: true };
+    /// Lets the event loop have a turn before a thread that is ready goes on with the `args` values on its stack.
+    fn rest(self: &Rc<Self>, id: ThreadId, co: Coroutine, args: i32) {
+        let held = Box::new(self.begin_wait(id).post_next(Box::new(move |_| args)));
+        self.park(id, co, Doing::Waiting { held, cancels: true });
     }
 
     /// Lets Lua run; `None` when memory is out.

@@ -279,3 +279,24 @@ API disabled
 --- ignore_response
 --- no_error_log
 thread ran on
+
+
+=== TEST 17: a script ends after any number of turns
+--- config
+    location = /turns {
+        content_by_lua_block {
+            local n = tonumber(ngx.var.arg_n)
+            ngx.thread.spawn(function() for _ = 1, n do coroutine.yield() end end)
+            ngx.print(n)
+        }
+    }
+    location = /t {
+        content_by_lua_block {
+            for n = 250, 262 do
+                assert(ngx.location.capture("/turns?n=" .. n).body == tostring(n))
+            end
+            ngx.say("all ended")
+        }
+    }
+--- response_body
+all ended
