@@ -93,7 +93,26 @@ apis! {
     libs: ;
 }
 
-/// All operations, in the order of their numbers.
-pub fn ops() -> impl Iterator<Item = &'static Op> {
-    OPS.iter().copied().flatten()
+/// All operations, in the order of their numbers: what a thread waits for is found here at each of its waits.
+pub static ALL_OPS: [&Op; count_ops()] = {
+    let mut all = [&output::OPS[0]; count_ops()];
+    let (mut i, mut n) = (0, 0);
+    while i < OPS.len() {
+        let mut j = 0;
+        while j < OPS[i].len() {
+            all[n] = &OPS[i][j];
+            (j, n) = (j + 1, n + 1);
+        }
+        i += 1;
+    }
+    all
+};
+
+const fn count_ops() -> usize {
+    let (mut i, mut n) = (0, 0);
+    while i < OPS.len() {
+        n += OPS[i].len();
+        i += 1;
+    }
+    n
 }

@@ -101,7 +101,7 @@ pub(super) fn arm(task: &Rc<Task>, thread: ThreadId, stack: &mut Stack<'_>) -> A
         return Armed::Later(0);
     }
     let index = usize::try_from(stack.int(2)).unwrap_or(usize::MAX);
-    match api::ops().nth(index) {
+    match api::ALL_OPS.get(index) {
         Some(op) => {
             let armed = (op.arm)(&task.begin_wait(thread), stack);
             if let Armed::Wait(_) | Armed::WaitToTheEnd(_) = armed {

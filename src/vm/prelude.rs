@@ -104,7 +104,7 @@ fn push_boot(l: *mut lua_State, settings: &MainSettings) -> c_int {
         ffi::lua_setfield(l, -2, c"null".as_ptr());
 
         ffi::lua_newtable(l);
-        for (i, op) in api::ops().enumerate() {
+        for (i, op) in api::ALL_OPS.iter().enumerate() {
             ffi::lua_pushnumber(l, i as f64);
             set_field(l, op.name);
         }
