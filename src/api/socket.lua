@@ -13,7 +13,7 @@ return function(ngx, native, base)
     local new, free, connect, send = native.socket_tcp, native.socket_free, native.socket_connect, native.socket_send
     local receive, receive_until = native.socket_receive, native.socket_receive_until
     local until_new, until_free = native.socket_until, native.socket_until_free
-    local text, to_text, flatten = base.text, base.string, base.flatten
+    local text, to_text, sendable = base.text, base.string, base.sendable
     local check, own, yielding = base.check, base.own, base.yielding
     local gc, wait, prepared = base.gc, base.wait, base.ops.prepared
     local handle, out, message = base.new("as_handle[1]"), base.new("as_str[1]"), base.new("as_str[1]")
@@ -114,19 +114,10 @@ return function(ngx, native, base)
 
     function methods:send(data)
         check(yielding)
-        local t = type(data)
-        if t ~= "string" then
-            if t == "table" then
-                local flat, why = flatten(data, true)
-                if not flat then
-                    wrong(1, "send", why)
-                end
-                data = flat
-            elseif t == "number" or t == "boolean" or t == "nil" then
-                data = tostring(data)
-            else
-                wrong(1, "send", "string, number, boolean, nil, or array table expected, got " .. t)
-            end
+        local why
+        data, why = sendable(data)
+        if not data then
+            wrong(1, "send", why)
         end
         local rc = send(own(self, "send"), data, #data, message)
         if rc >= 0 then

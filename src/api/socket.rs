@@ -52,11 +52,20 @@ pub(super) fn check(cx: Cx, tcp: &Tcp) -> Result<Host, SocketError> {
     Ok(host)
 }
 
+/// Drops a wait that was prepared and could not be yielded (across a C function of Lua, say): its socket is not busy.
+fn forget_unyielded(cx: Cx) {
+    drop(cx.prepared());
+}
+
 /// The same before sending or receiving: on a closed socket this is worth a line in the log.
 fn check_open(cx: Cx, tcp: &Tcp, what: &str) -> Result<Host, SocketError> {
+    forget_unyielded(cx);
     let result = check(cx, tcp);
     if let (Err(SocketError::Closed), Some(host)) = (&result, cx.host()) {
-        tcp.log(&host, format_args!("attempt to {what} data on a closed socket: u:0, c:0, ft:0 eof:0"));
+        tcp.log(
+            &host,
+            format_args!("attempt to {what} data on a closed socket: it is to be connected first"),
+        );
     }
     result
 }
@@ -68,6 +77,7 @@ pub(super) fn push_error(stack: &mut Stack<'_>, e: &SocketError) -> i32 {
 }
 
 fn connect(cx: Cx, tcp: &Rc<Tcp>, what: &Connect<'_>) -> Result<i32, SocketError> {
+    forget_unyielded(cx);
     let host = cx.host().ok_or(SocketError::NotOurs)?;
     let owned = host.owned().ok_or(SocketError::NotOurs)?;
     let main = cycle_main_conf().ok_or(SocketError::NotOurs)?;

@@ -13,7 +13,7 @@ return function(ngx, native, base)
     local new, free, set_peer, send = native.udp_new, native.udp_free, native.udp_set_peer, native.udp_send
     local receive, set_timeout = native.udp_receive, native.udp_timeout
     local close, bind = native.udp_close, native.udp_bind
-    local text, flatten = base.text, base.flatten
+    local text, sendable = base.text, base.sendable
     local check, own, yielding = base.check, base.own, base.yielding
     local gc, wait, prepared = base.gc, base.wait, base.ops.prepared
     local handle, out, message = base.new("as_handle[1]"), base.new("as_str[1]"), base.new("as_str[1]")
@@ -70,19 +70,10 @@ return function(ngx, native, base)
 
     function methods:send(data)
         check(yielding)
-        local t = type(data)
-        if t ~= "string" then
-            if t == "table" then
-                local flat, why = flatten(data, true)
-                if not flat then
-                    wrong(1, "send", why)
-                end
-                data = flat
-            elseif t == "number" or t == "boolean" or t == "nil" then
-                data = tostring(data)
-            else
-                wrong(1, "send", "string, number, boolean, nil, or array table expected, got " .. t)
-            end
+        local why
+        data, why = sendable(data)
+        if not data then
+            wrong(1, "send", why)
         end
         return finish(send(own(self, "send"), data, #data, message))
     end

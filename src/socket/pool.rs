@@ -105,7 +105,11 @@ impl Pools {
                 "lua tcp socket keepalive: free connection pool for \"{}\"",
                 pool.shown()
             ));
-            self.pools.borrow_mut().remove(&pool.name);
+            let mut pools = self.pools.borrow_mut();
+            // another one of this name may have taken its place
+            if pools.get(&pool.name).is_some_and(|found| core::ptr::eq(&**found, pool)) {
+                pools.remove(&pool.name);
+            }
         }
     }
 

@@ -509,3 +509,18 @@ bad argument #1 to 'connect' \(table expected, got number\)
 bad argument #1 to 'setkeepalive' \(table expected, got boolean\)
 .*
 alive
+
+
+=== TEST 26: a wait that cannot be yielded leaves the socket free
+--- config
+    location = /t {
+        content_by_lua_block {
+            local sock = ngx.socket.connect("127.0.0.1", ngx.var.server_port)
+            ngx.say((pcall(string.gsub, "x", "x", function() return sock:receive() end)))
+            sock:send("GET /say HTTP/1.0\r\n\r\n")
+            ngx.say(sock:receive())
+        }
+    }
+--- response_body
+false
+HTTP/1.1 200 OK
