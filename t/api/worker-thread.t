@@ -112,7 +112,7 @@ suspicious circular references, table depth exceed max depth: 100 in the return 
 
 === TEST 6: errors
 --- lua
-    local function try(...) ngx.say((tostring(select(2, ngx.run_worker_thread(...))):gsub("^(.-)\n.*", "%1"):gsub("/.*/", ""))) end
+    local function try(...) ngx.say((tostring(select(2, ngx.run_worker_thread(...))):gsub("^(.-)\n.*", "%1"):gsub("^.*/", ""))) end
     try("side", "work")
     try({}, "work", "add")
     try("side", {}, "add")
