@@ -66,7 +66,7 @@ function base.phases(...)
 end
 
 -- Phases of a request whose script may wait, and all that may.
-base.request_yielding = base.phases("server_rewrite", "rewrite", "access", "content")
+base.request_yielding = base.phases("server_rewrite", "rewrite", "access", "precontent", "content")
 base.yielding = base.request_yielding + base.phases("timer")
 -- Phases that belong to a request.
 base.request = base.request_yielding + base.phases("set", "header_filter", "body_filter", "log", "balancer")

@@ -9,7 +9,7 @@ local type = type
 
 return function(ngx, _, base)
     local check, wait, op = base.check, base.wait, base.ops.capture
-    local can_capture = base.phases("rewrite", "access", "content")
+    local can_capture = base.phases("rewrite", "access", "precontent", "content")
     local init = base.phases("init")
     local cur = base.cur
     local encode_args, new_ctx_slot = base.encode_args, base.new_ctx_slot

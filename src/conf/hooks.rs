@@ -36,7 +36,7 @@ const BLOCK: u8 = 0;
 const FILE: u8 = 1;
 const STRING: u8 = 2;
 
-const HOOKS: [[Directive; 3]; 11] = [
+const HOOKS: [[Directive; 3]; 12] = [
     hook!(Main, Init, "init", MAIN, "Runs once, when the configuration is loaded, in the master process."),
     hook!(Main, InitWorker, "init_worker", MAIN, "Runs once in each worker process when it starts."),
     hook!(Main, ExitWorker, "exit_worker", MAIN, "Runs once in each worker process when it stops."),
@@ -49,6 +49,13 @@ const HOOKS: [[Directive; 3]; 11] = [
     ),
     hook!(Loc, Rewrite, "rewrite", EVERYWHERE, "Runs at the end of the rewrite phase."),
     hook!(Loc, Access, "access", EVERYWHERE, "Runs at the end of the access phase; `ngx.exit(403)` refuses."),
+    hook!(
+        Loc,
+        Precontent,
+        "precontent",
+        EVERYWHERE,
+        "Runs at the end of the precontent phase: after `mirror` and `try_files`, before the content."
+    ),
     hook!(Loc, Content, "content", LOC | LOC_IF, "Produces the response."),
     hook!(
         Loc,

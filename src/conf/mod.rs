@@ -4,7 +4,7 @@ use core::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 
 use crate::ngx::{Capture, Cf, ConfError, Directive, Observed, Variables};
-use crate::phase::Phase;
+use crate::phase::{Phase, ALL};
 use crate::scale::status::Format;
 use crate::scale::{KeyConf, Shell, ZoneConf};
 use crate::vm::{Vm, VmError};
@@ -152,7 +152,7 @@ pub struct LocConf {
     pub keys: Vec<Rc<scale::Key>>,
     /// `autoscale_status`; not inherited.
     pub status: Option<Format>,
-    handlers: [Option<Rc<Handler>>; 12],
+    handlers: [Option<Rc<Handler>>; ALL.len()],
 }
 
 impl LocConf {

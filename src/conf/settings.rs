@@ -26,6 +26,7 @@ pub struct MainSettings {
     pub sa_restart: Option<bool>,
     pub rewrite_no_postpone: Option<bool>,
     pub access_no_postpone: Option<bool>,
+    pub precontent_no_postpone: Option<bool>,
     pub dicts: Vec<Rc<Dict>>,
 }
 
@@ -173,6 +174,13 @@ pub const DIRECTIVES: &[Directive] = &[
         access_no_postpone,
         MAIN,
         "`on`: `access_by_lua` runs before the access modules."
+    ),
+    flag!(
+        Main,
+        c"precontent_by_lua_no_postpone",
+        precontent_no_postpone,
+        MAIN,
+        "`on`: `precontent_by_lua` runs before `mirror` and `try_files`."
     ),
     flag!(Main, c"lua_sa_restart", sa_restart, MAIN, "`off`: signals interrupt system calls in workers."),
     Directive {

@@ -156,8 +156,10 @@ fn configure(cf: &mut Cf) -> Result<(), super::ConfError> {
         let _ = cf.main_conf().observed.set(observed);
     }
     let main = cf.main_conf();
-    let (rewrite_first, access_first) =
-        (main.settings.rewrite_no_postpone == Some(true), main.settings.access_no_postpone == Some(true));
+    let first = |no_postpone: Option<bool>| no_postpone == Some(true);
+    let rewrite_first = first(main.settings.rewrite_no_postpone);
+    let access_first = first(main.settings.access_no_postpone);
+    let precontent_first = first(main.settings.precontent_no_postpone);
     let uses = |phase| main.uses_phase(phase);
     if uses(Phase::ServerRewrite) {
         cf.add_handler(ffi::ngx_http_phases_NGX_HTTP_SERVER_REWRITE_PHASE, Some(server_rewrite), true)?;
@@ -168,6 +170,10 @@ fn configure(cf: &mut Cf) -> Result<(), super::ConfError> {
     if uses(Phase::Access) {
         cf.add_handler(ffi::ngx_http_phases_NGX_HTTP_ACCESS_PHASE, Some(access), access_first)?;
     }
+    if uses(Phase::Precontent) {
+        let phase = ffi::ngx_http_phases_NGX_HTTP_PRECONTENT_PHASE;
+        cf.add_handler(phase, Some(precontent), precontent_first)?;
+    }
     if uses(Phase::Log) {
         cf.add_handler(ffi::ngx_http_phases_NGX_HTTP_LOG_PHASE, Some(log), true)?;
     }
@@ -175,7 +181,7 @@ fn configure(cf: &mut Cf) -> Result<(), super::ConfError> {
         super::upstream::install_exit_filter();
     }
     // where a script may make subrequests, their responses stop at our filters
-    let captures = [Phase::Rewrite, Phase::Access, Phase::Content].into_iter().any(uses);
+    let captures = [Phase::Rewrite, Phase::Access, Phase::Precontent, Phase::Content].into_iter().any(uses);
     // SAFETY: the filter chains are plain globals, built on one thread while configuring.
     unsafe {
         if uses(Phase::HeaderFilter) || uses(Phase::BodyFilter) || captures || main.zone.is_some() {
@@ -317,6 +323,10 @@ unsafe extern "C" fn rewrite(r: *mut ngx_http_request_t) -> ngx_int_t {
 
 unsafe extern "C" fn access(r: *mut ngx_http_request_t) -> ngx_int_t {
     handle(r, phase::access::handle)
+}
+
+unsafe extern "C" fn precontent(r: *mut ngx_http_request_t) -> ngx_int_t {
+    handle(r, phase::precontent::handle)
 }
 
 unsafe extern "C" fn log(r: *mut ngx_http_request_t) -> ngx_int_t {

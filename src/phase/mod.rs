@@ -9,6 +9,7 @@ pub mod content;
 pub mod header_filter;
 pub mod init;
 pub mod log;
+pub mod precontent;
 pub mod rewrite;
 pub mod set;
 
@@ -29,10 +30,11 @@ pub enum Phase {
     Log = 1 << 10,
     Balancer = 1 << 11,
     Timer = 1 << 12,
+    Precontent = 1 << 13,
 }
 
 /// Every phase, in the order of their bits.
-pub const ALL: [Phase; 13] = [
+pub const ALL: [Phase; 14] = [
     Phase::Init,
     Phase::InitWorker,
     Phase::ExitWorker,
@@ -46,6 +48,7 @@ pub const ALL: [Phase; 13] = [
     Phase::Log,
     Phase::Balancer,
     Phase::Timer,
+    Phase::Precontent,
 ];
 
 impl Phase {
@@ -69,6 +72,7 @@ impl Phase {
             Phase::ServerRewrite => "server_rewrite",
             Phase::Rewrite => "rewrite",
             Phase::Access => "access",
+            Phase::Precontent => "precontent",
             Phase::Content => "content",
             Phase::HeaderFilter => "header_filter",
             Phase::BodyFilter => "body_filter",

@@ -1,4 +1,4 @@
-# Every public API in every phase: the rows are in t/phase/lua/matrix.lua. One block, because its requests, some 2,500,
+# Every public API in every phase: the rows are in t/phase/lua/matrix.lua. One block, because its requests, some 2,800,
 # are answered by one nginx; each cell of the matrix is a test.
 use lib 't/lib';
 use AutoscaleLua;
@@ -53,6 +53,10 @@ CONF
     }
     location = /access {
         access_by_lua_block { require("run_matrix").one("access") }
+        content_by_lua_block { ngx.exit(204) }
+    }
+    location = /precontent {
+        precontent_by_lua_block { require("run_matrix").one("precontent") }
         content_by_lua_block { ngx.exit(204) }
     }
     location = /content {

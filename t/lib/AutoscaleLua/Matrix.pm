@@ -117,7 +117,7 @@ sub run {
             Test::More::is($wrong // $outcomes[0], $cell->{expected}, "$cell->{name} in $phase");
         }
     }
-    Test::More::cmp_ok(scalar @phases, '==', 13, 'thirteen phases');
+    Test::More::cmp_ok(scalar @phases, '==', 14, 'fourteen phases');
 }
 
 Test::Nginx::Socket::add_response_body_check(sub {

@@ -33,6 +33,7 @@ my %PHASES = (
     set            => {config => 'location = /t { set_by_lua_block $result { return CODE } return 200 "$result\n"; }', seen => 'body'},
     rewrite        => {config => "location = /t { rewrite_by_lua_block { $SAY } }", seen => 'body'},
     access         => {config => "location = /t { access_by_lua_block { $SAY } }", seen => 'body'},
+    precontent     => {config => "location = /t { precontent_by_lua_block { $SAY } }", seen => 'body'},
     content        => {config => "location = /t { content_by_lua_block { $SAY } }", seen => 'body'},
     header_filter  => {config => 'location = /t { header_filter_by_lua_block { ngx.header["X-Result"] = CODE } return 200 "x"; }', seen => 'header'},
     body_filter    => {

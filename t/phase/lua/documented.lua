@@ -1,7 +1,7 @@
 -- In which phases OpenResty documents each API to work: the "context" lines of lua-nginx-module 0.10.23's README,
--- turned round. server_rewrite, which those lines leave out, counts as rewrite. The matrix may allow more.
+-- turned round. server_rewrite and precontent, which those lines leave out, count as rewrite. The matrix may allow more.
 
-local REWRITE = "server_rewrite rewrite access content "
+local REWRITE = "server_rewrite rewrite access precontent content "
 local FILTERS = "header_filter body_filter "
 local REQUEST = "set " .. REWRITE .. FILTERS .. "log balancer "
 
@@ -41,7 +41,7 @@ local groups = {
     { "timer " .. REWRITE, [[
         ngx.sleep ngx.thread.spawn ngx.thread.wait ngx.thread.kill ngx.socket.tcp ngx.socket.connect
         ngx.socket.udp]] },
-    { "rewrite access content", [[
+    { "rewrite access precontent content", [[
         ngx.location.capture ngx.location.capture_multi ngx.req.socket ngx.on_abort ngx.run_worker_thread]] },
     { "timer init_worker " .. REQUEST, "ngx.timer.at ngx.timer.every" },
     { "timer init_worker exit_worker " .. REQUEST, "ngx.timer.running_count ngx.timer.pending_count" },

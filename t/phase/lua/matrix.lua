@@ -9,16 +9,16 @@
 --
 --   any       nowhere
 --   request   where there is no request
---   yielding  outside of server_rewrite, rewrite, access, content
+--   yielding  outside of server_rewrite, rewrite, access, precontent, content
 --   waiting   the same, but for timers
 --
 -- EXCEPTIONS has other results by phase, or "skip: REASON".
 
 local M = { rows = {}, index = {} }
 
-local PHASES = "init init_worker exit_worker set server_rewrite rewrite access content header_filter body_filter log "
-    .. "balancer timer"
-local yielding = { server_rewrite = true, rewrite = true, access = true, content = true }
+local PHASES = "init init_worker exit_worker set server_rewrite rewrite access precontent content "
+    .. "header_filter body_filter log balancer timer"
+local yielding = { server_rewrite = true, rewrite = true, access = true, precontent = true, content = true }
 local lone = { init = true, init_worker = true, exit_worker = true, timer = true }
 
 M.phases = {}
