@@ -1,12 +1,36 @@
 //! Passes what `nginx-sys` found out about the nginx being built for on to the code, as `cfg` values.
 
 use std::env;
+use std::path::PathBuf;
 
 /// nginx versions at which a structure or behaviour that we touch changed, and the `cfg` that says so.
 const VERSIONS: &[(u64, &str)] = &[
     // repeated headers became linked lists (`ngx_table_elt_t.next`)
     (1_023_000, "nginx_multi_headers"),
 ];
+
+/// Binds a request's bit fields for [`ngx::bits`]: bindgen before 0.73, which `nginx-sys` is made with, places those that
+/// follow a smaller field wrongly (its issue 3384), as they do since nginx 1.29.3.
+fn bind_request_bits() {
+    let include = env::var("DEP_NGINX_INCLUDE").expect("nginx-sys says where nginx's headers are");
+    let flags = env::var("DEP_NGINX_CFLAGS").unwrap_or_default();
+    let includes = env::split_paths(&include).map(|path| format!("-I{}", path.display()));
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR")).join("request_bits.rs");
+    bindgen::Builder::default()
+        .header_contents(
+            "request_bits.h",
+            "#include <ngx_config.h>\n#include <ngx_core.h>\n#include <ngx_http.h>\n",
+        )
+        .clang_args(includes)
+        .clang_args(flags.split_whitespace())
+        .allowlist_type("ngx_http_request_s")
+        .allowlist_recursively(false)
+        .use_core()
+        .generate()
+        .expect("nginx's headers can be read")
+        .write_to_file(out)
+        .expect("OUT_DIR can be written");
+}
 
 fn main() {
     for name in ["FEATURES", "FEATURES_CHECK", "VERSION_NUMBER"] {
@@ -32,4 +56,5 @@ fn main() {
             println!("cargo::rustc-cfg={cfg}");
         }
     }
+    bind_request_bits();
 }

@@ -5,6 +5,7 @@ use core::ptr;
 
 use ::ngx::ffi::{self, ngx_buf_t, ngx_chain_t};
 
+use super::bits::bits;
 use super::module;
 use super::request::Request;
 
@@ -111,7 +112,7 @@ impl Buffers {
         // still stand in a filter's chain unless all that was sent has left.
         unsafe {
             let r = request.raw();
-            if b.is_null() || !(*r).out.is_null() || (*r).buffered() != 0 {
+            if b.is_null() || !(*r).out.is_null() || (*bits(r)).buffered() != 0 {
                 b = ffi::ngx_pcalloc((*r).pool, size_of::<ngx_buf_t>()).cast();
                 if b.is_null() {
                     return None;

@@ -8,6 +8,7 @@ use std::rc::{Rc as Shared, Weak};
 
 use ::ngx::ffi::{self, ngx_http_request_body_t, ngx_http_request_t};
 
+use super::bits::bits;
 use super::ctx::Ctx;
 use super::event::Posted;
 use super::log::Level;
@@ -168,7 +169,7 @@ impl Request {
             if !(*r).request_body.is_null() {
                 return Err(ClientError::Exists);
             }
-            if (*r).discard_body() != 0 {
+            if (*bits(r)).discard_body() != 0 {
                 return Err(ClientError::Discarded);
             }
             if (*r).headers_in.content_length_n <= 0 {
@@ -204,9 +205,9 @@ impl Request {
             if out.is_taken() {
                 return Err(ClientError::Duplicate);
             }
-            (*r).set_header_sent(1);
-            (*r).set_keepalive(0);
-            (*r).set_lingering_close(1);
+            (*bits(r)).set_header_sent(1);
+            (*bits(r)).set_keepalive(0);
+            (*bits(r)).set_lingering_close(1);
             let c = (*r).connection;
             for event in [(*c).read, (*c).write] {
                 if (*event).timer_set() != 0 {
@@ -256,7 +257,7 @@ impl Request {
         let r = self.raw();
         // SAFETY: the request is live; `ours` is null or lives in its pool.
         unsafe {
-            if (*r).request_body.is_null() && (*r).discard_body() == 0 && !ours.is_null() {
+            if (*r).request_body.is_null() && (*bits(r)).discard_body() == 0 && !ours.is_null() {
                 (*ours).rest = (*r).headers_in.content_length_n.max(0);
                 (*r).request_body = ours;
             }
@@ -273,21 +274,21 @@ impl Request {
         // SAFETY: as in `claim_body`.
         unsafe {
             if let (true, Some(keepalive)) = (ends, clients.keepalive.take()) {
-                (*r).set_keepalive(keepalive);
+                (*bits(r)).set_keepalive(keepalive);
             }
             if ours.is_null() || (*r).request_body != ours || (*ours).rest <= 0 {
                 return;
             }
-            if ends && (*r).keepalive() != 0 {
+            if ends && (*bits(r)).keepalive() != 0 {
                 (*r).headers_in.content_length_n = (*ours).rest;
                 (*r).request_body = ptr::null_mut();
             } else if ends {
                 // nobody waits for it, but a connection that is closed with unread data is reset
-                (*r).set_lingering_close(1);
+                (*bits(r)).set_lingering_close(1);
             } else if clients.keepalive.get().is_none() {
-                clients.keepalive.set(Some((*r).keepalive()));
-                (*r).set_keepalive(0);
-                (*r).set_lingering_close(1);
+                clients.keepalive.set(Some((*bits(r)).keepalive()));
+                (*bits(r)).set_keepalive(0);
+                (*bits(r)).set_lingering_close(1);
             }
         }
     }
@@ -298,11 +299,11 @@ impl Request {
         let r = self.raw();
         // SAFETY: field accesses of a live request and its connection.
         unsafe {
-            if (*r).expect_tested() != 0 || self.http_version() < 1001 {
+            if (*bits(r)).expect_tested() != 0 || self.http_version() < 1001 {
                 return Ok(());
             }
             let Some(expect) = (*r).headers_in.expect.as_ref() else { return Ok(()) };
-            (*r).set_expect_tested(1);
+            (*bits(r)).set_expect_tested(1);
             if !bytes(expect.value).eq_ignore_ascii_case(b"100-continue") {
                 return Ok(());
             }

@@ -2,6 +2,7 @@
 
 use ::ngx::ffi;
 
+use super::bits::bits;
 use super::request::{Rc, Request};
 use super::text::{bytes, to_pool};
 
@@ -27,7 +28,7 @@ impl Request {
     /// Asks nginx for a body whose bytes are in memory, not in files.
     pub fn need_body_in_memory(&self) {
         // SAFETY: a plain field write to a live request.
-        unsafe { (*self.raw()).set_filter_need_in_memory(1) }
+        unsafe { (*bits(self.raw())).set_filter_need_in_memory(1) }
     }
 
     /// Path, unescaped, and arguments of a URI that a script redirects to; `None` when nginx calls it unsafe.
@@ -72,7 +73,7 @@ impl Request {
         // SAFETY: plain field access of a live request.
         unsafe {
             let main = (*self.raw()).main;
-            (*main).set_count((*main).count() + 1);
+            (*bits(main)).set_count((*bits(main)).count() + 1);
         }
     }
 
@@ -81,7 +82,7 @@ impl Request {
         // SAFETY: as above.
         unsafe {
             let main = (*self.raw()).main;
-            (*main).set_count((*main).count() - 1);
+            (*bits(main)).set_count((*bits(main)).count() - 1);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use ::ngx::ffi::{self, ngx_http_headers_out_t, ngx_list_part_t, ngx_list_t, ngx_str_t, ngx_table_elt_t};
 
+use super::bits::bits;
 use super::request::Request;
 use super::text::{bytes, to_pool};
 use logic::text::header;
@@ -316,7 +317,7 @@ impl Request {
         let out = self.headers_out();
         // SAFETY: as in `clear_content_length`.
         unsafe {
-            (*self.raw()).set_allow_ranges(0);
+            (*bits(self.raw())).set_allow_ranges(0);
             if let Some(h) = (*out).accept_ranges.as_mut() {
                 h.hash = 0;
                 (*out).accept_ranges = core::ptr::null_mut();
@@ -425,7 +426,7 @@ impl Request {
         unsafe {
             if self.status() == ffi::NGX_HTTP_SWITCHING_PROTOCOLS as usize {
                 b"upgrade"
-            } else if (*self.raw()).keepalive() != 0 {
+            } else if (*bits(self.raw())).keepalive() != 0 {
                 b"keep-alive"
             } else {
                 b"close"
@@ -435,7 +436,7 @@ impl Request {
 
     pub fn is_chunked(&self) -> bool {
         // SAFETY: a plain field read of a live request.
-        unsafe { (*self.raw()).chunked() != 0 }
+        unsafe { (*bits(self.raw())).chunked() != 0 }
     }
 
     /// `Location: uri` of a redirect.
@@ -456,7 +457,7 @@ impl Request {
     /// Keeps nginx from answering 304, 412 or 416 by itself.
     pub fn ignore_conditions(&self) {
         // SAFETY: a plain field write to a live request.
-        unsafe { (*self.raw()).set_disable_not_modified(1) }
+        unsafe { (*bits(self.raw())).set_disable_not_modified(1) }
     }
 }
 

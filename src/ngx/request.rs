@@ -4,6 +4,7 @@ use core::ptr::NonNull;
 
 use ::ngx::ffi::{self, ngx_http_request_t, ngx_int_t};
 
+use super::bits::bits;
 use super::log::{self, Level};
 use super::module;
 use super::text::bytes;
@@ -107,7 +108,7 @@ impl Request {
     /// Whether the response header has left, or is about to with output already produced.
     pub fn header_sent(&self) -> bool {
         // SAFETY: plain field reads of a live request.
-        unsafe { (*self.raw()).header_sent() != 0 }
+        unsafe { (*bits(self.raw())).header_sent() != 0 }
     }
 
     pub fn status(&self) -> usize {

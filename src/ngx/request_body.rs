@@ -11,6 +11,7 @@ use std::rc::Rc as Counted;
 
 use ::ngx::ffi::{self, ngx_buf_t, ngx_chain_t, ngx_http_request_body_t, ngx_http_request_t};
 
+use super::bits::bits;
 use super::headers_in::{Change, HeaderError};
 use super::module;
 use super::request::{Rc, Request};
@@ -64,7 +65,7 @@ impl Drop for Reading {
         unsafe {
             let r = self.request.raw();
             (*r).read_event_handler = Some(ffi::ngx_http_block_reading);
-            (*r).set_keepalive(0);
+            (*bits(r)).set_keepalive(0);
             let read = (*(*r).connection).read;
             if (*read).timer_set() != 0 {
                 ffi::ngx_del_timer(read);
@@ -92,11 +93,11 @@ impl Request {
         let r = self.raw();
         // SAFETY: field access and calls on a live request.
         unsafe {
-            (*r).set_request_body_in_single_buf(1);
-            (*r).set_request_body_in_persistent_file(1);
-            (*r).set_request_body_in_clean_file(1);
-            if (*r).request_body_in_file_only() != 0 {
-                (*r).set_request_body_file_log_level(0);
+            (*bits(r)).set_request_body_in_single_buf(1);
+            (*bits(r)).set_request_body_in_persistent_file(1);
+            (*bits(r)).set_request_body_in_clean_file(1);
+            if (*bits(r)).request_body_in_file_only() != 0 {
+                (*bits(r)).set_request_body_file_log_level(0);
             }
             let rc = Rc(ffi::ngx_http_read_client_request_body(r, Some(body_read)));
             if rc == Rc::OK || rc == Rc::AGAIN {
@@ -120,14 +121,14 @@ impl Request {
     /// The same without asking a client for it that waits to be asked (`Expect: 100-continue`): the answer is made.
     pub fn discard_unwanted_body(&self) -> Rc {
         // SAFETY: a plain field write to a live request.
-        unsafe { (*self.raw()).set_expect_tested(1) };
+        unsafe { (*bits(self.raw())).set_expect_tested(1) };
         self.discard_body()
     }
 
     /// Whether the body is thrown away, now or as it comes.
     pub fn body_discarded(&self) -> bool {
         // SAFETY: a plain field read of a live request.
-        unsafe { (*self.raw()).discard_body() != 0 }
+        unsafe { (*bits(self.raw())).discard_body() != 0 }
     }
 
     /// Whether the body was read, or is being read.
@@ -243,7 +244,7 @@ impl Request {
         self.drop_body(body);
         // SAFETY: `link` is fresh; plain field writes to the live request.
         unsafe {
-            (*self.raw()).set_request_body_in_clean_file(1);
+            (*bits(self.raw())).set_request_body_in_clean_file(1);
             (*self.raw()).headers_in.content_length_n = 0;
             body.buf = (*link).buf;
         }
@@ -259,7 +260,7 @@ impl Request {
         // SAFETY: `begin_body` or nginx gave the body a buffer in memory, `last..end` of which is unused.
         unsafe {
             let b = &mut *body.buf;
-            let direct = (*self.raw()).request_body_in_file_only() != 0 || b.start == b.end;
+            let direct = (*bits(self.raw())).request_body_in_file_only() != 0 || b.start == b.end;
             while !rest.is_empty() {
                 if direct {
                     self.write_body(body, rest)?;
@@ -411,10 +412,10 @@ impl Request {
             (*tf).path = (*self.core_loc_conf()).client_body_temp_path;
             (*tf).pool = (*r).pool;
             (*tf).warn = c"a client request body is buffered to a temporary file".as_ptr().cast_mut();
-            (*tf).set_log_level((*r).request_body_file_log_level());
+            (*tf).set_log_level((*bits(r)).request_body_file_log_level());
             (*tf).set_persistent(1);
             (*tf).set_clean(1);
-            if (*r).request_body_file_group_access() != 0 {
+            if (*bits(r)).request_body_file_group_access() != 0 {
                 (*tf).access = 0o660;
             }
             Ok(tf)

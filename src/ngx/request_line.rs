@@ -2,6 +2,7 @@
 
 use ::ngx::ffi::{self, ngx_buf_t};
 
+use super::bits::bits;
 use super::request::Request;
 use super::text::{bytes, to_pool};
 use logic::text::raw_header;
@@ -58,7 +59,7 @@ impl Request {
     /// Whether nginx made the request, or moved it to where it is.
     pub fn is_internal(&self) -> bool {
         // SAFETY: a plain field read of a live request.
-        unsafe { (*self.raw()).internal() != 0 }
+        unsafe { (*bits(self.raw())).internal() != 0 }
     }
 
     /// The query string.
@@ -72,7 +73,7 @@ impl Request {
         // SAFETY: the copy lives in the request's pool; plain field writes.
         unsafe {
             (*self.raw()).args = to_pool((*self.raw()).pool, args)?;
-            (*self.raw()).set_valid_unparsed_uri(0);
+            (*bits(self.raw())).set_valid_unparsed_uri(0);
         }
         Some(())
     }
@@ -83,10 +84,10 @@ impl Request {
         // SAFETY: the copy lives in the request's pool; plain field writes to a live request.
         unsafe {
             (*r).uri = to_pool((*r).pool, uri)?;
-            (*r).set_internal(1);
-            (*r).set_valid_unparsed_uri(0);
-            (*r).set_valid_location(0);
-            (*r).set_uri_changed(0);
+            (*bits(r)).set_internal(1);
+            (*bits(r)).set_valid_unparsed_uri(0);
+            (*bits(r)).set_valid_location(0);
+            (*bits(r)).set_uri_changed(0);
             ffi::ngx_http_set_exten(r);
         }
         Some(())
@@ -95,12 +96,12 @@ impl Request {
     /// Whether the URI was changed so that a location is to be chosen again.
     pub fn uri_changed(&self) -> bool {
         // SAFETY: a plain field read of a live request.
-        unsafe { (*self.raw()).uri_changed() != 0 }
+        unsafe { (*bits(self.raw())).uri_changed() != 0 }
     }
 
     pub fn set_uri_changed(&self, changed: bool) {
         // SAFETY: a plain field write to a live request.
-        unsafe { (*self.raw()).set_uri_changed(changed.into()) }
+        unsafe { (*bits(self.raw())).set_uri_changed(changed.into()) }
     }
 
     /// Appends the header as the client sent it, with the request line unless `no_request_line`.

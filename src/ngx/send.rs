@@ -4,6 +4,7 @@ use std::rc::Rc as Shared;
 
 use ::ngx::ffi::{self, ngx_chain_t, ngx_event_t, ngx_http_request_t};
 
+use super::bits::bits;
 use super::chain::Output;
 use super::log::Level;
 use super::request::{Rc, Request};
@@ -170,7 +171,7 @@ impl Request {
             let b = &mut *(*tail).buf;
             if last {
                 b.set_last_in_chain(1);
-                if self.is_subrequest() || (*self.raw()).post_action() != 0 {
+                if self.is_subrequest() || (*bits(self.raw())).post_action() != 0 {
                     b.set_sync(u32::from(chain.is_null()));
                 } else {
                     b.set_last_buf(1);
@@ -202,12 +203,12 @@ impl Request {
     /// Whether the response has no body whatever is printed.
     pub fn header_only(&self) -> bool {
         // SAFETY: a plain field read of a live request.
-        unsafe { (*self.raw()).header_only() != 0 }
+        unsafe { (*bits(self.raw())).header_only() != 0 }
     }
 
     pub fn set_header_only(&self) {
         // SAFETY: a plain field write to a live request.
-        unsafe { (*self.raw()).set_header_only(1) }
+        unsafe { (*bits(self.raw())).set_header_only(1) }
     }
 
     /// Declares the length of the response.

@@ -3,6 +3,7 @@
 use ::ngx::ffi::{self, ngx_chain_t};
 
 use super::{Capture, Captured};
+use crate::ngx::bits::bits;
 use crate::ngx::body_filter::{buffers, consume, content, ends};
 use crate::ngx::log::Level;
 use crate::ngx::request::{Rc, Request};
@@ -16,10 +17,10 @@ impl Request {
         let Some(captured) = self.captured() else { return false };
         // SAFETY: plain field writes to a live request.
         unsafe {
-            (*self.raw()).set_header_sent(1);
+            (*bits(self.raw())).set_header_sent(1);
             // of a page that takes a response's place: nginx would close the connection at its end, being a client's
-            (*self.raw()).set_filter_finalize(0);
-            (*self.raw()).set_filter_need_in_memory(1);
+            (*bits(self.raw())).set_filter_finalize(0);
+            (*bits(self.raw())).set_filter_need_in_memory(1);
         }
         if self.is_head() {
             self.set_header_only();

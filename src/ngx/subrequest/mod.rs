@@ -21,6 +21,7 @@ use super::event::Signal;
 use super::log::Level;
 use super::request::{Rc, Request};
 use super::text::{bytes, to_pool};
+use crate::ngx::bits::bits;
 use crate::run::Waker;
 use crate::vm::Stack;
 
@@ -281,7 +282,7 @@ impl Request {
         let background = ffi::NGX_HTTP_SUBREQUEST_BACKGROUND as usize;
         // SAFETY: a call on a live request; the texts are in its pool, and the hook stays until `forget_capture`.
         unsafe {
-            if (*self.raw()).subrequests() == 0 {
+            if (*bits(self.raw())).subrequests() == 0 {
                 let uri = String::from_utf8_lossy(bytes(uri));
                 self.log(Level::Error, &format!("lua subrequests cycle while processing \"{uri}\""));
                 return Err(CaptureError::Refused(Rc::ERROR.0));
@@ -302,7 +303,7 @@ impl Request {
                 }
                 return Err(CaptureError::Refused(rc));
             }
-            (*made).set_background(0);
+            (*bits(made)).set_background(0);
             if self.logs(Level::Debug) {
                 let shown = [bytes(uri), b"?", bytes(args)].concat();
                 let shown = String::from_utf8_lossy(&shown).into_owned();
@@ -320,19 +321,19 @@ impl Request {
         let failed = rc == Rc::ERROR || matches!(rc.0, 201 | 204) || rc.0 >= 300;
         // SAFETY: plain field accesses of a live request.
         unsafe {
-            if !failed && ((*r).buffered() != 0 || !(*r).postponed.is_null()) {
+            if !failed && ((*bits(r)).buffered() != 0 || !(*r).postponed.is_null()) {
                 // not all of the body has come down yet
                 return rc;
             }
-            (*r).set_background(1);
-            (*r).set_discard_body(0);
+            (*bits(r)).set_background(1);
+            (*bits(r)).set_discard_body(0);
             self.free_write_timer();
             if matches!(rc.0, 408 | 444 | 499) {
                 // it ends the main request, too
                 return rc;
             }
             if failed {
-                (*r).set_buffered(0);
+                (*bits(r)).set_buffered(0);
                 (*r).postponed = ptr::null_mut();
             }
             let begun = self.header_sent();
@@ -342,7 +343,7 @@ impl Request {
             if let Some(capture) = captured {
                 if capture.ended.replace(true) {
                     // nginx has noted its end before (it was replaced by a page in a filter), and complains of a second
-                    (*r).set_logged(0);
+                    (*bits(r)).set_logged(0);
                 } else {
                     let refused = rc.0 > 0 && !begun;
                     capture.truncated.set(!refused && !capture.complete.get() && self.has_more_body());
@@ -380,7 +381,7 @@ impl Request {
         unsafe {
             let r = self.raw();
             (*r).err_status = rc.0 as usize;
-            (*r).set_expect_tested(1);
+            (*bits(r)).set_expect_tested(1);
             let out = &mut (*r).headers_out;
             out.content_type.len = 0;
             out.last_modified_time = -1;

@@ -6,6 +6,7 @@
 
 use ::ngx::ffi::{self, ngx_http_request_t, ngx_int_t};
 
+use super::super::bits::bits;
 use super::super::ctx::Ctx;
 use super::super::event::Posted;
 use super::super::request::{Rc, Request};
@@ -34,10 +35,10 @@ pub fn exit_with(request: Request, ctx: &Ctx, status: Rc) {
     let r = request.raw();
     // SAFETY: plain field access of a live request.
     unsafe {
-        let (keepalive, error_page) = ((*r).keepalive(), (*r).error_page());
+        let (keepalive, error_page) = ((*bits(r)).keepalive(), (*bits(r)).error_page());
         ctx.balancer_exit.set(Some(PendingExit { status, keepalive, error_page }));
         // the 500 itself has no error page
-        (*r).set_error_page(1);
+        (*bits(r)).set_error_page(1);
     }
 }
 
@@ -61,16 +62,16 @@ fn answer(request: Request, ctx: &Ctx, exit: PendingExit) -> Rc {
     // SAFETY: the header of the 500 is not sent; it is taken back as nginx's filters do that change an answer to an
     // error.
     unsafe {
-        let header_only = (*r).header_only();
-        (*r).set_keepalive(exit.keepalive);
-        (*r).set_error_page(exit.error_page);
+        let header_only = (*bits(r)).header_only();
+        (*bits(r)).set_keepalive(exit.keepalive);
+        (*bits(r)).set_error_page(exit.error_page);
         ffi::ngx_http_clean_header(r);
         let rc = Rc(ffi::ngx_http_special_response_handler(r, exit.status.0));
         // whoever sends the 500 stops here
-        (*r).set_header_only(1);
+        (*bits(r)).set_header_only(1);
         if rc == Rc::DONE && header_only == 0 {
             // the error page is another location, whose body may come later
-            let posted = Posted::now(Box::new(move || (*request.raw()).set_header_only(0)));
+            let posted = Posted::now(Box::new(move || (*bits(request.raw())).set_header_only(0)));
             ctx.after_exit.replace(Some(posted));
         }
         rc
