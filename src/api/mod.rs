@@ -18,6 +18,7 @@ mod location;
 mod log;
 mod ndk;
 mod output;
+mod pipe;
 mod re;
 mod req_socket;
 mod request;
@@ -78,6 +79,7 @@ apis! {
     socket: natives;
     udp: natives;
     req_socket: natives ops;
+    pipe: natives;
     worker_thread: ops;
     ssl: natives;
     tls: natives;

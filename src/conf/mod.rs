@@ -57,6 +57,8 @@ pub struct MainConf {
     pub timers: crate::run::Timers,
     /// Idle connections of the scripts' sockets.
     pub pools: crate::socket::Pools,
+    /// The programs that scripts have started.
+    pub children: crate::child::Children,
     /// Memory of tasks that have ended, for the next ones.
     pub spare_threads: RefCell<Vec<crate::run::Threads>>,
     /// VMs of `ngx.run_worker_thread`.

@@ -28,6 +28,7 @@ c_types!(
     std::rc::Rc<crate::run::Semaphore> = "as_semaphore",
     std::rc::Rc<crate::socket::Tcp> = "as_tcp",
     std::rc::Rc<crate::socket::Udp> = "as_udp",
+    std::rc::Rc<crate::child::Child> = "as_child",
     std::rc::Rc<crate::ngx::tls::Session> = "as_tls_session",
     crate::ngx::tls::Chain = "void",
     crate::ngx::tls::Key = "void",
@@ -118,6 +119,7 @@ pub fn c_definitions() -> &'static str {
      typedef struct as_semaphore as_semaphore;
      typedef struct as_tcp as_tcp;
      typedef struct as_udp as_udp;
+     typedef struct as_child as_child;
      typedef struct as_tls_session as_tls_session;
      typedef struct as_until as_until;
      typedef struct as_dict as_dict;

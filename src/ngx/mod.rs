@@ -10,6 +10,7 @@ mod body_filter;
 mod buffers;
 mod capture;
 mod chain;
+pub mod child;
 mod client;
 pub mod clock;
 mod command;

@@ -394,6 +394,7 @@ unsafe extern "C" fn exit_process(_: *mut ngx_cycle_t) {
     guard(|| {
         let Some(main) = cycle_main_conf().filter(|_| !super::process::is_helper()) else { return };
         phase::init::worker_stopping(main);
+        main.children.end();
         if let Some(shell) = main.shell() {
             shell.leave();
         }

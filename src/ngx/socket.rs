@@ -153,17 +153,17 @@ impl Stream {
                 ffi::ngx_close_connection(connection.as_ptr());
                 return Err(error);
             }
-            Ok((Stream::adopt(connection, address), rc == ffi::NGX_OK as isize))
+            Ok((Stream::adopt(connection, Some(address)), rc == ffi::NGX_OK as isize))
         }
     }
 
-    unsafe fn adopt(connection: NonNull<ngx_connection_t>, address: Box<Address>) -> Rc<Stream> {
+    unsafe fn adopt(connection: NonNull<ngx_connection_t>, address: Option<Box<Address>>) -> Rc<Stream> {
         let stream = Rc::new(Stream {
             connection: Cell::new(Some(connection)),
             reader: Cell::default(),
             writer: Cell::default(),
             idle: Cell::default(),
-            _address: Some(address),
+            _address: address,
             client: None,
             tls: tls::Tls::default(),
         });
@@ -176,6 +176,15 @@ impl Stream {
         }
         stream.take_events();
         stream
+    }
+
+    /// A connection that reads and writes by functions of its own.
+    ///
+    /// # Safety
+    /// It must be the stream's alone, with a descriptor.
+    pub(super) unsafe fn of_pipe(connection: NonNull<ngx_connection_t>) -> Rc<Stream> {
+        // SAFETY: the caller hands the connection over.
+        unsafe { Stream::adopt(connection, None) }
     }
 
     /// The connection that a request came on.

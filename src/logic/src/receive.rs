@@ -64,6 +64,21 @@ impl Wanted {
         }
     }
 
+    /// What was found, as it is to be answered; `spare` is for what is not in one piece.
+    pub fn shown<'a>(&self, found: &'a [u8], spare: &'a mut Vec<u8>) -> &'a [u8] {
+        let Some((last, front)) = found.split_last().filter(|_| self.drops_cr()) else { return found };
+        if memchr(b'\r', front).is_some() {
+            spare.clear();
+            spare.extend(found.iter().filter(|c| **c != b'\r'));
+            return spare;
+        }
+        if *last == b'\r' {
+            front
+        } else {
+            found
+        }
+    }
+
     /// Whether CRs are to be left out of the answer.
     pub fn drops_cr(&self) -> bool {
         matches!(self, Wanted::Line { .. })
@@ -230,6 +245,16 @@ mod tests {
         assert_eq!(wanted.find(b"ab"), None);
         assert_eq!(wanted.find(b"abc\r"), None);
         assert_eq!(wanted.find(b"abc\r\nd"), Some(Found { keep: 4, used: 5 }));
+    }
+
+    #[test]
+    fn a_line_is_shown_without_cr() {
+        let (mut spare, line) = (Vec::new(), Wanted::line());
+        assert_eq!(line.shown(b"abc", &mut spare), b"abc");
+        assert_eq!(line.shown(b"abc\r", &mut spare), b"abc");
+        assert_eq!(line.shown(b"a\rb\r\rc\r", &mut spare), b"abc");
+        assert_eq!(line.shown(b"", &mut spare), b"");
+        assert_eq!(Wanted::Size(2).shown(b"a\r", &mut spare), b"a\r");
     }
 
     #[test]
