@@ -498,6 +498,41 @@ row("ngx.semaphore:post", "any", "true", function() return semaphore(0):post(2) 
 row("ngx.semaphore:count", "any", "3", function() return semaphore(3):count() end)
 row("ngx.semaphore:wait", "any", "true", function() return semaphore(1):wait(0) end)
 
+-- processes
+
+row("ngx.pipe.spawn", "any", "true", function() return require("ngx.pipe").spawn({ "true" }) ~= nil end,
+    { init = DISABLED })
+
+-- Methods of a program that has something to say on both streams.
+for name, method in pairs {
+    pid = { "any", "true", function(proc) return proc:pid() > 1 end },
+    kill = { "any", "true", function(proc) return proc:kill(9) end },
+    shutdown = { "any", "true", function(proc) return proc:shutdown("stdin") end },
+    set_timeouts = { "any", "", function(proc) return proc:set_timeouts(1, 2, 3, 4) end },
+    wait = { "waiting", "false, signal, 9", function(proc) proc:kill(9) return proc:wait() end },
+    write = { "waiting", "2", function(proc) return proc:write("ab") end },
+    stdout_read_line = { "waiting", "out", function(proc) return proc:stdout_read_line() end },
+    stdout_read_bytes = { "waiting", "o", function(proc) return proc:stdout_read_bytes(1) end },
+    stdout_read_any = { "waiting", "o", function(proc) return proc:stdout_read_any(1) end },
+    stdout_read_all = { "waiting", "timeout, 4", function(proc)
+        proc:set_timeouts(nil, 50)
+        local _, err, partial = proc:stdout_read_all()
+        return err, #partial
+    end },
+    stderr_read_line = { "waiting", "err", function(proc) return proc:stderr_read_line() end },
+    stderr_read_bytes = { "waiting", "e", function(proc) return proc:stderr_read_bytes(1) end },
+    stderr_read_any = { "waiting", "e", function(proc) return proc:stderr_read_any(1) end },
+    stderr_read_all = { "waiting", "timeout, 4", function(proc)
+        proc:set_timeouts(nil, nil, 50)
+        local _, err, partial = proc:stderr_read_all()
+        return err, #partial
+    end },
+} do
+    row("ngx.pipe:" .. name, method[1], method[2], function()
+        return method[3](require("ngx.pipe").spawn("echo out; echo err >&2; exec cat"))
+    end, { init = DISABLED })
+end
+
 -- sockets
 
 row("ngx.socket.tcp", "waiting", "table", function() return type(ngx.socket.tcp()) end)

@@ -83,6 +83,7 @@ return function()
 
     -- objects: their methods
     local objects = {
+        ["ngx.pipe"] = require("ngx.pipe").spawn { "true" },
         ["ngx.semaphore"] = require("ngx.semaphore").new(),
         ["ngx.socket.tcp"] = ngx.socket.tcp(),
         ["ngx.socket.udp"] = ngx.socket.udp(),
