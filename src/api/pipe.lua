@@ -79,7 +79,7 @@ return function(_, native, base)
             check(yielding)
             local child = own(self)
             local n = tonumber(max)
-            if not n or not (n > 0) then
+            if not n or n <= 0 or n ~= n then
                 error("bad max argument", 2)
             end
             return get(child, from, ANY, n < 1 and 1 or floor(n))
@@ -246,7 +246,7 @@ return function(_, native, base)
         local buffer_size, environ = 4096, ""
         if opts.buffer_size then
             buffer_size = tonumber(opts.buffer_size)
-            if not buffer_size or not (buffer_size >= 1) then
+            if not buffer_size or buffer_size < 1 or buffer_size ~= buffer_size then
                 error("bad buffer_size option", 2)
             end
         end

@@ -35,7 +35,9 @@ fn fail(cx: Cx, e: &ChildError, message: &mut Str) -> i32 {
 
 /// Texts that each end with a zero byte.
 fn texts(all: &[u8]) -> Vec<CString> {
-    all.split_inclusive(|c| *c == 0).filter_map(|text| CString::from_vec_with_nul(text.to_vec()).ok()).collect()
+    all.split_inclusive(|c| *c == 0)
+        .filter_map(|text| CString::from_vec_with_nul(text.to_vec()).ok())
+        .collect()
 }
 
 fn read(cx: Cx, child: &Rc<Child>, side: Side, mut wanted: Wanted, out: &mut Str, message: &mut Str) -> i32 {

@@ -65,8 +65,7 @@ impl Child {
             let program = command.args.first().map(|name| name.to_string_lossy()).unwrap_or_default();
             let call = if command.environ.is_some() { "execvpe" } else { "execvp" };
             let (code, why) = (e.raw_os_error().unwrap_or_default(), reason(e));
-            let message =
-                format!("lua pipe child {call}() failed while executing {program} ({code}: {why})");
+            let message = format!("lua pipe child {call}() failed while executing {program} ({code}: {why})");
             match host {
                 Some(host) => host.log(Level::Error, &message),
                 None => log_cycle(Level::Error, &message),
@@ -134,11 +133,7 @@ impl Child {
         self.ended.set(Some(ended));
         self.watch.take();
         if let Some(waker) = self.waiter.take() {
-            debug_cycle(format_args!(
-                "lua pipe resume process:{:X} waiting for {}",
-                self.id(),
-                self.pid
-            ));
+            debug_cycle(format_args!("lua pipe resume process:{:X} waiting for {}", self.id(), self.pid));
             self.close();
             waker.wake_soon(Box::new(move |stack| push_ended(ended, stack)));
         }
@@ -171,7 +166,10 @@ impl Child {
                 self.id(),
                 self.pid
             ));
-            Timer::after(timeout, Box::new(move || late.wake(|stack| push_error(&ChildError::Timeout, stack))))
+            Timer::after(
+                timeout,
+                Box::new(move || late.wake(|stack| push_error(&ChildError::Timeout, stack))),
+            )
         });
         debug_cycle(format_args!("lua pipe wait yielding process:{:X} pid:{}", self.id(), self.pid));
         self.waiter.replace(Some(waker.clone()));
@@ -227,7 +225,7 @@ impl Child {
                 return wanted.at_end(unread.bytes()).map(Some).ok_or(ChildError::Closed);
             }
             let stream = end.stream()?;
-            let room = wanted.missing(unread.len()).clamp(self.buffer_size, MOST.max(self.buffer_size));
+            let room = wanted.missing(unread.len()).clamp(self.buffer_size.min(MOST), MOST);
             match stream.recv(unread.room(room)) {
                 Io::Done(_) => {}
                 Io::Again => return Ok(None),

@@ -133,3 +133,51 @@ env T_EMPTY=;
 --- response_body
 a=b 0 none
 a=b 0 nil
+
+
+=== TEST 11: without a master the only process is "single", from init_by_lua on
+--- user_files
+>>> single.conf
+daemon off;
+master_process off;
+pid single.pid;
+error_log stderr;
+events {}
+http {
+    init_by_lua_block {
+        local process = require "ngx.process"
+        print("init: ", process.type(), " ", process.get_master_pid() == ngx.worker.pid())
+    }
+    init_worker_by_lua_block {
+        local process = require "ngx.process"
+        io.stdout:write(process.type(), " ", tostring(process.get_master_pid() == ngx.worker.pid()), " ",
+                        tostring(ngx.worker.id()), "\n")
+        io.stdout:flush()
+        ngx.timer.at(0, process.signal_graceful_exit)
+    }
+}
+--- lua
+    local root = ngx.config.prefix()
+    local f = assert(io.open(root .. "conf/nginx.conf"))
+    local load = {}
+    for line in f:lines() do
+        load[#load + 1] = line:match("^%s*load_module%s.*;")
+    end
+    f:close()
+    f = assert(io.open(root .. "html/single.conf"))
+    local conf = f:read("*a")
+    f:close()
+    f = assert(io.open(root .. "html/whole.conf", "w"))
+    f:write(table.concat(load, "\n"), "\n", conf)
+    f:close()
+    local ffi = require "ffi"
+    ffi.cdef "char **ngx_argv;"
+    local nginx = ffi.string(ffi.C.ngx_argv[0])
+    local proc = assert(require("ngx.pipe").spawn { nginx, "-p", root .. "html", "-c", root .. "html/whole.conf" })
+    ngx.say(proc:stdout_read_line())
+    ngx.say(select(2, proc:wait()), " ", proc:pid() > 0)
+--- main_config
+env PATH;
+--- response_body
+single true 0
+exit true

@@ -61,7 +61,8 @@ impl ChildWatch {
         let mut watched = Box::new(Watched { pid, by: By::Nothing, tell: Some(tell) });
         let place = &raw mut *watched;
         // SAFETY: the watched child stays in its box, which gives up the connection and the timer before it goes.
-        watched.by = unsafe { descriptor(pid).and_then(|fd| watch(fd, place)).unwrap_or_else(|| turn(place)) };
+        watched.by =
+            unsafe { descriptor(pid).and_then(|fd| watch(fd, place)).unwrap_or_else(|| turn(place)) };
         ChildWatch(watched)
     }
 
