@@ -7,12 +7,13 @@ local type = type
 return function(_, native, base)
     local set_peer, set_more_tries = native.balancer_set_peer, native.balancer_set_more_tries
     local last_failure, set_timeouts = native.balancer_last_failure, native.balancer_set_timeouts
-    local recreate_request = native.balancer_recreate_request
+    local recreate_request, enable_keepalive = native.balancer_recreate_request, native.balancer_enable_keepalive
+    local bind, set_tls = native.balancer_bind, native.balancer_set_tls
     local cur, null = base.cur, base.null
     local out, int, text = base.str, base.int, base.text
     local phase_name = base.phase_name
 
-    local M = { version = "0.1.28" }
+    local M = { version = "0.1.31" }
 
     -- Nothing runs for a request while the configuration is read; elsewhere the native says what is missing.
     local function need_request()
@@ -111,9 +112,47 @@ return function(_, native, base)
         return nil, text(out)
     end
 
-    -- What newer versions of this library do with a patched nginx or a pool of their own.
-    function M.enable_keepalive()
-        return nil, "not supported: use the \"keepalive\" directive after balancer_by_lua_block"
+    -- A count or a time; `default` stands for none.
+    local function not_negative(n, value, default)
+        if not value then
+            return default
+        end
+        if type(value) ~= "number" then
+            error("bad argument #" .. n .. " to 'enable_keepalive' (number expected, got " .. type(value) .. ")", 3)
+        end
+        if not (value >= 0) then
+            error("bad argument #" .. n .. " to 'enable_keepalive' (expected >= 0)", 3)
+        end
+        return value
+    end
+
+    function M.enable_keepalive(idle_timeout, max_requests)
+        need_request()
+        idle_timeout = not_negative(1, idle_timeout, 60)
+        max_requests = not_negative(2, max_requests, 100)
+        if enable_keepalive(idle_timeout * 1000, max_requests, out) == 0 then
+            return true
+        end
+        return nil, text(out)
+    end
+
+    function M.bind_to_local_addr(addr)
+        need_request()
+        if type(addr) ~= "string" then
+            bad(1, "bind_to_local_addr", "string", addr)
+        end
+        if bind(addr, #addr, out) == 0 then
+            return true
+        end
+        return nil, text(out)
+    end
+
+    function M.set_upstream_tls(on)
+        need_request()
+        if set_tls((on == 0 or on == false) and 0 or 1, out) == 0 then
+            return true
+        end
+        return nil, text(out)
     end
 
     package.loaded["ngx.balancer"] = M

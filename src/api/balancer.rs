@@ -42,6 +42,22 @@ natives! {
         })
     }
 
+    /// Milliseconds, 0 for ever; requests, 0 without a limit.
+    fn balancer_enable_keepalive(cx, timeout: val<f64>, requests: val<f64>, error: out<Str>) -> i32 {
+        answer(cx, error, |attempt| {
+            let timeout = if timeout > 0.0 { (timeout as usize).clamp(1, i32::MAX as usize) } else { 0 };
+            attempt.enable_keepalive(timeout, requests as usize).map(|()| OK)
+        })
+    }
+
+    fn balancer_bind(cx, address: bytes, error: out<Str>) -> i32 {
+        answer(cx, error, |attempt| attempt.bind(address).map(|()| OK))
+    }
+
+    fn balancer_set_tls(cx, on: val<i32>, error: out<Str>) -> i32 {
+        answer(cx, error, |attempt| attempt.set_tls(on != 0).map(|()| OK))
+    }
+
     fn balancer_recreate_request(cx, error: out<Str>) -> i32 {
         answer(cx, error, |attempt| attempt.recreate_request().map(|()| OK))
     }

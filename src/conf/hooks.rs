@@ -157,7 +157,7 @@ fn Srv<const PHASE: u32, const FORM: u8>(cf: &mut Cf, conf: &mut SrvConf) -> Res
     let handler = script(cf, phase_of(PHASE), FORM, 1)?;
     cf.main_conf().use_phase(handler.phase);
     set_once(&mut conf.balancer, handler)?;
-    cf.balance_by_script()
+    cf.balance_by_script(&mut conf.balancing)
 }
 
 fn set_by_lua<const FORM: u8>(cf: &mut Cf, _: &mut LocConf) -> Result {

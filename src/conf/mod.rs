@@ -3,12 +3,13 @@
 use core::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 
-use crate::ngx::{Capture, Cf, ConfError, Directive, Observed, Variables};
+use crate::ngx::{BalancerConf, Capture, Cf, ConfError, Directive, Observed, Variables};
 use crate::phase::{Phase, ALL};
 use crate::scale::status::Format;
 use crate::scale::{KeyConf, Shell, ZoneConf};
 use crate::vm::{Vm, VmError};
 
+mod balancer;
 mod dict;
 mod handler;
 mod hooks;
@@ -23,6 +24,7 @@ pub use settings::{LocSettings, MainSettings};
 /// Every directive family.
 pub const DIRECTIVES: &[&[Directive]] = &[
     hooks::DIRECTIVES,
+    balancer::DIRECTIVES,
     settings::DIRECTIVES,
     sockets::DIRECTIVES,
     tls::DIRECTIVES,
@@ -140,6 +142,8 @@ impl MainConf {
 #[derive(Default)]
 pub struct SrvConf {
     pub balancer: Option<Rc<Handler>>,
+    /// What the upstream's attempts need beyond the script.
+    pub balancing: BalancerConf,
 }
 
 /// Of a location; `http {}` and `server {}` have one too, for inheritance.

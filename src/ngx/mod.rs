@@ -73,5 +73,5 @@ pub use subrequest::{
 };
 #[cfg(ngx_feature = "threads")]
 pub use thread_pool::ThreadPool;
-pub use upstream::{Balancing, PeerError, PeerId, Refusal, Upstream, Upstreams};
+pub use upstream::{BalancerConf, Balancing, PeerError, PeerId, Refusal, Upstream, Upstreams};
 pub use var::{Variable, Variables};

@@ -208,7 +208,7 @@ is duplicate
 --- no_fleet
 
 
-=== TEST 11: an earlier balancing method is replaced, with a warning
+=== TEST 11: an earlier balancing method is replaced where the script names a peer
 --- http_config
     upstream app {
         least_conn;

@@ -56,6 +56,7 @@ my %DIRECTIVES = (
     lua_thread_cache_max_entries => ['http', '10;'],
     lua_transform_underscores_in_response_headers => [$EVERYWHERE, 'off;'],
     lua_use_default_type => [$EVERYWHERE, 'off;'],
+    balancer_keepalive => ['upstream', '8;'],
     access_by_lua_no_postpone => ['http', 'on;'],
     precontent_by_lua_no_postpone => ['http', 'on;'],
     rewrite_by_lua_no_postpone => ['http', 'on;'],

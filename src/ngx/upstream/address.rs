@@ -55,7 +55,8 @@ impl Address {
     /// was made for one name must not serve another.
     pub fn keep_apart(&self, host: &[u8]) -> Result<(), &'static str> {
         let mut hasher = DefaultHasher::new();
-        hasher.write(host);
+        // names are the same in capitals
+        host.iter().for_each(|c| hasher.write_u8(c.to_ascii_lowercase()));
         // an address without a name has zeros there
         let mark = (hasher.finish() | 1).to_ne_bytes();
         // SAFETY: the structure behind `sockaddr` is of the family that it names, and ours alone.

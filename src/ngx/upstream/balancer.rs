@@ -1,42 +1,72 @@
 //! balancer_by_lua: a load balancing method of nginx whose choice a script makes.
 //!
-//! The method is round robin until the script names a peer: then nginx connects there, and round robin, which is only
-//! set up when it is needed, learns nothing of the attempt. The keepalive module wraps the method as it does any other.
+//! The method is the one in force before, round robin as a rule, until the script names a peer: then nginx connects
+//! there, and the other method, which is only set up when it is needed, learns nothing of the attempt. The keepalive
+//! module wraps the method as it does any other; `enable_keepalive` of the script needs no such help.
 
 use core::cell::Cell;
 use core::ffi::c_void;
 use core::ptr::{self, NonNull};
 
 use ::ngx::ffi::{
-    self, ngx_conf_t, ngx_http_request_t, ngx_http_upstream_conf_t, ngx_http_upstream_srv_conf_t,
-    ngx_http_upstream_t, ngx_int_t, ngx_peer_connection_t, ngx_str_t, ngx_uint_t,
+    self, ngx_conf_t, ngx_http_request_t, ngx_http_upstream_srv_conf_t, ngx_http_upstream_t, ngx_int_t,
+    ngx_peer_connection_t, ngx_str_t, ngx_uint_t,
 };
 
 use super::super::conf::{Cf, ConfError};
+use super::super::log::Level;
 use super::super::request::{Rc, Request};
-use super::super::text::to_pool;
+use super::super::text::bytes;
 use super::address::Address;
+use super::attempt::CURRENT;
 use super::exit::exit_with;
+use super::keepalive::{self, Idle, Keep};
+use super::key::Key;
 use super::Upstream;
 use crate::native::guard;
 use crate::phase::balancer::{self, Choice};
 
+/// What an upstream with a script has beyond it.
+#[derive(Default)]
+pub struct BalancerConf {
+    /// Connections that scripts keep.
+    pub idle: Idle,
+    #[cfg(all(upstream_tls, ngx_feature = "ssl"))]
+    sessions: super::sessions::Sessions,
+    /// The block's method before the script became it; `None` is round robin.
+    before: Cell<ffi::ngx_http_upstream_init_pt>,
+    /// How that method begins a request.
+    init_before: Cell<ffi::ngx_http_upstream_init_peer_pt>,
+    /// How many attempts it may make: one for each address.
+    tries: Cell<usize>,
+    /// The block had no server when the script came: the first one is a placeholder.
+    has_placeholder: Cell<bool>,
+}
+
 /// Per request, in its pool: what nginx passes to the callbacks.
-struct Peer {
-    request: Request,
+pub(super) struct Peer {
+    pub(super) request: Request,
     upstream: Upstream,
     /// What the script chose for this attempt.
-    chosen: Option<Address>,
+    pub(super) chosen: Option<Address>,
+    /// The name that it gave with the peer.
+    pub(super) host: ngx_str_t,
+    /// Whether the attempt's connection is to be kept.
+    pub(super) keep: Option<Keep>,
+    /// Where to connect from; null: nginx's choice.
+    pub(super) local: *mut ffi::ngx_addr_t,
+    /// Which connections, and which TLS sessions, serve the attempt.
+    key: Option<Key>,
     /// Attempts that the script asked for beyond those that are left.
-    more_tries: usize,
-    attempts: usize,
+    pub(super) more_tries: usize,
+    pub(super) attempts: usize,
     /// How the last attempt ended, as nginx's flags; 0 before the first.
-    last_state: ngx_uint_t,
+    pub(super) last_state: ngx_uint_t,
     /// The request has an upstream configuration of its own.
-    own_conf: bool,
+    pub(super) own_conf: bool,
     /// The TLS name that nginx would use, if the script has put another in its place.
-    ssl_name: Option<ngx_str_t>,
-    /// The request's round robin state, once an attempt needed it.
+    pub(super) ssl_name: Option<ngx_str_t>,
+    /// The request's state of the method before, once an attempt needed it.
     fallback: Option<Method>,
 }
 
@@ -54,13 +84,18 @@ struct Method {
 
 impl Cf {
     /// Makes the script of the `upstream {}` being parsed its balancing method.
-    pub fn balance_by_script(&mut self) -> Result<(), ConfError> {
+    pub fn balance_by_script(&mut self, conf: &mut BalancerConf) -> Result<(), ConfError> {
         let upstream = self.upstream().ok_or("no upstream here")?;
         // SAFETY: the block is being configured on this thread.
         unsafe {
             let us = upstream.raw();
             if (*us).peer.init_upstream.is_some() {
                 self.warn("load balancing method redefined");
+            }
+            conf.before.set((*us).peer.init_upstream);
+            if (*(*us).servers).nelts == 0 {
+                self.add_placeholder((*us).servers).ok_or("out of memory")?;
+                conf.has_placeholder.set(true);
             }
             (*us).peer.init_upstream = Some(init_upstream);
             (*us).flags = (ffi::NGX_HTTP_UPSTREAM_CREATE
@@ -73,14 +108,54 @@ impl Cf {
         }
         Ok(())
     }
+
+    /// Adds a server that nobody connects to: nginx takes no block without any.
+    unsafe fn add_placeholder(&mut self, servers: *mut ffi::ngx_array_t) -> Option<()> {
+        // SAFETY: the caller vouches for the array; nginx reads the address's text before it returns.
+        unsafe {
+            let mut url: ffi::ngx_url_t = core::mem::zeroed();
+            let text = "0.0.0.1";
+            url.url = ngx_str_t { len: text.len(), data: text.as_ptr().cast_mut() };
+            url.default_port = 80;
+            if ffi::ngx_parse_url((*self.raw()).pool, &raw mut url) != ffi::NGX_OK as ngx_int_t {
+                return None;
+            }
+            let server = ffi::ngx_array_push(servers).cast::<ffi::ngx_http_upstream_server_t>();
+            ptr::write_bytes(server.as_mut()?, 0, 1);
+            (*server).name = url.url;
+            (*server).addrs = url.addrs;
+            (*server).naddrs = url.naddrs;
+            (*server).weight = 1;
+            (*server).max_fails = 1;
+            (*server).fail_timeout = 10;
+        }
+        Some(())
+    }
 }
 
 unsafe extern "C" fn init_upstream(cf: *mut ngx_conf_t, us: *mut ngx_http_upstream_srv_conf_t) -> ngx_int_t {
-    // SAFETY: nginx passes its live parser and the block.
+    // SAFETY: nginx passes its live parser and the block, which has our configuration.
     unsafe {
-        if ffi::ngx_http_upstream_init_round_robin(cf, us) != ffi::NGX_OK as ngx_int_t {
+        let upstream = Upstream::from_raw(us);
+        let Some(conf) = upstream.as_ref().and_then(Upstream::conf).map(|conf| &conf.balancing) else {
+            return Rc::ERROR.0;
+        };
+        let servers = (*us).servers;
+        if conf.has_placeholder.get() && (*servers).nelts > 1 {
+            // the block has got servers of its own meanwhile
+            let all = (*servers).elts.cast::<ffi::ngx_http_upstream_server_t>();
+            ptr::copy(all.add(1), all, (*servers).nelts - 1);
+            (*servers).nelts -= 1;
+            conf.has_placeholder.set(false);
+        }
+        let before = conf.before.get().unwrap_or(ffi::ngx_http_upstream_init_round_robin);
+        if before(cf, us) != ffi::NGX_OK as ngx_int_t {
             return Rc::ERROR.0;
         }
+        // what another method keeps of its servers is its own business
+        let all = (*servers).as_slice::<ffi::ngx_http_upstream_server_t>();
+        conf.tries.set(all.iter().filter(|s| s.down == 0).map(|s| s.naddrs).sum());
+        conf.init_before.set((*us).peer.init);
         (*us).peer.init = Some(init);
     }
     Rc::OK.0
@@ -88,7 +163,7 @@ unsafe extern "C" fn init_upstream(cf: *mut ngx_conf_t, us: *mut ngx_http_upstre
 
 /// A request begins with this upstream.
 unsafe extern "C" fn init(r: *mut ngx_http_request_t, us: *mut ngx_http_upstream_srv_conf_t) -> ngx_int_t {
-    // SAFETY: nginx passes a live request that has an upstream, and the block, whose data are round robin's peers.
+    // SAFETY: nginx passes a live request that has an upstream, and the block.
     unsafe {
         let place = ffi::ngx_palloc((*r).pool, size_of::<Peer>()).cast::<Peer>();
         if place.is_null() {
@@ -98,6 +173,10 @@ unsafe extern "C" fn init(r: *mut ngx_http_request_t, us: *mut ngx_http_upstream
             request: Request::new(r),
             upstream: Upstream(NonNull::new_unchecked(us)),
             chosen: None,
+            host: ngx_str_t::empty(),
+            keep: None,
+            local: ptr::null_mut(),
+            key: None,
             more_tries: 0,
             attempts: 0,
             last_state: 0,
@@ -114,11 +193,20 @@ unsafe extern "C" fn init(r: *mut ngx_http_request_t, us: *mut ngx_http_upstream
             (*pc).set_session = Some(set_session);
             (*pc).save_session = Some(save_session);
         }
-        let peers = (*us).peer.data.cast::<ffi::ngx_http_upstream_rr_peers_t>();
-        let backup = (*peers).next;
-        (*pc).tries = (*peers).tries + if backup.is_null() { 0 } else { (*backup).tries };
+        let conf = (*place).conf().filter(|conf| conf.before.get().is_some());
+        (*pc).tries = conf.map_or_else(|| round_robin_tries(us), |conf| conf.tries.get());
     }
     Rc::OK.0
+}
+
+/// How many attempts round robin would make now.
+unsafe fn round_robin_tries(us: *mut ngx_http_upstream_srv_conf_t) -> usize {
+    // SAFETY: the caller's block has round robin's peers for data.
+    unsafe {
+        let peers = (*us).peer.data.cast::<ffi::ngx_http_upstream_rr_peers_t>();
+        let backup = (*peers).next;
+        (*peers).tries + if backup.is_null() { 0 } else { (*backup).tries }
+    }
 }
 
 /// nginx wants a peer for an attempt.
@@ -166,16 +254,19 @@ unsafe extern "C" fn free(pc: *mut ngx_peer_connection_t, data: *mut c_void, sta
             Some(Method { free: Some(free), data, .. }) if peer.chosen.is_none() => free(pc, data, state),
             _ => (*pc).tries = (*pc).tries.saturating_sub(1),
         }
+        guard(|| peer.keep_connection(pc, state));
     }
 }
 
 #[cfg(upstream_tls)]
 unsafe extern "C" fn set_session(pc: *mut ngx_peer_connection_t, data: *mut c_void) -> ngx_int_t {
-    // SAFETY: `data` is what `init` made; round robin gets its own data.
+    // SAFETY: `data` is what `init` made; the other method gets its own data.
     unsafe {
-        match (*data.cast::<Peer>()).round_robin() {
+        let peer = &*data.cast::<Peer>();
+        match peer.other() {
             Some(Method { set_session: Some(set), data, .. }) => set(pc, data),
-            _ => Rc::OK.0,
+            Some(_) => Rc::OK.0,
+            None => guard(|| peer.offer_session((*pc).connection)).unwrap_or(Rc::ERROR.0),
         }
     }
 }
@@ -184,8 +275,11 @@ unsafe extern "C" fn set_session(pc: *mut ngx_peer_connection_t, data: *mut c_vo
 unsafe extern "C" fn save_session(pc: *mut ngx_peer_connection_t, data: *mut c_void) {
     // SAFETY: as in `set_session`.
     unsafe {
-        if let Some(Method { save_session: Some(save), data, .. }) = (*data.cast::<Peer>()).round_robin() {
-            save(pc, data);
+        let peer = &*data.cast::<Peer>();
+        match peer.other() {
+            Some(Method { save_session: Some(save), data, .. }) => save(pc, data),
+            Some(_) => {}
+            None => _ = guard(|| peer.remember_session((*pc).connection)),
         }
     }
 }
@@ -193,30 +287,36 @@ unsafe extern "C" fn save_session(pc: *mut ngx_peer_connection_t, data: *mut c_v
 impl Peer {
     fn begin_attempt(&mut self) {
         self.chosen = None;
+        self.keep = None;
+        self.key = None;
         self.more_tries = 0;
         self.attempts += 1;
-        #[cfg(upstream_tls)]
-        if let Some(name) = self.ssl_name.take() {
-            // SAFETY: the request has an upstream as long as this state lives.
-            unsafe { (*self.upstream()).ssl_name = name };
-        }
+        self.restore_tls_name();
     }
 
-    fn upstream(&self) -> *mut ngx_http_upstream_t {
+    pub(super) fn upstream(&self) -> *mut ngx_http_upstream_t {
         // SAFETY: a plain field read of a live request.
         unsafe { (*self.request.raw()).upstream }
     }
 
-    /// Round robin's state, if it has the present attempt.
+    fn conf(&self) -> Option<&BalancerConf> {
+        self.upstream.conf().map(|conf| &conf.balancing)
+    }
+
+    /// The other method's state, if that has the present attempt.
     #[cfg(upstream_tls)]
-    fn round_robin(&self) -> Option<Method> {
+    fn other(&self) -> Option<Method> {
         self.fallback.filter(|_| self.chosen.is_none())
     }
 
     /// Tells nginx where to connect.
     fn connect(&mut self, pc: *mut ngx_peer_connection_t) -> ngx_int_t {
-        let Some(address) = self.chosen else { return self.connect_by_round_robin(pc) };
-        // SAFETY: nginx's live attempt; the address lives as long as the request.
+        if !self.local.is_null() {
+            // SAFETY: nginx's live attempt; the address lives as long as the request.
+            unsafe { (*pc).local = self.local };
+        }
+        let Some(address) = self.chosen else { return self.connect_elsewhere(pc) };
+        // SAFETY: as above.
         unsafe {
             (*pc).sockaddr = address.sockaddr;
             (*pc).socklen = address.socklen;
@@ -224,20 +324,100 @@ impl Peer {
             (*pc).set_cached(0);
             (*pc).connection = ptr::null_mut();
             (*pc).tries += self.more_tries;
+            if self.keep.is_some() || self.wants_session() {
+                self.key = Key::new(self.request, &address, (*pc).local, bytes(self.host));
+            }
+        }
+        if self.keep.is_some() && self.take_connection(pc) {
+            Rc::DONE.0
+        } else {
+            Rc::OK.0
+        }
+    }
+
+    /// Whether the attempt begins with a handshake that a session may shorten.
+    fn wants_session(&self) -> bool {
+        #[cfg(upstream_tls)]
+        // SAFETY: the request has an upstream as long as this state lives.
+        unsafe {
+            let u = self.upstream();
+            (*u).ssl() != 0 && (*(*u).conf).ssl_session_reuse != 0
+        }
+        #[cfg(not(upstream_tls))]
+        false
+    }
+
+    /// Takes a connection that was kept; whether there is one.
+    fn take_connection(&self, pc: *mut ngx_peer_connection_t) -> bool {
+        let (Some(conf), Some(key)) = (self.conf(), &self.key) else { return false };
+        // SAFETY: nginx's live attempt; the key is of its request.
+        unsafe {
+            let leads = Some((bytes(*(*pc).name), key));
+            let Some(found) = conf.idle.take(key, (*pc).log) else {
+                keepalive::debug((*pc).log, "no free", None, leads);
+                return false;
+            };
+            keepalive::debug((*pc).log, "reusing", Some(found.as_ptr() as usize), leads);
+            (*pc).connection = found.as_ptr();
+            (*pc).set_cached(1);
+        }
+        true
+    }
+
+    /// Keeps the connection of the attempt that ends with `state`, if the script wants that and it can be.
+    fn keep_connection(&self, pc: *mut ngx_peer_connection_t, state: ngx_uint_t) {
+        let Some(keep) = self.keep else { return };
+        // SAFETY: nginx's live attempt; the key is of its request. What is kept, nginx must not find any more.
+        unsafe {
+            let connection = NonNull::new((*pc).connection);
+            let fit = connection.filter(|c| keepalive::is_reusable(self.upstream(), *c, state, keep));
+            let number = Some((*pc).connection as usize);
+            match (self.conf(), &self.key, fit) {
+                (Some(conf), Some(key), Some(c)) => {
+                    conf.idle.make_room();
+                    keepalive::debug((*pc).log, "saving", number, Some((bytes(*(*pc).name), key)));
+                    (*pc).connection = ptr::null_mut();
+                    conf.idle.keep(c, key, keep.timeout);
+                }
+                _ => keepalive::debug((*pc).log, "not saving", number, None),
+            }
+        }
+    }
+
+    #[cfg(upstream_tls)]
+    fn offer_session(&self, c: *mut ffi::ngx_connection_t) -> ngx_int_t {
+        #[cfg(ngx_feature = "ssl")]
+        if let (Some(conf), Some(key)) = (self.conf(), &self.key) {
+            // SAFETY: nginx asks for the session of a live connection, for the key's request.
+            return unsafe { conf.sessions.offer(key, c) };
         }
         Rc::OK.0
     }
 
-    /// The script named no peer.
+    #[cfg(upstream_tls)]
+    fn remember_session(&self, c: *mut ffi::ngx_connection_t) {
+        #[cfg(ngx_feature = "ssl")]
+        if let (Some(conf), Some(key)) = (self.conf(), &self.key) {
+            // SAFETY: as in `offer_session`.
+            unsafe { conf.sessions.remember(key, c) };
+        }
+    }
+
+    /// The script named no peer: the method before it is asked.
     #[cold]
-    fn connect_by_round_robin(&mut self, pc: *mut ngx_peer_connection_t) -> ngx_int_t {
+    fn connect_elsewhere(&mut self, pc: *mut ngx_peer_connection_t) -> ngx_int_t {
+        let Some(conf) = self.conf() else { return Rc::ERROR.0 };
+        if conf.has_placeholder.get() {
+            self.request.log(Level::Error, "lua balancer: no peer set");
+            return Rc::ERROR.0;
+        }
         if self.fallback.is_none() {
-            // SAFETY: round robin writes its callbacks into the request's attempt, which gets ours back.
+            let begin = conf.init_before.get().unwrap_or(ffi::ngx_http_upstream_init_round_robin_peer);
+            // SAFETY: the method writes its callbacks into the request's attempt, which gets ours back.
             unsafe {
                 let before = *pc;
                 (*pc).data = ptr::null_mut();
-                let rc =
-                    ffi::ngx_http_upstream_init_round_robin_peer(self.request.raw(), self.upstream.raw());
+                let rc = begin(self.request.raw(), self.upstream.raw());
                 let method = Method {
                     get: (*pc).get,
                     free: (*pc).free,
@@ -255,169 +435,9 @@ impl Peer {
             }
         }
         match self.fallback {
-            // SAFETY: round robin's own callback and data.
+            // SAFETY: the method's own callback and data.
             Some(Method { get: Some(get), data, .. }) => unsafe { get(pc, data) },
             _ => Rc::ERROR.0,
         }
-    }
-}
-
-struct Current(Cell<*mut Peer>);
-
-// SAFETY: a worker runs requests on one thread.
-unsafe impl Sync for Current {}
-
-/// The attempt whose script is running.
-static CURRENT: Current = Current(Cell::new(ptr::null_mut()));
-
-/// Why the attempt did not take what the script gave it.
-#[derive(Debug, Clone, Copy, thiserror::Error)]
-pub enum Refusal {
-    #[error("no memory")]
-    NoMemory,
-    #[error("{0}")]
-    Address(&'static str),
-    #[error("failed to recreate the upstream request")]
-    Recreate,
-}
-
-/// The attempt for which a script is choosing a peer.
-pub struct Balancing(NonNull<Peer>);
-
-impl Balancing {
-    /// The attempt whose script is running; `None` outside of balancer_by_lua.
-    pub fn current() -> Option<Balancing> {
-        NonNull::new(CURRENT.0.get()).map(Balancing)
-    }
-
-    fn peer(&mut self) -> &mut Peer {
-        // SAFETY: while the script runs, the state is reached through its one handle.
-        unsafe { self.0.as_mut() }
-    }
-
-    /// Connects to `address`; `host` is the name for TLS.
-    pub fn set_peer(&mut self, address: &[u8], port: u16, host: &[u8]) -> Result<(), Refusal> {
-        let peer = self.peer();
-        // SAFETY: the request and its pool are alive.
-        let pool = unsafe { (*peer.request.raw()).pool };
-        // SAFETY: as above.
-        let parsed = unsafe { Address::parse(pool, address, port) }.map_err(Refusal::Address)?;
-        if !host.is_empty() {
-            peer.set_tls_name(&parsed, host)?;
-        }
-        peer.chosen = Some(parsed);
-        Ok(())
-    }
-
-    /// Allows `count` attempts more after this one; true when `proxy_next_upstream_tries` allows fewer.
-    pub fn set_more_tries(&mut self, count: usize) -> bool {
-        let peer = self.peer();
-        // SAFETY: plain field reads of the request's live upstream.
-        let (limit, left) = unsafe {
-            let u = peer.upstream();
-            ((*(*u).conf).next_upstream_tries, (*u).peer.tries)
-        };
-        let total = peer.attempts + left - 1;
-        let reduced = limit != 0 && total + count > limit;
-        peer.more_tries = if reduced { limit.saturating_sub(total) } else { count };
-        reduced
-    }
-
-    /// How the attempt before this one ended, as nginx's flags, and the status it had; `None` before the first.
-    pub fn last_failure(&mut self) -> Option<(usize, usize)> {
-        let peer = self.peer();
-        if peer.last_state == 0 {
-            return None;
-        }
-        // SAFETY: the array holds one state for each attempt, this one's last.
-        let status = unsafe {
-            match (*peer.request.raw()).upstream_states.as_ref() {
-                Some(states) if states.nelts > 1 => {
-                    let all = states.elts.cast::<ffi::ngx_http_upstream_state_t>();
-                    (*all.add(states.nelts - 2)).status
-                }
-                _ => 0,
-            }
-        };
-        Some((peer.last_state, status))
-    }
-
-    /// Sets the milliseconds for connecting, sending and reading; `None` leaves one as it is.
-    pub fn set_timeouts(&mut self, timeouts: [Option<usize>; 3]) -> Result<(), Refusal> {
-        let conf = self.peer().own_conf()?;
-        let [connect, send, read] = timeouts;
-        // SAFETY: the configuration is this request's alone.
-        unsafe {
-            (*conf).connect_timeout = connect.unwrap_or((*conf).connect_timeout);
-            (*conf).send_timeout = send.unwrap_or((*conf).send_timeout);
-            (*conf).read_timeout = read.unwrap_or((*conf).read_timeout);
-        }
-        Ok(())
-    }
-
-    /// Composes the request to the upstream anew, from the variables as they are now.
-    pub fn recreate_request(&mut self) -> Result<(), Refusal> {
-        let peer = self.peer();
-        let r = peer.request.raw();
-        // SAFETY: the request is alive and has an upstream; between attempts nginx reads nothing of the buffers.
-        unsafe {
-            let u = peer.upstream();
-            let body = (*r).request_body.as_ref().map_or(ptr::null_mut(), |b| b.bufs);
-            if let Some(first) = (*u).request_bufs.as_ref() {
-                // the header composed before; what follows it is the body, which the new one is put in front of
-                if !ptr::eq(first, body) {
-                    (*u).request_bufs = first.next;
-                }
-            }
-            match (*u).create_request.map(|create| create(r)) {
-                Some(0) => Ok(()),
-                _ => Err(Refusal::Recreate),
-            }
-        }
-    }
-}
-
-impl Peer {
-    /// The upstream configuration for this request alone: a copy, made on first use.
-    fn own_conf(&mut self) -> Result<*mut ngx_http_upstream_conf_t, Refusal> {
-        let u = self.upstream();
-        // SAFETY: a copy of a plain structure into the request's pool, where the request's upstream may refer to it.
-        unsafe {
-            if !self.own_conf {
-                let copy = ffi::ngx_palloc((*self.request.raw()).pool, size_of::<ngx_http_upstream_conf_t>());
-                let copy = copy.cast::<ngx_http_upstream_conf_t>();
-                if copy.is_null() {
-                    return Err(Refusal::NoMemory);
-                }
-                ptr::copy_nonoverlapping((*u).conf, copy, 1);
-                (*u).conf = copy;
-                self.own_conf = true;
-            }
-            Ok((*u).conf)
-        }
-    }
-
-    /// Makes `host` the name that nginx asks the peer for, and expects in its certificate.
-    #[cfg(upstream_tls)]
-    fn set_tls_name(&mut self, address: &Address, host: &[u8]) -> Result<(), Refusal> {
-        let u = self.upstream();
-        // SAFETY: the name is copied into the request's pool; the upstream is the live request's.
-        unsafe {
-            if (*u).ssl() == 0 {
-                return Ok(());
-            }
-            address.keep_apart(host).map_err(Refusal::Address)?;
-            let name = to_pool((*self.request.raw()).pool, host).ok_or(Refusal::NoMemory)?;
-            let before = (*u).ssl_name;
-            self.ssl_name.get_or_insert(before);
-            (*u).ssl_name = name;
-        }
-        Ok(())
-    }
-
-    /// An nginx without TLS has no use for a name.
-    #[cfg(not(upstream_tls))]
-    fn set_tls_name(&mut self, _: &Address, _: &[u8]) -> Result<(), Refusal> {
-        Ok(())
     }
 }

@@ -12,11 +12,17 @@ use super::text::bytes;
 use crate::conf::SrvConf;
 
 mod address;
+mod attempt;
 mod balancer;
 mod exit;
+mod keepalive;
+mod key;
 mod peers;
+#[cfg(all(upstream_tls, ngx_feature = "ssl"))]
+mod sessions;
 
-pub use balancer::{Balancing, Refusal};
+pub use attempt::{Balancing, Refusal};
+pub use balancer::BalancerConf;
 pub use exit::{install as install_exit_filter, PendingExit};
 pub use peers::{PeerError, PeerId};
 

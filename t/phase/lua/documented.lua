@@ -51,7 +51,8 @@ local groups = {
         coroutine.create coroutine.resume coroutine.yield coroutine.wrap coroutine.running coroutine.status]] },
     { "balancer", [[
         ngx.balancer.set_current_peer ngx.balancer.set_more_tries ngx.balancer.get_last_failure
-        ngx.balancer.set_timeouts ngx.balancer.recreate_request]] },
+        ngx.balancer.set_timeouts ngx.balancer.recreate_request ngx.balancer.enable_keepalive
+        ngx.balancer.bind_to_local_addr ngx.balancer.set_upstream_tls]] },
 }
 
 -- NAME -> list of phases

@@ -701,9 +701,12 @@ balancers("recreate_request", "true", function()
     end
     return balancer("recreate_request")()
 end)
-row("ngx.balancer.enable_keepalive", "any",
-    "nil, not supported: use the \"keepalive\" directive after balancer_by_lua_block",
-    function() return balancer("enable_keepalive")() end)
+balancers("enable_keepalive", "true", function()
+    balancer("set_current_peer")("127.0.0.1", M.port)
+    return balancer("enable_keepalive")()
+end)
+balancers("bind_to_local_addr", "true", function() return balancer("bind_to_local_addr")("127.0.0.1") end)
+balancers("set_upstream_tls", "true", function() return balancer("set_upstream_tls")(false) end)
 
 -- metrics
 
