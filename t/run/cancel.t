@@ -1,0 +1,81 @@
+# Every API that waits, in each phase that may: until it completes, and cancelled because the client goes, because another
+# thread leaves the request, because its thread is killed, because the worker is told to stop. The rows are in
+# t/run/lua/waits.lua; each cell is a test. Nothing may be left: descriptors, timers, Lua objects, connections.
+# modes: plain
+use lib 't/lib';
+use AutoscaleLua;
+use AutoscaleLua::Daemon;
+use AutoscaleLua::Waits;
+
+daemon(1990, $^X, "$AutoscaleLua::Env::ROOT/t/lib/AutoscaleLua/moody-peer", 1990, 1991, 1992);
+$ENV{TEST_NGINX_ROOT} = $AutoscaleLua::Env::ROOT;
+worker_connections(1024);
+
+add_block_preprocessor(sub {
+    my $block = shift;
+    $block->set_value('main_config', ($block->main_config // '') . "thread_pool waits threads=16;\n");
+    $block->set_value('http_config', <<'EOC');
+    lua_package_path "$TEST_NGINX_ROOT/t/run/lua/?.lua;;";
+    lua_check_client_abort on;
+    lua_socket_log_errors off;
+    resolver 127.0.0.1:1992 ipv6=off;
+    resolver_timeout 60s;
+    init_by_lua_block { waits = require "waits" waits.tls = 1993 }
+    server {
+        listen 127.0.0.1:1993 ssl;
+        ssl_certificate $TEST_NGINX_ROOT/t/cert/server.crt;
+        ssl_certificate_key $TEST_NGINX_ROOT/t/cert/server.key;
+    }
+EOC
+    my $handlers = join '', map { "location = /$_ { ${_}_by_lua_block { waits.run_in_request('$_') } }\n" }
+        qw(rewrite access content);
+    $block->set_value('config', <<"EOC");
+    lingering_close off;
+    keepalive_requests 100000;
+    client_body_timeout 60s;
+    server_rewrite_by_lua_block { if ngx.var.uri == '/server_rewrite' then waits.run_in_request('server_rewrite') end }
+    log_by_lua_block { if ngx.var.arg_row and not ngx.is_subrequest then waits.log() end }
+    location = /server_rewrite { return 204; }
+    $handlers
+    location = /timer { content_by_lua_block { waits.run_in_timer() } }
+    location = /sub { content_by_lua_block { ngx.sleep(tonumber(ngx.var.arg_seconds)) ngx.print('sub') } }
+    location ~ ^/(?<what>state|plan|kept)\$ {
+        content_by_lua_block {
+            local text = waits[ngx.var.what]()
+            ngx.header.content_length = #tostring(text)
+            ngx.print(text)
+        }
+    }
+    location = /pooled { content_by_lua_block { waits.keep_when_told_to_stop() } }
+    location = /t { return 204; }
+EOC
+});
+
+run_tests();
+
+__DATA__
+
+=== TEST 1: a wait ends in each way
+--- request
+GET /t
+--- error_code: 204
+--- once
+--- waits: each_ending
+
+
+=== TEST 2: a worker that is told to stop ends in time, whatever waits
+--- main_config
+worker_shutdown_timeout 300ms;
+--- request
+GET /t
+--- error_code: 204
+--- once
+--- waits: stop
+
+
+=== TEST 3: a worker that is told to stop does not wait for connections that are given back to their pool
+--- request
+GET /t
+--- error_code: 204
+--- once
+--- waits: pooled
