@@ -21,13 +21,23 @@ const NO_SOCKET: i32 = -2;
 impl ExitWatch {
     /// Calls `fire` when the worker is to stop; `None` when nginx has no connection left.
     pub fn new(fire: impl FnOnce() + 'static) -> Option<ExitWatch> {
+        ExitWatch::on(1, fire)
+    }
+
+    /// Calls `fire` when the time is over that `worker_shutdown_timeout` leaves to a worker that stops: nginx then closes
+    /// all connections, not just those that are idle.
+    pub fn last(fire: impl FnOnce() + 'static) -> Option<ExitWatch> {
+        ExitWatch::on(0, fire)
+    }
+
+    fn on(idle: u32, fire: impl FnOnce() + 'static) -> Option<ExitWatch> {
         // SAFETY: the cycle is running; the connection is ours until it is freed.
         unsafe {
             let connection = ffi::ngx_get_connection(0, (*ffi::ngx_cycle).log);
             let c = connection.as_mut()?;
             let mut watched = Box::new(Watched { connection, fire: Some(Box::new(fire)) });
             c.fd = NO_SOCKET;
-            c.set_idle(1);
+            c.set_idle(idle);
             c.data = (&raw mut *watched).cast();
             (*c.read).handler = Some(closing);
             (*c.read).log = (*ffi::ngx_cycle).log;

@@ -395,6 +395,7 @@ unsafe extern "C" fn exit_process(_: *mut ngx_cycle_t) {
         let Some(main) = cycle_main_conf().filter(|_| !super::process::is_helper()) else { return };
         phase::init::worker_stopping(main);
         main.children.end();
+        main.timers.end();
         if let Some(shell) = main.shell() {
             shell.leave();
         }

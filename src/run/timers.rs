@@ -30,6 +30,8 @@ pub struct Timers {
     running: RefCell<Slab<Rc<Task>>>,
     /// Tells that the worker is to stop, from the first timer on.
     watch: RefCell<Option<ExitWatch>>,
+    /// Tells a worker that stops that its time is over, while timers run.
+    last: RefCell<Option<ExitWatch>>,
     stopping: Cell<bool>,
 }
 
@@ -169,13 +171,31 @@ impl Timers {
         for one in pending {
             self.run(one.script, true);
         }
+        self.last.replace(ExitWatch::last(|| {
+            if let Some(timers) = timers() {
+                timers.end();
+            }
+        }));
+    }
+
+    /// The worker ends: what runs is cancelled.
+    pub fn end(&self) {
+        self.last.take();
+        // some may make others while they go
+        loop {
+            let running: Vec<Rc<Task>> = self.running.borrow_mut().drain().collect();
+            if running.is_empty() {
+                return;
+            }
+            for task in running {
+                task.abandon();
+            }
+        }
     }
 }
 
 impl Drop for Timers {
     fn drop(&mut self) {
-        for (_, task) in self.running.get_mut() {
-            task.abandon();
-        }
+        self.end();
     }
 }

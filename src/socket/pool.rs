@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::rc::{Rc, Weak};
 
 use super::SocketError;
-use crate::ngx::{cycle_main_conf, debug_cycle, Peer, Stream, Timer};
+use crate::ngx::{cycle_main_conf, debug_cycle, process, Peer, Stream, Timer};
 
 /// How many buffers are kept for the next sockets, and how large ones.
 const BUFFERS: usize = 64;
@@ -233,6 +233,10 @@ impl Leave {
         let pool = Rc::clone(&self.pool);
         if let Some(turn) = pool.first_waiting() {
             turn.give(self, Some((stream, reused + 1)));
+            return;
+        }
+        // nginx has closed what was idle, and would wait for what comes to be
+        if process::exiting() {
             return;
         }
         match timeout.as_millis() {
