@@ -1,0 +1,62 @@
+-- What the blocks of t/fault/peers.t share: connections to the peer of t/lib/AutoscaleLua/moody-peer, and counts.
+local ffi = require "ffi"
+ffi.cdef "int fcntl(int, int, ...);"
+
+local M = { peer = 1990, full = 1991, dns = 1992, tls = 1993 }
+
+-- A connection to a peer that is told how to behave.
+function M.open(...)
+    local sock = ngx.socket.tcp()
+    sock:settimeout(2000)
+    assert(sock:connect("127.0.0.1", M.peer, { pool = "moody" }))
+    assert(sock:send(string.format(...) .. "\n"))
+    return sock
+end
+
+-- How many descriptors the worker has open.
+function M.descriptors()
+    local n = 0
+    for fd = 0, 4095 do
+        if ffi.C.fcntl(fd, 1) >= 0 then n = n + 1 end    -- F_GETFD
+    end
+    return n
+end
+
+-- How many more than before; what has been closed at the other end is given time to be noticed.
+function M.more_than(before)
+    for _ = 1, 200 do
+        if M.descriptors() <= before then break end
+        ngx.sleep(0.01)
+    end
+    return M.descriptors() - before
+end
+
+-- The worker's resident memory in MiB.
+function M.memory()
+    local f = assert(io.open("/proc/self/statm"))
+    local pages = f:read("*a"):match("^%d+ (%d+)")
+    f:close()
+    return pages * 4096 / 1048576
+end
+
+-- Runs `f` while another client asks the worker for something, again and again; how often it was answered meanwhile.
+function M.with_pings(port, f)
+    local answered, stop = 0, false
+    local pings = ngx.thread.spawn(function()
+        while not stop do
+            local sock = ngx.socket.tcp()
+            sock:settimeout(2000)
+            assert(sock:connect("127.0.0.1", port, { pool = "pings" }))
+            sock:send("GET /ping HTTP/1.0\r\n\r\n")
+            if assert(sock:receive("*a")):find("pong", 1, true) then answered = answered + 1 end
+            sock:close()
+            ngx.sleep(0.001)
+        end
+    end)
+    local result = f()
+    stop = true
+    ngx.thread.wait(pings)
+    return answered, result
+end
+
+return M
