@@ -28,6 +28,8 @@ local base = {
     ops = boot.ops,
     boot = boot,
     classic = boot.classics,
+    -- (classic, values...): a function whose upvalues these are
+    bind = boot.bind,
     -- { phase = bit, req = NULL or { ctx_slot, started }, host = the same of whatever runs }
     cur = ffi.cast("as_cur *", boot.cur),
     new = ffi.new,
@@ -66,8 +68,7 @@ function base.phases(...)
 end
 
 -- Phases of a request whose script may wait, and all that may.
-base.request_yielding = base.phases("server_rewrite", "rewrite", "access", "precontent", "content")
-base.yielding = base.request_yielding + base.phases("timer")
+base.request_yielding, base.yielding = boot.request_yielding, boot.yielding
 -- Phases that belong to a request.
 base.request = base.request_yielding + base.phases("set", "header_filter", "body_filter", "log", "balancer")
 
@@ -111,15 +112,6 @@ function base.wait(op, ...)
     return co_yield(tag, op, ...)
 end
 base.tag = tag
-
--- The handle of an object that is a table with it as its first element; `self` may be anything.
-function base.own(self, name)
-    local handle = type(self) == "table" and self[1]
-    if not handle then
-        error("bad argument #1 to '" .. name .. "' (table expected, got " .. type(self) .. ")", 3)
-    end
-    return handle
-end
 
 -- A string for a native: strings and numbers as they are, others are refused at the user's line.
 function base.to_string(value, n, name)

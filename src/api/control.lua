@@ -126,12 +126,5 @@ return function(ngx, native, base)
         error(err, 2)
     end
 
-    function ngx.sleep(seconds)
-        check(yielding)
-        seconds = base.to_number(seconds, 1, "sleep")
-        if seconds < 0 then
-            error("invalid sleep duration \"" .. seconds .. "\"", 2)
-        end
-        wait(ops.sleep, seconds * 1000)
-    end
+    ngx.sleep = base.classic.sleep_for
 end

@@ -2,8 +2,9 @@
 
 use core::time::Duration;
 
-use crate::native::{natives, Cx, Str};
+use crate::native::{classics, natives, Answer, Raise, Str};
 use crate::ngx::{debug_cycle, Level, Posted, Rc, Timer};
+use crate::phase::YIELDING;
 use crate::run::{Armed, End, Op, Waker};
 use crate::vm::Stack;
 
@@ -66,36 +67,41 @@ impl Drop for Sleep {
     }
 }
 
-fn sleep(waker: &Waker, stack: &mut Stack<'_>) -> Armed {
-    let ms = stack.int(3).max(0) as u64;
+/// Wakes the thread that sleeps.
+fn awake(waker: Waker) {
+    if let Some(request) = waker.request().filter(|r| r.logs(Level::Debug)) {
+        let (uri, args) = (String::from_utf8_lossy(request.uri()), String::from_utf8_lossy(request.args()));
+        waker.host().debug(format_args!("lua sleep timer expired: \"{uri}?{args}\""));
+    }
+    waker.wake(|_| 0);
+}
+
+fn sleep(waker: &Waker, ms: u64) -> Armed {
     waker.host().debug(format_args!("lua ready to sleep for {ms} ms"));
     let waker = waker.clone();
-    let fire: Box<dyn FnOnce()> = Box::new(move || {
-        if let Some(request) = waker.request().filter(|r| r.logs(Level::Debug)) {
-            let (uri, args) =
-                (String::from_utf8_lossy(request.uri()), String::from_utf8_lossy(request.args()));
-            waker.host().debug(format_args!("lua sleep timer expired: \"{uri}?{args}\""));
-        }
-        waker.wake(|_| 0);
-    });
+    let fire = Box::new(move || awake(waker));
     if ms == 0 {
         return Armed::Wait(Box::new(Posted::next(fire)));
     }
     Armed::Wait(Box::new(Sleep(Timer::after(Duration::from_millis(ms), fire))))
 }
 
-/// What the native that was called just before has made ready.
-fn prepared(waker: &Waker, stack: &mut Stack<'_>) -> Armed {
-    match Cx::current().prepared() {
-        Some(operation) => operation(waker, stack),
-        None => Armed::Ready(0),
+classics! {
+    /// `(seconds)`
+    fn sleep_for(cx, stack) -> Result<Answer, Raise> {
+        cx.require(YIELDING)?;
+        let Some(seconds) = stack.to_number(1) else {
+            let got = stack.type_name(1);
+            return Err(format!("bad argument #1 to 'sleep' (number expected, got {got})").into());
+        };
+        if seconds < 0.0 {
+            let shown = String::from_utf8_lossy(&stack.text(1)).into_owned();
+            return Err(format!("invalid sleep duration \"{shown}\"").into());
+        }
+        let ms = (seconds * 1000.0) as u64;
+        Ok(Answer::wait(Box::new(move |waker, _| sleep(waker, ms))))
     }
 }
 
-pub const OPS: &[Op] = &[
-    Op { name: "prepared", arm: prepared },
-    Op { name: "exit", arm: exit },
-    Op { name: "redirect", arm: redirect },
-    Op { name: "exec", arm: exec },
-    Op { name: "sleep", arm: sleep },
-];
+pub const OPS: &[Op] =
+    &[Op { name: "exit", arm: exit }, Op { name: "redirect", arm: redirect }, Op { name: "exec", arm: exec }];

@@ -57,21 +57,6 @@ return function(ngx, native, base)
         return ok and concat(parts), why
     end
 
-    -- What a socket is to send, as one string; or nil and what is wrong with it.
-    function base.sendable(data)
-        local t = type(data)
-        if t == "string" then
-            return data
-        end
-        if t == "table" then
-            return base.flatten(data, true)
-        end
-        if t == "number" or t == "boolean" or t == "nil" then
-            return tostring(data)
-        end
-        return nil, "string, number, boolean, nil, or array table expected, got " .. t
-    end
-
     -- One value that is no string as text; `level` is that of the user's line.
     local function text(value, n, name, level)
         local t = type(value)

@@ -27,11 +27,7 @@ const HELD: i32 = -7;
 const NOTHING: i32 = -8;
 const TAKEN: i32 = -9;
 
-const PHASES: u32 = Phase::ServerRewrite.bit()
-    | Phase::Rewrite.bit()
-    | Phase::Access.bit()
-    | Phase::Precontent.bit()
-    | Phase::Content.bit();
+const PHASES: u32 = crate::phase::REQUEST_YIELDING;
 
 /// The running request and its state, if its phase can make output.
 fn target(cx: Cx) -> Result<(Request, &'static Ctx), i32> {

@@ -15,7 +15,7 @@ return function(_, native, base)
     local read, write, await = native.pipe_read, native.pipe_write, native.pipe_wait
     local send_signal, shutdown = native.pipe_kill, native.pipe_shutdown
     local text, check, yielding = base.text, base.check, base.yielding
-    local gc, wait, prepared = base.gc, base.wait, base.ops.prepared
+    local gc, wait, prepared = base.gc, base.wait, -1
     local handle, out, message = base.new("as_handle[1]"), base.new("as_str[1]"), base.new("as_str[1]")
     local int = base.int
     local OK, WAIT, SIGNAL, PARTIAL, WAIT_WRITE = 0, 1, 2, -2, -3

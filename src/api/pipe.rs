@@ -6,13 +6,15 @@ use std::rc::Rc;
 
 use logic::receive::Wanted;
 
-use super::socket::{say, FAILED, OK, WAIT};
 use crate::child::{push_error, Busy, Child, ChildError, Side};
 use crate::native::{natives, Cx, Handle, Str};
 use crate::ngx::child::{Command, Ended};
 use crate::run::{work, Armed};
 use crate::vm::Stack;
 
+const OK: i32 = 0;
+const WAIT: i32 = 1;
+const FAILED: i32 = -1;
 /// The same as `FAILED`, and a part of what was asked for.
 const PARTIAL: i32 = -2;
 /// The child was ended by a signal.
@@ -26,6 +28,16 @@ fn side(n: i32) -> Side {
         1 => Side::Stdout,
         _ => Side::Stderr,
     }
+}
+
+/// Puts the text of an error where Lua reads it.
+fn say(cx: Cx, e: &dyn core::error::Error, message: &mut Str) {
+    use std::io::Write;
+    cx.begin_written();
+    let out = cx.written();
+    // writing to memory does not fail
+    let _ = write!(out, "{e}");
+    message.lend(out);
 }
 
 fn fail(cx: Cx, e: &ChildError, message: &mut Str) -> i32 {

@@ -2,17 +2,14 @@
 
 local error = error
 local select = select
-local setmetatable = setmetatable
 local type = type
 
 return function(ngx, native, base)
-    local open, free, watched = native.req_socket, native.socket_free, native.abort_is_watched
-    local send = base.classic.out_send
+    local classic = base.classic
+    local send, watched = classic.out_send, native.abort_is_watched
     local check, request_yielding = base.check, base.request_yielding
-    local gc, text, wait, ops = base.gc, base.text, base.wait, base.ops
-    local handle, message = base.new("as_handle[1]"), base.new("as_str[1]")
+    local wait, ops = base.wait, base.ops
     local FLUSH = 1
-    local WRONG = -2
 
     local tcp = base.tcp_methods
     local readers, both = {}, {}
@@ -21,7 +18,7 @@ return function(ngx, native, base)
     end
     both.send = tcp.send
 
-    local body_meta, raw_meta = { __index = readers }, { __index = both }
+    local open = base.bind(classic.req_socket, { __index = readers }, { __index = both })
 
     function ngx.req.socket(...)
         local n = select("#", ...)
@@ -34,14 +31,7 @@ return function(ngx, native, base)
             -- what was printed before goes first
             send(FLUSH)
         end
-        local rc = open(raw and 1 or 0, handle, message)
-        if rc == 0 then
-            return setmetatable({ gc(handle[0].object, free) }, raw and raw_meta or body_meta)
-        end
-        if rc == WRONG then
-            error(text(message), 2)
-        end
-        return nil, text(message)
+        return open(raw)
     end
 
     function ngx.on_abort(f)

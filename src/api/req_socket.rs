@@ -1,41 +1,35 @@
 //! `ngx.req.socket`: the client's connection as a socket; `ngx.on_abort`: its end.
 
-use super::socket::say;
-use crate::native::{natives, Cx, Handle, Str};
+use super::socket::{push_with_metatable, refuse, Answered};
+use crate::native::{classics, natives, Cx};
 use crate::ngx::ClientError;
 use crate::run::{Armed, Op, Waker};
 use crate::socket::Tcp;
 use crate::vm::Stack;
 
-const OK: i32 = 0;
-const FAILED: i32 = -1;
-/// Worth an error of the script.
-const WRONG: i32 = -2;
-
-fn socket(cx: Cx, raw: bool, slot: &mut Handle) -> Result<(), ClientError> {
+fn socket(cx: Cx, raw: bool) -> Result<std::rc::Rc<Tcp>, ClientError> {
     let request = cx.request().ok_or(ClientError::NoMemory)?;
     let ctx = crate::ngx::running_ctx(request).ok_or(ClientError::NoMemory)?;
     let owned = cx.host().and_then(|host| host.owned()).ok_or(ClientError::NoMemory)?;
     let stream = if raw { request.raw_stream(ctx)? } else { request.body_stream(ctx)? };
-    slot.keep(Tcp::of_client(request.location(), stream, &owned));
-    Ok(())
+    Ok(Tcp::of_client(request.location(), stream, &owned))
+}
+
+classics! {
+    /// `(raw)`: the request body, or with `raw` the connection, as a socket with upvalue 1 or 2 as its metatable.
+    fn req_socket(cx, stack) -> Answered {
+        let raw = stack.boolean(1);
+        match socket(cx, raw) {
+            Ok(tcp) => push_with_metatable(stack, tcp, if raw { 2 } else { 1 }),
+            Err(e @ (ClientError::Subrequest | ClientError::Streams(_) | ClientError::NoMemory)) => {
+                Err(e.to_string().into())
+            }
+            Err(e) => refuse(stack, e.to_string().as_bytes()),
+        }
+    }
 }
 
 natives! {
-    /// The request body, or with `raw` the connection, as a socket that Lua gives back by `socket_free`.
-    fn req_socket(cx, raw: val<i32>, slot: out<Handle>, message: out<Str>) -> i32 {
-        match socket(cx, raw != 0, slot) {
-            Ok(()) => OK,
-            Err(e) => {
-                say(cx, &e, message);
-                match e {
-                    ClientError::Subrequest | ClientError::Streams(_) | ClientError::NoMemory => WRONG,
-                    _ => FAILED,
-                }
-            }
-        }
-    }
-
     /// Whether the request watches for its client's going.
     fn abort_is_watched(cx) -> i32 {
         i32::from(cx.request().is_some_and(|r| r.loc_conf().check_client_abort()))

@@ -1,73 +1,60 @@
 //! `ngx.socket.tcp`
 
 use core::cell::RefCell;
+use core::future::Future;
 use core::time::Duration;
 use std::rc::Rc;
 
 use logic::receive::{Until, Wanted};
 
-use crate::native::{natives, Cx, Handle, Str};
+use crate::native::{classics, Answer, Cx, Raise};
 use crate::ngx::{cycle_main_conf, debug_cycle, Endpoint};
-use crate::run::{work, Host};
+use crate::phase::YIELDING;
+use crate::run::{work, Host, Owned};
 use crate::socket::{Ask, Connect, Doing, Outcome, SocketError, Tcp};
 use crate::vm::Stack;
 
-pub(super) const OK: i32 = 0;
-pub(super) const WAIT: i32 = 1;
-const END: i32 = 2;
-pub(super) const FAILED: i32 = -1;
-const NOT_OURS: i32 = -2;
+pub(super) mod args;
+use args::{bad, this, wrong};
 
-/// The options of `setoption`, in the order of their numbers in the prelude.
-const OPTIONS: [(i32, i32); 5] = [
-    (libc::SOL_SOCKET, libc::SO_KEEPALIVE),
-    (libc::SOL_SOCKET, libc::SO_REUSEADDR),
-    (libc::IPPROTO_TCP, libc::TCP_NODELAY),
-    (libc::SOL_SOCKET, libc::SO_SNDBUF),
-    (libc::SOL_SOCKET, libc::SO_RCVBUF),
+/// The options of `setoption`.
+const OPTIONS: [(&[u8], i32, i32); 5] = [
+    (b"keepalive", libc::SOL_SOCKET, libc::SO_KEEPALIVE),
+    (b"reuseaddr", libc::SOL_SOCKET, libc::SO_REUSEADDR),
+    (b"tcp-nodelay", libc::IPPROTO_TCP, libc::TCP_NODELAY),
+    (b"sndbuf", libc::SOL_SOCKET, libc::SO_SNDBUF),
+    (b"rcvbuf", libc::SOL_SOCKET, libc::SO_RCVBUF),
 ];
 
-/// Puts the text of an error where Lua reads it.
-pub(super) fn say(cx: Cx, e: &dyn core::error::Error, message: &mut Str) {
-    use std::io::Write;
-    cx.begin_written();
-    let out = cx.written();
-    // writing to memory does not fail
-    let _ = write!(out, "{e}");
-    message.lend(out);
-}
+pub(super) type Answered = Result<Answer, Raise>;
 
-pub(super) fn fail(cx: Cx, e: &SocketError, message: &mut Str) -> i32 {
-    say(cx, e, message);
-    if matches!(e, SocketError::NotOurs) {
-        NOT_OURS
-    } else {
-        FAILED
-    }
-}
-
-pub(super) fn check(cx: Cx, tcp: &Tcp) -> Result<Host, SocketError> {
+/// Whose script calls, and what ends with it.
+pub(super) fn running(cx: Cx) -> Result<(Host, Rc<Owned>), SocketError> {
+    // one that was yielded and did not reach the driver would keep its socket busy
+    cx.forget_prepared();
     let host = cx.host().ok_or(SocketError::NotOurs)?;
-    tcp.check(&host.owned().ok_or(SocketError::NotOurs)?)?;
-    Ok(host)
+    let owned = host.owned().ok_or(SocketError::NotOurs)?;
+    Ok((host, owned))
 }
 
-/// Drops a wait that was prepared and could not be yielded (across a C function of Lua, say): its socket is not busy.
-fn forget_unyielded(cx: Cx) {
-    drop(cx.prepared());
+/// Who calls a method of a connected socket of theirs.
+pub(super) fn check(cx: Cx, tcp: &Tcp) -> Result<Host, SocketError> {
+    let (host, owned) = running(cx)?;
+    tcp.check(&owned)?;
+    Ok(host)
 }
 
 /// The same before sending or receiving: on a closed socket this is worth a line in the log.
 fn check_open(cx: Cx, tcp: &Tcp, what: &str) -> Result<Host, SocketError> {
-    forget_unyielded(cx);
-    let result = check(cx, tcp);
-    if let (Err(SocketError::Closed), Some(host)) = (&result, cx.host()) {
+    let (host, owned) = running(cx)?;
+    let result = tcp.check(&owned);
+    if let Err(SocketError::Closed) = result {
         tcp.log(
             &host,
             format_args!("attempt to {what} data on a closed socket: it is to be connected first"),
         );
     }
-    result
+    result.map(|()| host)
 }
 
 pub(super) fn push_error(stack: &mut Stack<'_>, e: &SocketError) -> i32 {
@@ -76,99 +63,101 @@ pub(super) fn push_error(stack: &mut Stack<'_>, e: &SocketError) -> i32 {
     2
 }
 
-fn connect(cx: Cx, tcp: &Rc<Tcp>, what: &Connect<'_>) -> Result<i32, SocketError> {
-    forget_unyielded(cx);
-    let host = cx.host().ok_or(SocketError::NotOurs)?;
-    let owned = host.owned().ok_or(SocketError::NotOurs)?;
-    let main = cycle_main_conf().ok_or(SocketError::NotOurs)?;
-    let Some(asked) = tcp.connect_at_once(&owned, what, &main.pools)? else { return Ok(OK) };
-    let (busy, tcp) = (tcp.begin(Doing::Connecting)?, Rc::clone(tcp));
-    let (name, port) = (what.host.to_vec(), what.port);
-    cx.prepare(Box::new(move |waker, stack| {
-        work(waker, stack, async move {
-            let result = tcp.connect_slowly(name, port, asked, host).await;
-            drop(busy);
-            move |stack: &mut Stack<'_>| match result {
-                Ok(()) => {
-                    stack.push_number(1.0);
-                    1
-                }
-                Err(e) => push_error(stack, &e),
-            }
-        })
-    }));
-    Ok(WAIT)
+/// What a method that failed answers.
+pub(super) fn failed(stack: &mut Stack<'_>, e: &SocketError) -> Answered {
+    match e {
+        SocketError::NotOurs => Err("bad request".into()),
+        e => Ok(Answer::Values(push_error(stack, e))),
+    }
 }
 
-fn send(cx: Cx, tcp: &Rc<Tcp>, data: &[u8]) -> Result<Option<usize>, SocketError> {
+pub(super) fn one(stack: &mut Stack<'_>) -> i32 {
+    stack.push_number(1.0);
+    1
+}
+
+/// 1, or what a method that failed answers.
+pub(super) fn finish(stack: &mut Stack<'_>, result: Result<(), SocketError>) -> Answered {
+    match result {
+        Ok(()) => Ok(Answer::Values(one(stack))),
+        Err(e) => failed(stack, &e),
+    }
+}
+
+/// Waits for `future`, which ends in what is to be left on the stack.
+pub(super) fn wait<R>(future: impl Future<Output = R> + 'static) -> Answer
+where
+    R: FnOnce(&mut Stack<'_>) -> i32 + 'static,
+{
+    Answer::wait(Box::new(move |waker, stack| work(waker, stack, future)))
+}
+
+fn connect(cx: Cx, tcp: &Rc<Tcp>, what: &Connect<'_>) -> Result<Option<Answer>, SocketError> {
+    let (host, owned) = running(cx)?;
+    let main = cycle_main_conf().ok_or(SocketError::NotOurs)?;
+    let Some(asked) = tcp.connect_at_once(&owned, what, &main.pools)? else { return Ok(None) };
+    let (busy, tcp) = (tcp.begin(Doing::Connecting)?, Rc::clone(tcp));
+    let (name, port) = (what.host.to_vec(), what.port);
+    Ok(Some(wait(async move {
+        let result = tcp.connect_slowly(name, port, asked, host).await;
+        drop(busy);
+        move |stack: &mut Stack<'_>| match result {
+            Ok(()) => one(stack),
+            Err(e) => push_error(stack, &e),
+        }
+    })))
+}
+
+/// How many bytes were sent, or a wait.
+fn send(cx: Cx, tcp: &Rc<Tcp>, data: &[u8]) -> Result<Result<usize, Answer>, SocketError> {
     let host = check_open(cx, tcp, "send")?;
     let busy = tcp.begin(Doing::Writing)?;
     let sent = tcp.send_at_once(data)?;
     if sent == data.len() {
-        return Ok(Some(sent));
+        return Ok(Ok(sent));
     }
     let (tcp, data) = (Rc::clone(tcp), data.to_vec());
-    cx.prepare(Box::new(move |waker, stack| {
-        work(waker, stack, async move {
-            let result = tcp.send(data, sent, host).await;
-            drop(busy);
-            move |stack: &mut Stack<'_>| match result {
-                Ok(n) => {
-                    stack.push_number(n as f64);
-                    1
-                }
-                Err(e) => push_error(stack, &e),
+    Ok(Err(wait(async move {
+        let result = tcp.send(data, sent, host).await;
+        drop(busy);
+        move |stack: &mut Stack<'_>| match result {
+            Ok(n) => {
+                stack.push_number(n as f64);
+                1
             }
-        })
-    }));
-    Ok(None)
+            Err(e) => push_error(stack, &e),
+        }
+    })))
 }
 
-/// Receives at once, or prepares to wait.
-fn receive(cx: Cx, tcp: &Rc<Tcp>, mut ask: Ask, out: &mut Str, message: &mut Str) -> i32 {
-    let host = match check_open(cx, tcp, "receive") {
-        Ok(host) => host,
+/// Receives at once, or waits.
+fn receive(cx: Cx, stack: &mut Stack<'_>, tcp: Rc<Tcp>, mut ask: Ask) -> Answered {
+    let begun = check_open(cx, &tcp, "receive").and_then(|host| Ok((host, tcp.begin(Doing::Reading)?)));
+    let (host, busy) = match begun {
+        Ok(begun) => begun,
+        Err(SocketError::NotOurs) => return Err("bad request".into()),
         Err(e) => {
-            out.lend(b"");
-            return fail(cx, &e, message);
-        }
-    };
-    let busy = match tcp.begin(Doing::Reading) {
-        Ok(busy) => busy,
-        Err(e) => {
-            out.lend(b"");
-            return fail(cx, &e, message);
+            push_error(stack, &e);
+            stack.push_bytes(b"");
+            return Ok(Answer::Values(3));
         }
     };
     match tcp.receive_at_once(&mut ask) {
-        Ok(Some(Outcome::Piece(found))) => {
-            tcp.take(&ask, found, cx.scratch(), |text| out.lend(text));
-            OK
-        }
-        Ok(Some(Outcome::End)) => END,
-        Ok(None) => {
-            let tcp = Rc::clone(tcp);
-            cx.prepare(Box::new(move |waker, stack| {
-                work(waker, stack, async move {
-                    let (result, ask) = Rc::clone(&tcp).receive(ask, host).await;
-                    drop(busy);
-                    move |stack: &mut Stack<'_>| received(&tcp, result, &ask, stack)
-                })
-            }));
-            WAIT
-        }
-        Err(e) => {
-            tcp.take_partial(|text| out.lend(text));
-            fail(cx, &e, message)
-        }
+        Ok(None) => Ok(wait(async move {
+            let (result, ask) = Rc::clone(&tcp).receive(ask, host).await;
+            drop(busy);
+            move |stack: &mut Stack<'_>| received(&tcp, result, &ask, stack)
+        })),
+        Ok(Some(outcome)) => Ok(Answer::Values(received(&tcp, Ok(outcome), &ask, stack))),
+        Err(e) => Ok(Answer::Values(received(&tcp, Err(e), &ask, stack))),
     }
 }
 
-/// Leaves what a thread has waited for on its stack.
+/// Leaves what has come of it on the stack.
 fn received(tcp: &Tcp, result: Result<Outcome, SocketError>, ask: &Ask, stack: &mut Stack<'_>) -> i32 {
     match result {
         Ok(Outcome::Piece(found)) => {
-            tcp.take(ask, found, &mut Vec::new(), |text| stack.push_bytes(text));
+            tcp.take(ask, found, |text| stack.push_bytes(text));
             1
         }
         Ok(Outcome::End) => {
@@ -183,140 +172,309 @@ fn received(tcp: &Tcp, result: Result<Outcome, SocketError>, ask: &Ask, stack: &
     }
 }
 
-pub(super) fn milliseconds(ms: f64) -> Option<Duration> {
-    (ms >= 0.0).then(|| Duration::from_millis(ms as u64))
+/// What the pattern at index 2 of `receive` asks for.
+fn wanted(stack: &Stack<'_>) -> Option<Wanted> {
+    if stack.is_nil(2) || stack.bytes(2) == Some(b"*l") {
+        return Some(Wanted::line());
+    }
+    match stack.to_number(2) {
+        Some(n) => (n >= 0.0).then_some(Wanted::Size(n as usize)),
+        None => (stack.bytes(2) == Some(b"*a")).then_some(Wanted::All),
+    }
 }
 
-natives! {
-    /// A socket that Lua gives back by `socket_free`.
-    fn socket_tcp(cx, slot: out<Handle>) -> i32 {
-        let Some(location) = cx.location() else { return FAILED };
-        slot.keep(Tcp::new(location));
-        OK
+/// A socket's table, with the metatable that is upvalue `meta` of the function that runs.
+pub(super) fn push_with_metatable<T: 'static>(stack: &mut Stack<'_>, own: Rc<T>, meta: i32) -> Answered {
+    stack.push_list(1);
+    stack.push_object(own);
+    stack.set_item(1);
+    stack.set_metatable_upvalue(meta);
+    Ok(Answer::Values(1))
+}
+
+/// The option that is named at index 2, or what to answer.
+fn option(stack: &Stack<'_>) -> Result<(i32, i32), Vec<u8>> {
+    if stack.is_nil(2) {
+        return Err(b"missing the \"option\" argument".to_vec());
+    }
+    let name = stack.bytes(2).map_or_else(|| stack.text(2), <[u8]>::to_vec);
+    match OPTIONS.iter().find(|(known, ..)| *known == name) {
+        Some((_, level, name)) => Ok((*level, *name)),
+        None => Err([b"unsupported option ", &name[..]].concat()),
+    }
+}
+
+pub(super) fn refuse(stack: &mut Stack<'_>, why: &[u8]) -> Answered {
+    stack.push_nil();
+    stack.push_bytes(why);
+    Ok(Answer::Values(2))
+}
+
+classics! {
+    /// `()`: a socket with upvalue 1 as its metatable.
+    fn socket_tcp(cx, stack) -> Answered {
+        if stack.len() > 0 {
+            return Err(format!("expecting zero arguments, but got {}", stack.len()).into());
+        }
+        cx.require(YIELDING)?;
+        let location = cx.location().ok_or("no memory")?;
+        push_with_metatable(stack, Tcp::new(location), 1)
     }
 
-    fn socket_free(cx, tcp: own<Rc<Tcp>>) -> () {
-        drop(tcp);
-    }
-
-    /// `size` and `backlog` below zero were not given.
-    fn socket_connect(cx, tcp: our<Rc<Tcp>>, host: bytes, port: val<i32>, pool: bytes, size: val<f64>, backlog: val<f64>, message: out<Str>) -> i32 {
+    /// `(socket, host, port, options?)`, `(socket, "unix:…", options?)`
+    fn socket_connect(cx, stack) -> Answered {
+        cx.require(YIELDING)?;
+        let is_path = args::host(stack, "connect")?.starts_with(b"unix:");
+        let mut port = None;
+        if !is_path {
+            let Some(number) = stack.to_number(3) else { return refuse(stack, b"missing the port number") };
+            match args::port(stack, 3, number) {
+                Ok(number) => port = Some(number),
+                Err(why) => return refuse(stack, &why),
+            }
+        }
+        stack.truncate(4);
+        let options = args::pool(stack, if is_path && stack.is_table(3) { 3 } else { 4 })?;
+        let tcp = this::<Tcp>(stack, "connect")?;
         let what = Connect {
-            host,
-            port: port as u16,
-            pool,
-            pool_size: (size >= 0.0).then_some(size as usize),
-            backlog: (backlog >= 0.0).then_some(backlog as usize),
+            host: stack.bytes(2).unwrap_or_default(),
+            port: port.unwrap_or(0),
+            pool: args::pool_name(cx, stack, options.name, port),
+            pool_size: options.size,
+            backlog: options.backlog,
         };
-        connect(cx, tcp, &what).unwrap_or_else(|e| fail(cx, &e, message))
-    }
-
-    /// How many bytes were sent; -3 with a wait prepared.
-    fn socket_send(cx, tcp: our<Rc<Tcp>>, data: bytes, message: out<Str>) -> f64 {
-        match send(cx, tcp, data) {
-            Ok(Some(n)) => n as f64,
-            Ok(None) => -3.0,
-            Err(e) => f64::from(fail(cx, &e, message)),
+        match connect(cx, &tcp, &what) {
+            Ok(Some(wait)) => Ok(wait),
+            Ok(None) => Ok(Answer::Values(one(stack))),
+            Err(e) => failed(stack, &e),
         }
     }
 
-    /// `kind`: 0 a line, 1 `n` bytes, 2 all, 3 at most `n` bytes.
-    fn socket_receive(cx, tcp: our<Rc<Tcp>>, kind: val<i32>, n: val<f64>, out: out<Str>, message: out<Str>) -> i32 {
-        if kind == 3 {
-            debug_cycle(format_args!("lua tcp socket calling receiveany() method to read at most {n} bytes"));
-            debug_cycle(format_args!("lua tcp socket read any"));
+    /// `(socket, data)`: how many bytes were sent.
+    fn socket_send(cx, stack) -> Answered {
+        cx.require(YIELDING)?;
+        let own = stack.own::<Tcp>(1);
+        let data = args::sendable(cx, stack)?;
+        let Some(tcp) = own else { return Err(wrong(stack, 1, 1, "send", "table expected")) };
+        match send(cx, &tcp, data) {
+            Ok(Ok(n)) => {
+                stack.push_number(n as f64);
+                Ok(Answer::Values(1))
+            }
+            Ok(Err(wait)) => Ok(wait),
+            Err(e) => failed(stack, &e),
         }
-        let wanted = match kind {
-            0 => Wanted::line(),
-            1 => Wanted::Size(n as usize),
-            2 => Wanted::All,
-            _ => Wanted::Any(n as usize),
+    }
+
+    /// `(socket, pattern?)`
+    fn socket_receive(cx, stack) -> Answered {
+        cx.require(YIELDING)?;
+        let Some(wanted) = wanted(stack) else {
+            return Err(bad(1, "receive", format_args!("bad pattern argument")));
         };
-        receive(cx, tcp, Ask::Plain(wanted), out, message)
+        let tcp = this(stack, "receive")?;
+        receive(cx, stack, tcp, Ask::Plain(wanted))
     }
 
-    fn socket_until(cx, pattern: bytes, inclusive: val<i32>, slot: out<Handle>) -> i32 {
-        let Some(until) = Until::new(pattern, inclusive != 0) else { return FAILED };
-        slot.keep(Rc::new(RefCell::new(until)));
-        OK
+    /// `(socket, max)`
+    fn socket_receiveany(cx, stack) -> Answered {
+        cx.require(YIELDING)?;
+        if stack.len() != 2 {
+            let n = stack.len().max(1);
+            return Err(format!("expecting 2 arguments (including the object), but got {n}").into());
+        }
+        let Some(max) = stack.to_number(2).filter(|n| *n > 0.0) else {
+            return Err(bad(2, "?", format_args!("bad max argument")));
+        };
+        let max = max as usize;
+        debug_cycle(format_args!("lua tcp socket calling receiveany() method to read at most {max} bytes"));
+        debug_cycle(format_args!("lua tcp socket read any"));
+        let tcp = this(stack, "receiveany")?;
+        receive(cx, stack, tcp, Ask::Plain(Wanted::Any(max)))
     }
 
-    fn socket_until_free(cx, until: own<Rc<RefCell<Until>>>) -> () {
-        drop(until);
+    /// `(socket, pattern, options?)`: a function that reads up to the pattern.
+    fn socket_receiveuntil(cx, stack) -> Answered {
+        cx.require(YIELDING)?;
+        if stack.as_bytes(2).is_none() {
+            return Err(wrong(stack, 2, 1, "receiveuntil", "string expected"));
+        }
+        let mut inclusive = false;
+        if !stack.is_nil(3) {
+            if !stack.is_table(3) {
+                return Err(wrong(stack, 3, 2, "receiveuntil", "table expected"));
+            }
+            if !stack.push_field(3, c"inclusive") {
+                return Err(Raise::Top);
+            }
+            if !stack.is_nil(-1) && !stack.is_boolean(-1) {
+                let of = stack.type_name(-1);
+                let why = format_args!("bad \"inclusive\" option value type: {of}");
+                return Err(bad(2, "receiveuntil", why));
+            }
+            inclusive = stack.boolean(-1);
+        }
+        let Some(until) = Until::new(stack.bytes(2).unwrap_or_default(), inclusive) else {
+            return refuse(stack, b"pattern is empty");
+        };
+        stack.push_copy(1);
+        stack.push_object(Rc::new(RefCell::new(until)));
+        stack.push_function(socket_next_piece::entry, 2);
+        Ok(Answer::Values(1))
     }
 
-    /// The next piece before the pattern; without a size (below zero) all of it.
-    fn socket_receive_until(cx, tcp: our<Rc<Tcp>>, until: our<Rc<RefCell<Until>>>, size: val<f64>, out: out<Str>, message: out<Str>) -> i32 {
-        let size = (size >= 0.0).then_some(size as usize);
-        receive(cx, tcp, Ask::Until { until: Rc::clone(until), size }, out, message)
+    /// `(size?)`: the next piece before the pattern; without a size all of it. Upvalues: the socket, the state.
+    fn socket_next_piece(cx, stack) -> Answered {
+        cx.require(YIELDING)?;
+        let mut size = None;
+        if !stack.is_nil(1) {
+            let Some(n) = stack.to_number(1).filter(|n| *n >= 0.0) else {
+                return Err(bad(1, "?", format_args!("bad pattern argument")));
+            };
+            if n as usize == 0 {
+                stack.push_bytes(b"");
+                return Ok(Answer::Values(1));
+            }
+            size = Some(n as usize);
+        }
+        stack.truncate(0);
+        stack.push_upvalue(1);
+        stack.push_upvalue(2);
+        let tcp = this(stack, "receiveuntil")?;
+        let Some(until) = stack.object::<Rc<RefCell<Until>>>(2).cloned() else { return Err("bad request".into()) };
+        receive(cx, stack, tcp, Ask::Until { until, size })
     }
 
-    /// Timeouts in milliseconds; below zero as configured.
-    fn socket_timeouts(cx, tcp: our<Rc<Tcp>>, connect: val<f64>, send: val<f64>, read: val<f64>) -> () {
-        tcp.connect_timeout.set(milliseconds(connect));
-        tcp.send_timeout.set(milliseconds(send));
-        tcp.read_timeout.set(milliseconds(read));
+    /// `(socket, milliseconds)`
+    fn socket_settimeout(cx, stack) -> Answered {
+        let timeout = args::timeout(stack, 2)?;
+        this::<Tcp>(stack, "settimeout")?.set_timeouts(timeout, timeout, timeout);
+        Ok(Answer::Values(0))
     }
 
-    fn socket_keepalive(cx, tcp: our<Rc<Tcp>>, timeout: val<f64>, size: val<f64>, message: out<Str>) -> i32 {
-        let result = check_open(cx, tcp, "set keepalive on").and_then(|_| {
+    /// `(socket, connecting, sending, reading)`, in milliseconds
+    fn socket_settimeouts(cx, stack) -> Answered {
+        let of = |i| args::timeout(stack, i);
+        let (connecting, sending, reading) = (of(2)?, of(3)?, of(4)?);
+        this::<Tcp>(stack, "settimeouts")?.set_timeouts(connecting, sending, reading);
+        Ok(Answer::Values(0))
+    }
+
+    /// `(socket, milliseconds?, size?)`
+    fn socket_setkeepalive(cx, stack) -> Answered {
+        cx.require(YIELDING)?;
+        // here zero is for ever
+        let mut timeout = args::timeout(stack, 2)?;
+        if stack.to_number(2) == Some(0.0) {
+            timeout = Some(Duration::ZERO);
+        }
+        let mut size = None;
+        if !stack.is_nil(3) {
+            let Some(n) = stack.to_number(3).filter(|n| *n > 0.0) else {
+                let value = String::from_utf8_lossy(&stack.text(3)).into_owned();
+                return Err(bad(3, "?", format_args!("bad \"pool_size\" option value: {value}")));
+            };
+            size = Some(n as usize);
+        }
+        let tcp = this::<Tcp>(stack, "setkeepalive")?;
+        let result = check_open(cx, &tcp, "set keepalive on").and_then(|_| {
             let main = cycle_main_conf().ok_or(SocketError::Closed)?;
-            tcp.keep_alive(&main.pools, milliseconds(timeout), (size >= 0.0).then_some(size as usize))
+            tcp.keep_alive(&main.pools, timeout, size)
         });
-        result.map_or_else(|e| fail(cx, &e, message), |()| OK)
+        finish(stack, result)
     }
 
-    /// How often the connection was used before.
-    fn socket_reused(cx, tcp: our<Rc<Tcp>>, message: out<Str>) -> f64 {
-        match check(cx, tcp) {
-            Ok(_) => f64::from(tcp.reused()),
+    /// `(socket)`: how often the connection was used before.
+    fn socket_getreusedtimes(cx, stack) -> Answered {
+        let tcp = this::<Tcp>(stack, "getreusedtimes")?;
+        let reused = match check(cx, &tcp) {
+            Ok(_) => tcp.reused(),
             // one that is on its way was not used before
-            Err(SocketError::Busy(_)) => 0.0,
-            Err(e) => f64::from(fail(cx, &e, message)),
+            Err(SocketError::Busy(_)) => 0,
+            Err(e) => return failed(stack, &e),
+        };
+        stack.push_number(reused.into());
+        Ok(Answer::Values(1))
+    }
+
+    /// `(socket)`
+    fn socket_close(cx, stack) -> Answered {
+        let tcp = this::<Tcp>(stack, "close")?;
+        let result = check(cx, &tcp).and_then(|_| tcp.close());
+        finish(stack, result)
+    }
+
+    /// `(socket, "send")`
+    fn socket_shutdown(cx, stack) -> Answered {
+        if stack.bytes(2) != Some(b"send") {
+            return Err(bad(1, "shutdown", format_args!("expected direction: \"send\"")));
+        }
+        let tcp = this::<Tcp>(stack, "shutdown")?;
+        let result = check(cx, &tcp).and_then(|_| Ok(tcp.stream()?.shutdown_send()?));
+        finish(stack, result)
+    }
+
+    /// `(socket)`: the number of its descriptor.
+    fn socket_getfd(cx, stack) -> Answered {
+        let tcp = this::<Tcp>(stack, "getfd")?;
+        match check(cx, &tcp).and_then(|_| tcp.stream()?.fd().ok_or(SocketError::Closed)) {
+            Ok(fd) => {
+                stack.push_number(fd.into());
+                Ok(Answer::Values(1))
+            }
+            Err(e) => failed(stack, &e),
         }
     }
 
-    fn socket_close(cx, tcp: our<Rc<Tcp>>, message: out<Str>) -> i32 {
-        check(cx, tcp).and_then(|_| tcp.close()).map_or_else(|e| fail(cx, &e, message), |()| OK)
-    }
-
-    fn socket_shutdown(cx, tcp: our<Rc<Tcp>>, message: out<Str>) -> i32 {
-        let result = check(cx, tcp).and_then(|_| Ok(tcp.stream()?.shutdown_send()?));
-        result.map_or_else(|e| fail(cx, &e, message), |()| OK)
-    }
-
-    fn socket_fd(cx, tcp: our<Rc<Tcp>>, message: out<Str>) -> i32 {
-        match check(cx, tcp).and_then(|_| tcp.stream()?.fd().ok_or(SocketError::Closed)) {
-            Ok(fd) => fd,
-            Err(e) => fail(cx, &e, message),
+    /// `(socket, option, value)`
+    fn socket_setoption(cx, stack) -> Answered {
+        if !stack.is_nil(2) && stack.is_nil(3) {
+            return refuse(stack, b"missing the \"value\" argument");
+        }
+        let (level, name) = match option(stack) {
+            Ok(option) => option,
+            Err(why) => return refuse(stack, &why),
+        };
+        let value = if stack.is_boolean(3) {
+            i32::from(stack.boolean(3))
+        } else {
+            stack.to_number(3).unwrap_or_default() as i32
+        };
+        let tcp = this::<Tcp>(stack, "setoption")?;
+        match check(cx, &tcp).and_then(|_| Ok(tcp.stream()?.set_option(level, name, value)?)) {
+            Ok(()) => {
+                stack.push_boolean(true);
+                Ok(Answer::Values(1))
+            }
+            Err(e) => failed(stack, &e),
         }
     }
 
-    fn socket_set_option(cx, tcp: our<Rc<Tcp>>, option: val<i32>, value: val<i32>, message: out<Str>) -> i32 {
-        let (level, name) = OPTIONS[option as usize % OPTIONS.len()];
-        let result = check(cx, tcp).and_then(|_| Ok(tcp.stream()?.set_option(level, name, value)?));
-        result.map_or_else(|e| fail(cx, &e, message), |()| OK)
-    }
-
-    fn socket_option(cx, tcp: our<Rc<Tcp>>, option: val<i32>, value: out<f64>, message: out<Str>) -> i32 {
-        let (level, name) = OPTIONS[option as usize % OPTIONS.len()];
-        match check(cx, tcp).and_then(|_| Ok(tcp.stream()?.option(level, name)?)) {
+    /// `(socket, option)`: its value.
+    fn socket_getoption(cx, stack) -> Answered {
+        let (level, name) = match option(stack) {
+            Ok(option) => option,
+            Err(why) => return refuse(stack, &why),
+        };
+        let tcp = this::<Tcp>(stack, "getoption")?;
+        match check(cx, &tcp).and_then(|_| Ok(tcp.stream()?.option(level, name)?)) {
             Ok(n) => {
-                *value = f64::from(n);
-                OK
+                stack.push_number(n.into());
+                Ok(Answer::Values(1))
             }
-            Err(e) => fail(cx, &e, message),
+            Err(e) => failed(stack, &e),
         }
     }
 
-    /// Has the socket's connections leave from this address; -1 when it is none.
-    fn socket_bind(cx, tcp: our<Rc<Tcp>>, address: bytes) -> i32 {
-        match Endpoint::parse(address, 0) {
-            Some(endpoint @ Endpoint::Ip(_)) => {
-                tcp.bind(Some(endpoint));
-                OK
-            }
-            _ => FAILED,
-        }
+    /// `(socket, address)`: has its connections leave from there.
+    fn socket_bind(cx, stack) -> Answered {
+        let Some(address) = stack.bytes(2) else {
+            return Err(wrong(stack, 2, 1, "bind", "string expected"));
+        };
+        let Some(endpoint @ Endpoint::Ip(_)) = Endpoint::parse(address, 0) else {
+            return refuse(stack, b"bad address");
+        };
+        this::<Tcp>(stack, "bind")?.bind(Some(endpoint));
+        Ok(Answer::Values(one(stack)))
     }
 }

@@ -1,74 +1,96 @@
 //! `ngx.thread`: threads of a script, which take turns.
 
-use crate::native::classics;
-use crate::run::{Armed, KillError, Op, Waker};
+use crate::native::{classics, Answer, Raise};
+use crate::phase::YIELDING;
+use crate::run::{KillError, Task, ThreadId};
 use crate::vm::Stack;
 
-const NOT_A_THREAD: f64 = -1.0;
-const NOT_YOURS: f64 = -2.0;
-const GONE: f64 = -3.0;
-const ENDED: f64 = -4.0;
-const BUSY: f64 = -5.0;
-const WAIT: f64 = 1.0;
+type Answered = Result<Answer, Raise>;
 
-/// `(parent, function, arguments…)`: the coroutine of a new thread.
-fn spawn(waker: &Waker, stack: &mut Stack<'_>) -> Armed {
-    match stack.coroutine(3) {
-        Some(parent) => waker.task().spawn(parent, stack, 4),
-        None => Armed::Ready(0),
+const NOT_A_THREAD: &str = "attempt to wait on a coroutine that is not a user thread";
+const GONE: &str = "already waited or killed";
+
+fn refuse(stack: &mut Stack<'_>, why: &str) -> Answered {
+    stack.push_nil();
+    stack.push_bytes(why.as_bytes());
+    Ok(Answer::Values(2))
+}
+
+/// The thread that value `i` is; or nothing when it was waited for or killed.
+fn asked(task: &Task, stack: &Stack<'_>, i: i32) -> Result<Option<ThreadId>, Raise> {
+    let co = stack.coroutine(i).ok_or(NOT_A_THREAD)?;
+    match task.find(co) {
+        Some((id, parent)) if parent == stack.identity() => Ok(Some(id)),
+        Some(_) => Err("only the parent coroutine can wait on the thread".into()),
+        None if task.is_gone(co) => Ok(None),
+        None => Err(NOT_A_THREAD.into()),
     }
 }
 
 classics! {
-    /// `(coroutines…)`: what the first of them that has ended returned, behind true or false; or one number: -1 when one
-    /// is no thread, -2 when it is another's, -3 when it was waited for or killed, 1 with a wait prepared.
-    fn thread_wait(cx, stack) {
-        let (me, asked) = (stack.identity(), stack.len());
-        let Some(task) = cx.task() else { return answer(stack, NOT_A_THREAD) };
-        if let (1, Some(co)) = (asked, stack.coroutine(1)) {
-            match task.find(co) {
-                Some((id, parent)) if parent == me && task.has_ended(id) => {
-                    return task.take_ended(&[id], stack).unwrap_or(0);
-                }
-                _ => {}
-            }
+    /// `(function, arguments…)`: the coroutine of a new thread.
+    fn thread_spawn(cx, stack) -> Answered {
+        cx.require(YIELDING)?;
+        if !stack.is_function(1) {
+            let got = if stack.is_nil(1) { "no value" } else { stack.type_name(1) };
+            return Err(format!("bad argument #1 to 'spawn' (function expected, got {got})").into());
         }
-        let mut others = Vec::with_capacity(asked as usize);
-        for i in 1..=asked {
-            let Some(co) = stack.coroutine(i) else { return answer(stack, NOT_A_THREAD) };
-            match task.find(co) {
-                Some((id, parent)) if parent == me => others.push(id),
-                Some(_) => return answer(stack, NOT_YOURS),
-                None => return answer(stack, if task.is_gone(co) { GONE } else { NOT_A_THREAD }),
-            }
-        }
-        if others.is_empty() {
-            return answer(stack, NOT_A_THREAD);
-        }
-        if let Some(results) = task.take_ended(&others, stack) {
-            return results;
-        }
-        cx.prepare(Box::new(move |waker, stack| waker.task().join(waker.thread(), others, stack)));
-        answer(stack, WAIT)
+        let parent = stack.identity();
+        Ok(Answer::Wait {
+            operation: Box::new(move |waker, stack| waker.task().spawn(parent, stack, 3)),
+            values: stack.len(),
+        })
     }
 
-    /// `(coroutine)`: 0 when it was killed, else one of the numbers of `thread_wait`, -4 when it has ended, -5 when it
-    /// waits for what cannot be cancelled.
-    fn thread_kill(cx, stack) {
-        let found = stack.coroutine(1).and_then(|co| Some((cx.task()?, co)));
-        let Some((task, co)) = found else { return answer(stack, NOT_A_THREAD) };
-        let code = match task.find(co) {
-            Some((id, parent)) if parent == stack.identity() => match task.kill(id) {
-                Ok(()) => 0.0,
-                Err(KillError::Gone) => GONE,
-                Err(KillError::Ended) => ENDED,
-                Err(KillError::Busy) => BUSY,
-            },
-            Some(_) => NOT_YOURS,
-            None if task.is_gone(co) => GONE,
-            None => NOT_A_THREAD,
+    /// `(coroutines…)`: what the first of them that has ended returned, behind true or false.
+    fn thread_wait(cx, stack) -> Answered {
+        cx.require(YIELDING)?;
+        if stack.is_nil(1) {
+            return Err("at least one coroutine should be specified".into());
+        }
+        let task = cx.task().ok_or(NOT_A_THREAD)?;
+        if stack.len() == 1 {
+            let Some(id) = asked(&task, stack, 1)? else { return refuse(stack, GONE) };
+            if task.has_ended(id) {
+                return Ok(Answer::Values(task.take_ended(&[id], stack).unwrap_or(0)));
+            }
+            return Ok(Answer::wait(Box::new(move |waker, stack| {
+                waker.task().join(waker.thread(), vec![id], stack)
+            })));
+        }
+        let mut others = Vec::with_capacity(stack.len() as usize);
+        for i in 1..=stack.len() {
+            let Some(id) = asked(&task, stack, i)? else { return refuse(stack, GONE) };
+            others.push(id);
+        }
+        if let Some(results) = task.take_ended(&others, stack) {
+            return Ok(Answer::Values(results));
+        }
+        Ok(Answer::wait(Box::new(move |waker, stack| waker.task().join(waker.thread(), others, stack))))
+    }
+
+    /// `(coroutine)`
+    fn thread_kill(cx, stack) -> Answered {
+        cx.require(YIELDING)?;
+        let Some(co) = stack.coroutine(1) else {
+            return Err("bad argument #1 to 'kill' (lua thread expected)".into());
         };
-        answer(stack, code)
+        let task = cx.task();
+        let found = task.as_deref().and_then(|task| Some((task, task.find(co)?)));
+        match found {
+            Some((task, (id, parent))) if parent == stack.identity() => match task.kill(id) {
+                Ok(()) => {
+                    stack.push_number(1.0);
+                    Ok(Answer::Values(1))
+                }
+                Err(KillError::Gone) => refuse(stack, GONE),
+                Err(KillError::Ended) => refuse(stack, "already terminated"),
+                Err(KillError::Busy) => refuse(stack, "pending subrequests"),
+            },
+            Some(_) => refuse(stack, "killer not parent"),
+            None if task.as_deref().is_some_and(|task| task.is_gone(co)) => refuse(stack, GONE),
+            None => refuse(stack, "not user thread"),
+        }
     }
 
     /// `(coroutine)`: 1 for a thread that has not ended, 2 for one that nobody has waited for, 3 for one that is gone, 0
@@ -92,5 +114,3 @@ fn answer(stack: &mut Stack<'_>, code: f64) -> i32 {
     stack.push_number(code);
     1
 }
-
-pub const OPS: &[Op] = &[Op { name: "thread_spawn", arm: spawn }];

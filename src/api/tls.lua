@@ -10,31 +10,21 @@ local type = type
 
 return function(_, native, base)
     local methods = base.tcp_methods
-    local shake, session_of, session_free = native.tls_handshake, native.tls_session, native.tls_session_free
-    local certificate, no_certificate = native.tls_certificate, native.tls_no_certificate
-    local openssl, trust, offer, protocol = native.tls_openssl, native.tls_trust, native.tls_offer, native.tls_protocol
-    local check, own, yielding, text = base.check, base.own, base.yielding, base.text
-    local gc, cast, istype, ctype = base.gc, base.cast, base.istype, base.array
-    local wait, prepared, kinds = base.wait, base.ops.prepared, base.ssl_kinds
-    local handle, out, message = base.new("as_handle[1]"), base.new("as_str[1]"), base.new("as_str[1]")
-    local session_type = ctype("as_tls_session *")
-    local WAIT, DONE, NOT_OURS = 1, 2, -2
-    local VERIFY, ASK_STATUS = 1, 2
+    local classic = base.classic
+    local shake, session_of, session_free = classic.tls_handshake, classic.tls_session, native.tls_session_free
+    local certificate, openssl, trust = classic.tls_certificate, classic.tls_openssl, classic.tls_trust
+    local offer = classic.tls_offer
+    local check, yielding = base.check, base.yielding
+    local gc, cast, istype, ctype, kinds = base.gc, base.cast, base.istype, base.array, base.ssl_kinds
+    local session_type, pointer_type = ctype("as_tls_session *"), ctype("void *")
 
-    -- What an operation that failed answers. Called in tail position: level 2 is the user's line.
-    local function failed(rc)
-        if rc == NOT_OURS then
-            error("bad request", 2)
-        end
-        return nil, text(message)
-    end
-
+    -- What Lua libraries compare and pass on is a value of the FFI, as it is in lua-resty-core.
     local function session(self)
-        local rc = session_of(own(self, "sslhandshake"), handle, message)
-        if rc ~= 0 then
-            return failed(rc)
+        local address, err = session_of(self)
+        if not address then
+            return nil, err
         end
-        return gc(cast(session_type, handle[0].object), session_free)
+        return gc(cast(session_type, address), session_free)
     end
 
     function methods.sslhandshake(self, reused, name, verify, ask_status, ...)
@@ -44,25 +34,21 @@ return function(_, native, base)
                   (self and 5 + more or 0), 2)
         end
         check(yielding)
-        local given = istype(session_type, reused) and reused or nil
-        if not given and reused ~= nil and type(reused) ~= "boolean" then
-            error("bad argument #1 to 'sslhandshake' (session or boolean expected, got " .. type(reused) .. ")", 2)
+        local kind = type(reused)
+        local given = kind == "cdata" and istype(session_type, reused) and reused or nil
+        if not given and reused ~= nil and kind ~= "boolean" then
+            error("bad argument #1 to 'sslhandshake' (session or boolean expected, got " .. kind .. ")", 2)
         end
         if name == nil then
             name = ""
         elseif type(name) ~= "string" then
             error("bad argument #2 to 'sslhandshake' (string expected, got " .. type(name) .. ")", 2)
         end
-        local flags = (verify and VERIFY or 0) + (ask_status and ASK_STATUS or 0)
-        local rc = shake(own(self, "sslhandshake"), given, name, #name, flags, message)
-        if rc == WAIT then
-            local ok, err = wait(prepared)
-            if not ok then
-                return nil, err
-            end
-        elseif rc ~= DONE then
-            return failed(rc)
-        elseif given then
+        local now, err = shake(self, given, name, verify, ask_status)
+        if now == nil then
+            return nil, err
+        end
+        if given and not now then
             return given
         end
         if reused == false then
@@ -71,24 +57,22 @@ return function(_, native, base)
         return session(self)
     end
 
-    function methods:getsslsession()
-        return session(self)
-    end
-
-    local function address(self, which)
-        local rc = openssl(own(self, "getsslsession"), which, handle, message)
-        if rc ~= 0 then
-            return failed(rc)
-        end
-        return handle[0].object
-    end
+    methods.getsslsession = session
 
     function methods:getsslpointer()
-        return address(self, 0)
+        local connection, err = openssl(self)
+        if not connection then
+            return nil, err
+        end
+        return cast(pointer_type, connection)
     end
 
     function methods:getsslctx()
-        return address(self, 1)
+        local connection, context = openssl(self)
+        if not connection then
+            return nil, context
+        end
+        return cast(pointer_type, context)
     end
 
     -- Why `object` cannot be OpenSSL's object of this kind; nil when it may be.
@@ -107,8 +91,7 @@ return function(_, native, base)
 
     function methods:setclientcert(cert, key)
         if not cert and not key then
-            no_certificate(own(self, "setclientcert"))
-            return true
+            return certificate(self)
         end
         if not cert or not key then
             return nil, "client certificate must be supplied with corresponding private key"
@@ -117,7 +100,7 @@ return function(_, native, base)
         if why then
             return nil, why
         end
-        if certificate(own(self, "setclientcert"), cert, key) ~= 0 then
+        if not certificate(self, cert, key) then
             return nil, "no memory"
         end
         return true
@@ -128,7 +111,7 @@ return function(_, native, base)
         if why then
             return nil, why
         end
-        if trust(own(self, "settrustedstore"), store) ~= 0 then
+        if not trust(self, store) then
             return nil, "bad store arg: no X509_STORE"
         end
         return true
@@ -149,16 +132,9 @@ return function(_, native, base)
         if #wire > 65535 then
             error("bad argument #1 to 'setalpn' (too many protocols)", 2)
         end
-        offer(own(self, "setalpn"), wire, #wire)
-        return true
+        return offer(self, wire)
     end
 
     -- The protocol that the last handshake agreed on; nil when none was.
-    function methods:getalpn()
-        local rc = protocol(own(self, "getalpn"), out, message)
-        if rc ~= 0 then
-            return failed(rc)
-        end
-        return out[0].len > 0 and text(out) or nil
-    end
+    methods.getalpn = classic.tls_protocol
 end

@@ -173,10 +173,17 @@ impl Cx {
         buffer
     }
 
-    /// Makes an operation ready, which the prelude yields as `ops.prepared` as soon as the native has returned.
+    /// Makes an operation ready, which is yielded as soon as the classic has returned.
     pub fn prepare(self, operation: Prepared) {
         // SAFETY: one thread, and no reference into the place outlives a statement.
-        unsafe { *PREPARED.0.get() = Some(operation) }
+        let before = unsafe { (*PREPARED.0.get()).replace(operation) };
+        drop(before);
+    }
+
+    /// Drops an operation that was yielded to somebody who has not passed it on to the driver (a resumer that is not
+    /// ours): what it keeps busy is free again.
+    pub fn forget_prepared(self) {
+        drop(self.prepared());
     }
 
     pub fn prepared(self) -> Option<Prepared> {

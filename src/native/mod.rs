@@ -2,7 +2,8 @@
 //!
 //! A *native* is called by compiled Lua through the FFI: it never raises, never unwinds, and never makes Lua run on the
 //! same state. [`natives!`] writes the guarded C function and its C prototype from one Rust signature. A *classic* is a
-//! plain C function for what may run other Lua (filters, finalizers): see [`classics!`].
+//! plain C function for what may run other Lua (filters, finalizers), and for what may have to wait: a function that
+//! yields is never compiled, and the FFI is slow where it is interpreted. See [`classics!`].
 #![allow(unsafe_code)]
 
 use std::panic::{catch_unwind, AssertUnwindSafe};
@@ -14,7 +15,7 @@ mod current;
 mod types;
 
 pub(crate) use classic::classics;
-pub use classic::{classic_entry, Classic};
+pub use classic::{classic_body, classic_end, Answer, Classic, Raise};
 pub use current::{address as cur_address, enter, enter_background, enter_task, free_buffers, Cx, Scope};
 #[allow(unused_imports)]
 pub use types::{c_definitions, CType, DictValue, Handle, Native, Pair, Param, Ret, Str};

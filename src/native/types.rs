@@ -25,15 +25,11 @@ c_types!(
     crate::ngx::dict::Dict = "as_dict",
     DictValue = "as_dict_value",
     Handle = "as_handle",
-    std::rc::Rc<crate::run::Semaphore> = "as_semaphore",
-    std::rc::Rc<crate::socket::Tcp> = "as_tcp",
-    std::rc::Rc<crate::socket::Udp> = "as_udp",
     std::rc::Rc<crate::child::Child> = "as_child",
     std::rc::Rc<crate::ngx::tls::Session> = "as_tls_session",
     crate::ngx::tls::Chain = "void",
     crate::ngx::tls::Key = "void",
-    crate::ngx::tls::RawStore = "void",
-    std::rc::Rc<core::cell::RefCell<logic::receive::Until>> = "as_until"
+    crate::ngx::tls::RawStore = "void"
 );
 
 /// What a native returns; `PANIC` is what Lua gets if it panicked.
@@ -90,6 +86,7 @@ pub struct Handle {
 }
 
 impl Handle {
+    #[allow(dead_code)]
     pub fn keep<T>(&mut self, object: T) {
         self.object = Box::into_raw(Box::new(object)).cast();
     }
@@ -116,12 +113,8 @@ pub fn c_definitions() -> &'static str {
      typedef struct { int32_t ctx_slot; int32_t started; } as_req;
      typedef struct { uint32_t phase; uint32_t threads; as_req *req; as_req *host; } as_cur;
      typedef struct { void *object; } as_handle;
-     typedef struct as_semaphore as_semaphore;
-     typedef struct as_tcp as_tcp;
-     typedef struct as_udp as_udp;
      typedef struct as_child as_child;
      typedef struct as_tls_session as_tls_session;
-     typedef struct as_until as_until;
      typedef struct as_dict as_dict;
      typedef struct { double number; as_str text; uint32_t flags; uint32_t stale; } as_dict_value;
      typedef struct { volatile long sec; volatile uintptr_t msec; volatile intptr_t gmtoff; } as_time;

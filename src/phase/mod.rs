@@ -51,6 +51,16 @@ pub const ALL: [Phase; 14] = [
     Phase::Precontent,
 ];
 
+/// The phases of a request whose script may wait.
+pub const REQUEST_YIELDING: u32 = Phase::ServerRewrite.bit()
+    | Phase::Rewrite.bit()
+    | Phase::Access.bit()
+    | Phase::Precontent.bit()
+    | Phase::Content.bit();
+
+/// All phases whose script may wait.
+pub const YIELDING: u32 = REQUEST_YIELDING | Phase::Timer.bit();
+
 impl Phase {
     /// The phase's bit in an API mask.
     pub const fn bit(self) -> u32 {

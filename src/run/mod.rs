@@ -34,7 +34,7 @@ pub use semaphore::Semaphore;
 pub use task::Task;
 pub use threads::{KillError, ThreadId, Threads};
 pub use timers::{Script, Timers};
-pub use wait::{Armed, Held, Op, Prepared, Waker};
+pub use wait::{Armed, Held, Op, Prepared, Waker, PREPARED};
 pub use work::work;
 
 /// What a request's script is doing.

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use super::{End, Host, Task, ThreadId};
 use crate::api;
+use crate::native::Cx;
 use crate::ngx::{Posted, Request};
 use crate::vm::Stack;
 
@@ -33,7 +34,10 @@ pub struct Op {
     pub arm: fn(&Waker, &mut Stack<'_>) -> Armed,
 }
 
-/// An operation that a native has made ready and the script yields next.
+/// The number with which a classic yields the operation that it has made ready.
+pub const PREPARED: i32 = -1;
+
+/// An operation that a classic has made ready, and yields; it finds the values it was yielded with from stack index 3 on.
 pub type Prepared = Box<dyn FnOnce(&Waker, &mut Stack<'_>) -> Armed>;
 
 /// Goes on with a thread that waits. One that is woken late, because its thread was cancelled, does nothing.
@@ -100,15 +104,17 @@ pub(super) fn arm(task: &Rc<Task>, thread: ThreadId, stack: &mut Stack<'_>) -> A
         stack.truncate(0);
         return Armed::Later(0);
     }
-    let index = usize::try_from(stack.int(2)).unwrap_or(usize::MAX);
-    match api::ALL_OPS.get(index) {
-        Some(op) => {
-            let armed = (op.arm)(&task.begin_wait(thread), stack);
-            if let Armed::Wait(_) | Armed::WaitToTheEnd(_) = armed {
-                stack.truncate(0);
-            }
-            armed
-        }
-        None => Armed::Ready(0),
+    let number = stack.int(2);
+    let waker = task.begin_wait(thread);
+    let armed = if number == i64::from(PREPARED) {
+        Cx::current().prepared().map(|operation| operation(&waker, stack))
+    } else {
+        let op = usize::try_from(number).ok().and_then(|index| api::ALL_OPS.get(index));
+        op.map(|op| (op.arm)(&waker, stack))
+    };
+    let armed = armed.unwrap_or(Armed::Ready(0));
+    if let Armed::Wait(_) | Armed::WaitToTheEnd(_) = armed {
+        stack.truncate(0);
     }
+    armed
 }

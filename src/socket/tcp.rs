@@ -26,9 +26,9 @@ pub struct Tcp {
     unread: RefCell<Unread>,
     reused: Cell<u32>,
     /// Set by the script; else as the location says.
-    pub connect_timeout: Cell<Option<Duration>>,
-    pub send_timeout: Cell<Option<Duration>>,
-    pub read_timeout: Cell<Option<Duration>>,
+    pub(super) connect_timeout: Cell<Option<Duration>>,
+    send_timeout: Cell<Option<Duration>>,
+    read_timeout: Cell<Option<Duration>>,
     busy: [Cell<bool>; 3],
     /// A connection is on its way.
     awaits_peer: Cell<bool>,
@@ -206,6 +206,13 @@ impl Tcp {
             }
         }
         Ok(())
+    }
+
+    /// Sets timeouts (zero: none); `None` stands for what the location says.
+    pub fn set_timeouts(&self, connect: Option<Duration>, send: Option<Duration>, read: Option<Duration>) {
+        self.connect_timeout.set(connect);
+        self.send_timeout.set(send);
+        self.read_timeout.set(read);
     }
 
     /// Has new connections leave from `local`.
@@ -388,16 +395,15 @@ impl Tcp {
         }
     }
 
-    /// Takes what was found out of the buffer and shows it to `f`; `spare` is for what cannot be shown as it lies there.
-    pub fn take<T>(&self, ask: &Ask, found: Found, spare: &mut Vec<u8>, f: impl FnOnce(&[u8]) -> T) -> T {
+    /// Takes what was found out of the buffer and shows it to `f`.
+    pub fn take<T>(&self, ask: &Ask, found: Found, f: impl FnOnce(&[u8]) -> T) -> T {
         let mut unread = self.unread.borrow_mut();
         unread.take(found.used);
         let taken = &unread.taken(found.used)[..found.keep];
         let Some((last, front)) = taken.split_last().filter(|_| ask.drops_cr()) else { return f(taken) };
         if memchr::memchr(b'\r', front).is_some() {
-            spare.clear();
-            spare.extend(taken.iter().filter(|c| **c != b'\r'));
-            return f(spare);
+            let without: Vec<u8> = taken.iter().copied().filter(|c| *c != b'\r').collect();
+            return f(&without);
         }
         f(if *last == b'\r' { front } else { taken })
     }

@@ -2,7 +2,9 @@
 #![allow(unsafe_code)]
 
 mod coroutine;
+mod object;
 mod prelude;
+mod sendable;
 #[cfg_attr(not(ngx_feature = "threads"), allow(dead_code))]
 mod side;
 mod stack;
@@ -11,6 +13,7 @@ mod state;
 mod value;
 
 pub use coroutine::{Coroutine, Identity, Outcome};
+pub use sendable::Sendable;
 #[cfg_attr(not(ngx_feature = "threads"), allow(unused_imports))]
 pub use side::{SideCall, SideVms};
 pub use stack::{wait_tag, Stack};

@@ -17,6 +17,8 @@ impl Vm {
         if let Some(n) = settings.thread_cache_max_entries {
             self.max_idle.set(n as usize);
         }
+        // SAFETY: the state is live and at rest.
+        unsafe { super::object::prepare(self.raw()) };
         let base = self.load(api::BASE.as_bytes(), c"=autoscale_lua.base")?;
         let l = self.raw();
         // `base` is called with one table that holds everything from Rust, and returns ngx, native, base
@@ -97,6 +99,10 @@ fn push_boot(l: *mut lua_State, settings: &MainSettings) -> c_int {
             set_field(l, phase.name());
         }
         ffi::lua_setfield(l, -2, c"phases".as_ptr());
+        for (name, mask) in [(c"request_yielding", phase::REQUEST_YIELDING), (c"yielding", phase::YIELDING)] {
+            ffi::lua_pushnumber(l, mask.into());
+            ffi::lua_setfield(l, -2, name.as_ptr());
+        }
 
         ffi::lua_pushlightuserdata(l, super::wait_tag());
         ffi::lua_setfield(l, -2, c"tag".as_ptr());
@@ -122,6 +128,20 @@ fn push_boot(l: *mut lua_State, settings: &MainSettings) -> c_int {
             set_field(l, name);
         }
         ffi::lua_setfield(l, -2, c"classics".as_ptr());
+        ffi::lua_pushcfunction(l, bind);
+        ffi::lua_setfield(l, -2, c"bind".as_ptr());
+    }
+    1
+}
+
+/// `(classic, values…)`: the classic with these values as its upvalues.
+unsafe extern "C-unwind" fn bind(l: *mut lua_State) -> c_int {
+    // SAFETY: Lua calls a C function with its live state; an upvalue is made of each value behind the function.
+    unsafe {
+        match ffi::lua_tocfunction(l, 1) {
+            Some(entry) => ffi::lua_pushcclosure(l, entry, ffi::lua_gettop(l) - 1),
+            None => ffi::lua_pushnil(l),
+        }
     }
     1
 }

@@ -33,6 +33,57 @@ impl Stack<'_> {
         self.number(i).map_or(0, |n| n as i64)
     }
 
+    /// Value `i` as a number: one, or a string that reads as one.
+    pub fn to_number(&self, i: c_int) -> Option<f64> {
+        // SAFETY: reading any index is defined.
+        unsafe { (ffi::lua_isnumber(self.l, i) != 0).then(|| ffi::lua_tonumber(self.l, i)) }
+    }
+
+    /// Whether value `i` is nil, or not there.
+    pub fn is_nil(&self, i: c_int) -> bool {
+        // SAFETY: reading any index is defined.
+        unsafe { ffi::lua_type(self.l, i) <= ffi::LUA_TNIL }
+    }
+
+    pub fn is_boolean(&self, i: c_int) -> bool {
+        // SAFETY: as above.
+        unsafe { ffi::lua_type(self.l, i) == ffi::LUA_TBOOLEAN }
+    }
+
+    pub fn is_table(&self, i: c_int) -> bool {
+        // SAFETY: as above.
+        unsafe { ffi::lua_type(self.l, i) == ffi::LUA_TTABLE }
+    }
+
+    pub fn is_function(&self, i: c_int) -> bool {
+        // SAFETY: as above.
+        unsafe { ffi::lua_type(self.l, i) == ffi::LUA_TFUNCTION }
+    }
+
+    /// The type of value `i`; what is not there is nil.
+    pub fn type_name(&self, i: c_int) -> &'static str {
+        // SAFETY: as above; the names are constants of Lua.
+        unsafe {
+            match ffi::lua_type(self.l, i) {
+                ffi::LUA_TNONE => "nil",
+                t => core::ffi::CStr::from_ptr(ffi::lua_typename(self.l, t)).to_str().unwrap_or("nil"),
+            }
+        }
+    }
+
+    /// Value `i` if it is a string, or a number, which becomes one.
+    pub fn as_bytes(&mut self, i: c_int) -> Option<&[u8]> {
+        // SAFETY: as in `bytes`.
+        unsafe {
+            if ffi::lua_isstring(self.l, i) == 0 {
+                return None;
+            }
+            let mut len = 0;
+            let data = ffi::lua_tolstring(self.l, i, &raw mut len);
+            Some(core::slice::from_raw_parts(data.cast(), len))
+        }
+    }
+
     /// Value `i` if it is a string.
     pub fn bytes(&self, i: c_int) -> Option<&[u8]> {
         // SAFETY: the string is anchored by the stack, which the borrow of `self` keeps unchanged.
@@ -102,6 +153,69 @@ impl Stack<'_> {
         n
     }
 
+    /// Whether the function that runs may yield, as it may not below a C function that calls back.
+    pub fn can_yield(&self) -> bool {
+        extern "C-unwind" {
+            fn lua_isyieldable(l: *mut lua_State) -> c_int;
+        }
+        // SAFETY: a plain read of a live state.
+        unsafe { lua_isyieldable(self.l) != 0 }
+    }
+
+    /// Puts what tells an operation below the last `values` values.
+    pub fn push_operation(&mut self, values: c_int, tag: *mut core::ffi::c_void, number: c_int) {
+        // SAFETY: as in `push_nil`; so many values are there.
+        unsafe {
+            ffi::lua_pushlightuserdata(self.l, tag);
+            if values > 0 {
+                ffi::lua_insert(self.l, -1 - values);
+            }
+            ffi::lua_pushnumber(self.l, number.into());
+            if values > 0 {
+                ffi::lua_insert(self.l, -1 - values);
+            }
+        }
+    }
+
+    /// Pushes a message behind the line of Lua that is `level` calls above the C function that runs.
+    pub fn push_message(&mut self, level: c_int, message: &[u8]) {
+        // SAFETY: as in `push_nil`.
+        unsafe {
+            ffi::luaL_where(self.l, level);
+            self.push_bytes(message);
+            ffi::lua_concat(self.l, 2);
+        }
+    }
+
+    /// Pushes upvalue `i` of the C function that runs.
+    pub fn push_upvalue(&mut self, i: c_int) {
+        // SAFETY: as in `push_nil`; an upvalue that is not there is nil.
+        unsafe { ffi::lua_pushvalue(self.l, ffi::lua_upvalueindex(i)) }
+    }
+
+    /// Takes the last `upvalues` values into a function of this entry, which it pushes.
+    pub fn push_function(
+        &mut self,
+        entry: unsafe extern "C-unwind" fn(*mut lua_State) -> c_int,
+        upvalues: c_int,
+    ) {
+        // SAFETY: so many values are there.
+        unsafe { ffi::lua_pushcclosure(self.l, entry, upvalues) }
+    }
+
+    /// Pushes a copy of value `i`.
+    pub fn push_copy(&mut self, i: c_int) {
+        // SAFETY: as in `push_nil`; reading any index is defined.
+        unsafe { ffi::lua_pushvalue(self.l, i) }
+    }
+
+    /// Gives the table on top the metatable that upvalue `i` of the C function that runs is.
+    pub fn set_metatable_upvalue(&mut self, i: c_int) {
+        self.push_upvalue(i);
+        // SAFETY: the prelude has bound a table.
+        unsafe { ffi::lua_setmetatable(self.l, -2) };
+    }
+
     /// How many values it holds.
     pub fn len(&self) -> c_int {
         // SAFETY: a plain read.
@@ -132,7 +246,7 @@ impl Stack<'_> {
     pub fn push_bytes(&mut self, s: &[u8]) {
         // SAFETY: as in `push_nil`; Lua copies the bytes.
         unsafe {
-            ffi::lua_pushlstring(self.l, s.as_ptr().cast(), s.len());
+            ffi::lua_pushlstring_(self.l, s.as_ptr().cast(), s.len());
         }
     }
 }
@@ -179,6 +293,41 @@ impl Stack<'_> {
         unsafe { ffi::lua_createtable(self.l, 0, fields) }
     }
 
+    /// Pushes a fresh table that is to have so many items.
+    pub fn push_list(&mut self, items: c_int) {
+        // SAFETY: as in `push_nil`.
+        unsafe { ffi::lua_createtable(self.l, items, 0) }
+    }
+
+    /// Takes the last value off, as item `n` of the table below it.
+    pub fn set_item(&mut self, n: c_int) {
+        // SAFETY: the table is one of `push_list`, under the value.
+        unsafe { ffi::lua_rawseti_(self.l, -2, n) }
+    }
+
+    /// Pushes field `name` of the table at `i`, counted from the bottom. `false` when a metamethod has raised: its error
+    /// is pushed then.
+    pub fn push_field(&mut self, i: c_int, name: &core::ffi::CStr) -> bool {
+        unsafe extern "C-unwind" fn index(l: *mut lua_State) -> c_int {
+            // SAFETY: it is called with a table and a key.
+            unsafe { ffi::lua_gettable_(l, 1) };
+            1
+        }
+        // SAFETY: as in `push_nil`. A field that is there is read without metamethods, another one in a protected call.
+        unsafe {
+            self.push_bytes(name.to_bytes());
+            ffi::lua_rawget_(self.l, i);
+            if ffi::lua_type(self.l, -1) != ffi::LUA_TNIL || ffi::lua_getmetatable(self.l, i) == 0 {
+                return true;
+            }
+            ffi::lua_settop(self.l, -3);
+            ffi::lua_pushcfunction(self.l, index);
+            ffi::lua_pushvalue(self.l, i);
+            self.push_bytes(name.to_bytes());
+            ffi::lua_pcall(self.l, 2, 1, 0) == ffi::LUA_OK
+        }
+    }
+
     /// Takes the last value off, as field `key` of the table below it.
     pub fn set_entry(&mut self, key: &[u8]) {
         self.push_bytes(key);
@@ -218,6 +367,31 @@ impl Stack<'_> {
                 }
             }
         }
+    }
+}
+
+/// The FFI's values, and addresses for it.
+impl Stack<'_> {
+    /// What a pointer of the FFI points at; the prelude has checked that value `i` is one, and to this.
+    pub fn pointed<T>(&self, i: c_int) -> Option<&T> {
+        // SAFETY: the FFI's value holds the pointer, which the prelude vouches for; nil is none.
+        unsafe {
+            let value = ffi::lua_topointer(self.l, i).cast::<*const T>();
+            (*value.as_ref()?).as_ref()
+        }
+    }
+
+    pub fn push_address(&mut self, address: usize) {
+        // SAFETY: as in `push_nil`.
+        unsafe {
+            ffi::lua_pushlightuserdata(self.l, core::ptr::with_exposed_provenance_mut(address));
+        }
+    }
+
+    /// The address of something of ours, which the prelude keeps and gives back to the native that takes it as `own`.
+    pub fn push_kept<T>(&mut self, thing: T) {
+        // SAFETY: as in `push_nil`.
+        unsafe { ffi::lua_pushlightuserdata(self.l, Box::into_raw(Box::new(thing)).cast()) }
     }
 }
 
