@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::rc::{Rc, Weak};
 
 use super::SocketError;
-use crate::ngx::{cycle_main_conf, debug_cycle, process, Peer, Stream, Timer};
+use crate::ngx::{cycle_main_conf, debug_cycle, process, Peer, Posted, Stream, Timer};
 
 /// How many buffers are kept for the next sockets, and how large ones.
 const BUFFERS: usize = 64;
@@ -51,6 +51,8 @@ pub struct Leave {
 struct Turn {
     given: Cell<Option<Given>>,
     waker: Cell<Option<Waker>>,
+    /// It has been given something, and is about to be told.
+    told: Cell<Option<Posted>>,
 }
 
 struct Given {
@@ -156,7 +158,7 @@ impl Pool {
 
     /// Waits for a connection or for leave to make one.
     pub async fn wait(self: Rc<Self>, timeout: Duration) -> Result<Asked, SocketError> {
-        let turn = Rc::new(Turn { given: Cell::default(), waker: Cell::default() });
+        let turn = Rc::new(Turn { given: Cell::default(), waker: Cell::default(), told: Cell::default() });
         {
             let mut waiting = self.waiting.borrow_mut();
             waiting.retain(|turn| turn.strong_count() > 0);
@@ -208,10 +210,11 @@ impl Pool {
 }
 
 impl Turn {
+    /// The one that gives is a script as a rule, in the middle of a call: who waits goes on after it.
     fn give(&self, leave: Leave, idle: Option<(Rc<Stream>, u32)>) {
         self.given.set(Some(Given { leave, idle }));
         if let Some(waker) = self.waker.take() {
-            waker.wake();
+            self.told.set(Some(Posted::now(Box::new(move || waker.wake()))));
         }
     }
 }

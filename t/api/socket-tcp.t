@@ -524,3 +524,46 @@ alive
 --- response_body
 false
 HTTP/1.1 200 OK
+
+
+=== TEST 27: one that waits for a pool goes on after the call that makes room for it, not inside of it
+--- config
+    location = /waits {
+        content_by_lua_block {
+            local sock = ngx.socket.tcp()
+            assert(sock:connect("127.0.0.1", ngx.var.server_port, shared.options))
+            table.insert(shared.order, "the other")
+            sock:close()
+        }
+    }
+    location = /t {
+        content_by_lua_block {
+            local function one_by_one(name, make_room)
+                shared = { order = {}, options = { pool = name .. ngx.var.connection, pool_size = 1, backlog = 1 } }
+                local held, other = {}, ngx.socket.tcp()
+                local function take()
+                    held.sock = ngx.socket.tcp()
+                    assert(held.sock:connect("127.0.0.1", ngx.var.server_port, shared.options))
+                end
+                take()
+                assert(other:connect("127.0.0.1", ngx.var.server_port))
+                other:send("GET /waits HTTP/1.0\r\n\r\n")
+                ngx.sleep(0.03)
+                make_room(held)
+                table.insert(shared.order, "one")
+                other:receive("*a")
+                ngx.say(table.concat(shared.order, ", "))
+            end
+            one_by_one("kept", function(held) held.sock:setkeepalive() end)
+            one_by_one("closed", function(held) held.sock:close() end)
+            one_by_one("forgotten", function(held)
+                held.sock = nil
+                collectgarbage()
+            end)
+        }
+    }
+--- modes: plain hup
+--- response_body
+one, the other
+one, the other
+one, the other

@@ -1,0 +1,407 @@
+"""What the clients of ci/soak ask for: one row for each route, and the servers
+behind them, which fail now and then on purpose.
+
+To have another API in the soak, add a row to ROUTES: a path, the body of its
+location, and what is a right answer.
+"""
+import asyncio
+import hashlib
+import os
+import re
+import struct
+
+GATEWAY, TLS, BACKEND, REDIS, FAULTY_REDIS, UDP, DNS = 8080, 8443, 8081, 6379, 6380, 8053, 5353
+
+
+class Route:
+    """A path, its location, and how its answers are judged.
+
+    right    the body; or a function of (status, body, sent) that tells
+    may_fail an answer that is right while something behind it fails on purpose
+    sends    the lengths of bodies to send; none for GET
+    slowly   the client takes its time to read
+    lone     the connection is not used again
+    """
+
+    def __init__(self, path, conf, right, may_fail=None, sends=(), slowly=False, lone=False):
+        self.path, self.conf, self.right, self.may_fail = path, conf, right, may_fail
+        self.sends, self.slowly, self.lone = sends, slowly, lone
+
+    def judge(self, status, body, sent):
+        """"right", "failed" (on purpose, it seems) or "wrong"."""
+        if callable(self.right):
+            good = self.right(status, body, sent)
+        else:
+            good = status == 200 and body == self.right
+        if good:
+            return "right"
+        return "failed" if self.may_fail and self.may_fail(status, body) else "wrong"
+
+
+def content(lua):
+    return "content_by_lua_block { %s }" % lua
+
+
+def md5(status, body, sent):
+    return status == 200 and body.strip().decode() == hashlib.md5(sent).hexdigest()
+
+
+def says_failed(status, body):
+    return status == 200 and body.startswith(b"failed: ")
+
+
+def gateway_error(status, body):
+    return status in (502, 504)
+
+
+ROUTES = [
+    Route("/hello", content('ngx.say("hello")'), b"hello\n"),
+    Route("/dict", content("""
+        local n = ngx.shared.counts:incr("n", 1, 0)
+        ngx.shared.counts:set("k" .. n % 500, string.rep("x", n % 300), 5)
+        ngx.say(n > 0)"""), b"true\n"),
+    Route("/sleep", content('ngx.sleep(0.05) ngx.say("slept")'), b"slept\n"),
+    Route("/threads", content("""
+        local function f(n) ngx.sleep(n / 1000) return n end
+        local a, b, c = ngx.thread.spawn(f, 3), ngx.thread.spawn(f, 1), ngx.thread.spawn(f, 20)
+        local sum = select(2, ngx.thread.wait(a)) + select(2, ngx.thread.wait(b))
+        ngx.thread.kill(c)
+        ngx.say(sum)"""), b"4\n"),
+    Route("/exits", content("""
+        ngx.thread.spawn(function() ngx.sleep(0.002) ngx.say("left") ngx.exit(200) end)
+        ngx.thread.spawn(function() ngx.socket.connect("127.0.0.1", BACKEND):receive() end)
+        ngx.sleep(10)"""), b"left\n"),
+    Route("/execs", """access_by_lua_block {
+        ngx.thread.spawn(function() ngx.sleep(0.001) ngx.exec("/hello") end)
+        ngx.sleep(10) }""", b"hello\n"),
+    Route("/timer", content("""
+        local s = require("ngx.semaphore").new()
+        local ok, err = ngx.timer.at(0, function() ngx.sleep(0.001) s:post() end)
+        if not ok then
+            ngx.say(err == "process exiting" or err == "too many pending timers" or err)
+            return
+        end
+        ngx.say(s:wait(5))"""), b"true\n"),
+    Route("/turn", content("""
+        local ok = turns:wait(5)
+        ngx.sleep(0.002)
+        turns:post()
+        ngx.say(ok)"""), b"true\n"),
+    Route("/thread_pool", content("""
+        ngx.say(select(2, ngx.run_worker_thread("soak", "soak_thread", "twice", 21)))"""), b"42\n"),
+    Route("/abort", "lua_check_client_abort on;" + content("""
+        ngx.on_abort(function() ngx.shared.counts:incr("aborts", 1, 0) ngx.exit(499) end)
+        ngx.sleep(0.03)
+        ngx.say("stayed")"""), b"stayed\n"),
+    Route("/flush", "lua_check_client_abort on;" + content("""
+        local block = string.rep("0123456789abcdef", 2048)
+        for _ = 1, 20 do
+            ngx.print(block)
+            if not ngx.flush(true) then return end
+        end"""), lambda status, body, _: status == 200 and len(body) == 20 * 32768, slowly=True),
+    Route("/socket", content("""
+        local sock = ngx.socket.tcp()
+        sock:settimeout(1000)
+        local ok, err = sock:connect("127.0.0.1", BACKEND)
+        if ok then ok, err = sock:send("GET /socket HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n") end
+        local head, body
+        if ok then head, err = sock:receiveuntil("\\r\\n\\r\\n")() end
+        if head then body, err = sock:receive(3) end
+        if body == "ok\\n" then sock:setkeepalive(10000, 20) end
+        ngx.say(body == "ok\\n" and "ok" or "failed: " .. tostring(err))"""), b"ok\n", says_failed),
+    Route("/redis", content("""
+        local red = require("nginx.redis"):new()
+        red:set_timeouts(500, 500, 500)
+        local value
+        local ok, err = red:connect("127.0.0.1", FAULTY_REDIS, { pool_size = 8, backlog = 100 })
+        if ok then ok, err = red:set("key", "a value") end
+        if ok then value, err = red:get("key") end
+        if value == "a value" then
+            red:set_keepalive(5000, 8)
+            ngx.say("ok")
+        else
+            red:close()
+            ngx.say("failed: ", err)
+        end"""), b"ok\n", says_failed),
+    Route("/tls", content("""
+        local sock = ngx.socket.tcp()
+        sock:settimeout(2000)
+        local answer
+        local ok, err = sock:connect("127.0.0.1", TLS)
+        if ok then
+            ok, err = sock:sslhandshake(session, "test.example", true)
+            if ok and ok ~= true then session = ok end
+        end
+        if ok then ok, err = sock:send("GET /hello HTTP/1.1\\r\\nHost: test.example\\r\\n\\r\\n") end
+        if ok then answer, err = sock:receiveuntil("hello\\n\\r\\n0\\r\\n\\r\\n")() end
+        if answer then sock:setkeepalive(2000, 5) else sock:close() end
+        ngx.say(answer and "ok" or "failed: " .. tostring(err))"""), b"ok\n", says_failed),
+    Route("/udp", content("""
+        local sock = ngx.socket.udp()
+        sock:settimeout(300)
+        local ok, err = sock:setpeername("127.0.0.1", UDP)
+        if ok then ok, err = sock:send("ping") end
+        local answer
+        if ok then answer, err = sock:receive() end
+        sock:close()
+        ngx.say(answer == "pong" and "ok" or "failed: " .. tostring(err))"""), b"ok\n", says_failed),
+    Route("/name", content("""
+        local sock = ngx.socket.tcp()
+        sock:settimeout(1000)
+        local ok, err = sock:connect("n" .. math.random(1000) .. ".test", BACKEND)
+        if ok then sock:close() end
+        ngx.say(ok and "ok" or "failed: " .. tostring(err))"""), b"ok\n", says_failed),
+    Route("/capture", content("""
+        local a, b = ngx.location.capture_multi { { "/hello" }, { "/proxy" } }
+        local c = ngx.location.capture("/sleep")
+        ngx.print(a.body, (b.status == 200 or b.status == 502 or b.status == 504) and c.body)"""), b"hello\nslept\n"),
+    Route("/body", content("""
+        ngx.req.read_body()
+        local data = ngx.req.get_body_data()
+        if not data then
+            local file = io.open(ngx.req.get_body_file())
+            data = file:read("*a")
+            file:close()
+        end
+        ngx.say(ngx.md5(data))"""), md5, sends=(10, 1000, 30000)),
+    Route("/reqsock", "lua_check_client_abort on;" + content("""
+        local sock, pieces = assert(ngx.req.socket()), {}
+        while true do
+            local data, err = sock:receiveany(4096)
+            if not data then break end
+            pieces[#pieces + 1] = data
+        end
+        ngx.say(ngx.md5(table.concat(pieces)))"""), md5, sends=(10, 1000, 30000, 300000)),
+    Route("/raw", content("""
+        local sock = assert(ngx.req.socket(true))
+        sock:send("HTTP/1.1 200 OK\\r\\nContent-Length: 4\\r\\nConnection: close\\r\\n\\r\\nraw\\n")"""),
+          b"raw\n", lone=True),
+    Route("/proxy", """
+        access_by_lua_block { ngx.ctx.began = ngx.now() }
+        header_filter_by_lua_block { ngx.header["X-Filtered"] = "yes" }
+        body_filter_by_lua_block { ngx.ctx.length = (ngx.ctx.length or 0) + #ngx.arg[1] }
+        log_by_lua_block { ngx.shared.counts:incr("proxied", 1, 0) }
+        proxy_http_version 1.1;
+        proxy_set_header Connection "";
+        proxy_read_timeout 1s;
+        proxy_pass http://backend;""", b"ok\n", gateway_error),
+    Route("/balanced", """
+        proxy_read_timeout 1s;
+        proxy_pass http://balanced;""", b"ok\n", gateway_error),
+    Route("/metrics", content("""
+        local autoscale = require "ngx.autoscale"
+        autoscale.incr("asked", 1)
+        autoscale.observe("random", math.random())
+        ngx.say("counted")"""), b"counted\n"),
+    Route("/status", "autoscale_status json;", lambda status, body, _: status == 200 and body.startswith(b"{")),
+]
+
+# What the error log may say of what is done to the gateway on purpose.
+EXPLAINED = re.compile("|".join([
+    r"upstream prematurely closed connection", r"upstream sent invalid header", r"upstream timed out",
+    r"recv\(\) failed \(104: Connection reset by peer\)", r"send\(\) failed \((32|104): ",
+    r"connect\(\) failed \(111: Connection refused\)", r"no live upstreams",
+]))
+
+CONF = """
+load_module %(module)s;
+daemon off;
+worker_processes 2;
+worker_shutdown_timeout 5s;
+thread_pool soak threads=4;
+pid %(dir)s/nginx.pid;
+error_log %(dir)s/error.log error;
+%(user)s
+events { worker_connections 2048; }
+http {
+    access_log off;
+    client_body_temp_path %(dir)s/body; proxy_temp_path %(dir)s/proxy; fastcgi_temp_path %(dir)s/fastcgi;
+    uwsgi_temp_path %(dir)s/uwsgi; scgi_temp_path %(dir)s/scgi;
+    keepalive_requests 100000;
+    client_max_body_size 1m;
+    lua_package_path "%(dir)s/?.lua;;";
+    lua_socket_log_errors off;
+    lua_ssl_trusted_certificate %(root)s/t/cert/ca.crt;
+    lua_shared_dict counts 1m;
+    resolver 127.0.0.1:%(dns)d ipv6=off valid=1s;
+    resolver_timeout 400ms;
+    autoscale_zone soak:8m;
+    upstream backend { server 127.0.0.1:%(backend)d max_fails=0; keepalive 8; }
+    upstream balanced {
+        server 0.0.0.1;
+        balancer_by_lua_block { assert(require("ngx.balancer").set_current_peer("127.0.0.1", %(backend)d)) }
+    }
+    init_worker_by_lua_block {
+        turns = require("ngx.semaphore").new(4)
+        assert(ngx.timer.every(0.5, function() ngx.shared.counts:incr("ticks", 1, 0) end))
+    }
+    server {
+        listen 127.0.0.1:%(gateway)d backlog=4096;
+        %(locations)s
+        location = /rest {
+            content_by_lua_block {
+                collectgarbage()
+                collectgarbage()
+                ngx.say(ngx.worker.pid(), " ", ngx.timer.pending_count(), " ", ngx.timer.running_count(), " ",
+                    math.floor(collectgarbage("count")))
+            }
+        }
+    }
+    server {
+        listen 127.0.0.1:%(tls)d ssl backlog=4096;
+        ssl_certificate %(root)s/t/cert/server.crt;
+        ssl_certificate_key %(root)s/t/cert/server.key;
+        ssl_session_cache shared:soak_tls:1m;
+        location = /hello { content_by_lua_block { ngx.say("hello") } }
+    }
+}
+"""
+
+# What ci/soak --self-check adds to /hello; each must be found.
+LEAKS = {
+    "descriptor": 'leaked = leaked or {} leaked[#leaked + 1] = io.open("/dev/null")',
+    "memory": 'leaked = leaked or {} leaked[#leaked + 1] = { string.rep("x", 500) .. #leaked }',
+    "timer": "if math.random() < 0.002 then ngx.timer.at(3600, function() end) end",
+    "socket": 'leaked = leaked or {} if #leaked < 400 then leaked[#leaked + 1] = ngx.socket.udp()'
+              ' leaked[#leaked]:setpeername("127.0.0.1", 9) ngx.timer.at(0, function() local s = ngx.socket.udp()'
+              ' s:setpeername("127.0.0.1", 9) leaked[#leaked + 1] = s ngx.sleep(3600) end) end',
+    "answer": 'if math.random() < 0.0005 then ngx.say("wrong") end',
+    "error": 'if math.random() < 0.0005 then ngx.timer.at(0, function() error("injected") end) end',
+    "hang": "if math.random() < 0.0005 then ngx.sleep(30) end",
+    "crash": "if math.random() < 0.0005 then require('ffi').cast('int *', 0)[0] = 1 end",
+}
+
+
+def write_conf(directory, module, root, leak):
+    ports = {"BACKEND": BACKEND, "FAULTY_REDIS": FAULTY_REDIS, "TLS": TLS, "UDP": UDP}
+    locations = ""
+    for route in ROUTES:
+        conf = re.sub(r"\b(%s)\b" % "|".join(ports), lambda m: str(ports[m.group(1)]), route.conf)
+        if route.path == "/hello" and leak:
+            conf = content('%s ngx.say("hello")' % LEAKS[leak])
+        locations += "location = %s { %s }\n        " % (route.path, conf)
+    facts = {"module": module, "dir": directory, "root": root, "gateway": GATEWAY, "tls": TLS, "backend": BACKEND,
+             "dns": DNS, "user": "user root;" if os.geteuid() == 0 else "", "locations": locations}
+    with open(os.path.join(directory, "nginx.conf"), "w") as fh:
+        fh.write(CONF % facts)
+    with open(os.path.join(directory, "soak_thread.lua"), "w") as fh:
+        fh.write("return { twice = function(n) return 2 * n end }\n")
+
+
+# ---------------------------------------------------------------- servers
+
+class Servers:
+    """What stands behind the gateway. `faults` counts what failed on purpose."""
+
+    def __init__(self, rng):
+        self.rng = rng
+        self.faults = 0
+        self.open = []
+
+    async def start(self):
+        loop = asyncio.get_running_loop()
+        self.open.append(await asyncio.start_server(self.backend, "127.0.0.1", BACKEND))
+        self.open.append(await asyncio.start_server(self.redis, "127.0.0.1", FAULTY_REDIS))
+        for answer, port in ((self.pong, UDP), (self.name, DNS)):
+            transport, _ = await loop.create_datagram_endpoint(lambda a=answer: Datagrams(a), ("127.0.0.1", port))
+            self.open.append(transport)
+
+    def stop(self):
+        for server in self.open:
+            server.close()
+
+    async def backend(self, reader, writer):
+        """Answers `ok`, unless it is its turn to fail."""
+        try:
+            while True:
+                await reader.readuntil(b"\r\n\r\n")
+                fate = self.rng.random()
+                if fate < 0.04:
+                    self.faults += 1
+                    if fate < 0.015:
+                        return
+                    if fate < 0.02:
+                        writer.transport.abort()
+                        return
+                    if fate < 0.03:
+                        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\ncut")
+                        return
+                    writer.write(b"HTTP/1.1 200 OK\r\n\x01\r\n\r\n")
+                    return
+                if fate < 0.10:
+                    await asyncio.sleep(self.rng.random() * 0.2)
+                elif fate < 0.103:
+                    self.faults += 1
+                    await asyncio.sleep(1.5)
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n")
+                await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.LimitOverrunError, asyncio.CancelledError):
+            pass
+        finally:
+            writer.close()
+
+    async def redis(self, reader, writer):
+        """Passes what comes on to the real one, unless it is its turn to fail."""
+        try:
+            real_reader, real_writer = await asyncio.open_connection("127.0.0.1", REDIS)
+        except OSError:
+            writer.close()
+            return
+
+        async def back():
+            while data := await real_reader.read(65536):
+                fate = self.rng.random()
+                if fate < 0.005:
+                    self.faults += 1
+                    writer.write(data[:2])
+                    break
+                if fate < 0.01:
+                    self.faults += 1
+                    writer.transport.abort()
+                    break
+                if fate < 0.012:
+                    self.faults += 1
+                    await asyncio.sleep(0.7)
+                writer.write(data)
+        task = asyncio.create_task(back())
+        try:
+            while data := await reader.read(65536):
+                if task.done():
+                    break
+                real_writer.write(data)
+        except (ConnectionError, asyncio.CancelledError):
+            pass
+        finally:
+            task.cancel()
+            real_writer.close()
+            writer.close()
+
+    def pong(self, data, send):
+        if self.rng.random() < 0.01:
+            self.faults += 1
+        else:
+            asyncio.get_running_loop().call_later(self.rng.random() * 0.01, send, b"pong")
+
+    def name(self, query, send):
+        """An address for each name (RFC 1035), no answer, or a failure."""
+        fate = self.rng.random()
+        if fate < 0.04:
+            self.faults += 1
+            if fate < 0.02:
+                return
+            send(query[:2] + b"\x81\x82" + query[4:])
+            return
+        end = query.index(b"\0", 12) + 5
+        record = b"\xc0\x0c" + struct.pack(">HHIH4B", 1, 1, 1, 4, 127, 0, 0, 1)
+        send(query[:2] + struct.pack(">5H", 0x8180, 1, 1, 0, 0) + query[12:end] + record)
+
+
+class Datagrams(asyncio.DatagramProtocol):
+    def __init__(self, answer):
+        self.answer = answer
+
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def datagram_received(self, data, address):
+        self.answer(data, lambda reply: self.transport.sendto(reply, address))
