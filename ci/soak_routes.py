@@ -111,7 +111,7 @@ ROUTES = [
         ngx.say(body == "ok\\n" and "ok" or "failed: " .. tostring(err))"""), b"ok\n", says_failed),
     Route("/redis", content("""
         local red = require("nginx.redis"):new()
-        red:set_timeouts(500, 500, 500)
+        red:set_timeout(500)
         local value
         local ok, err = red:connect("127.0.0.1", FAULTY_REDIS, { pool_size = 8, backlog = 100 })
         if ok then ok, err = red:set("key", "a value") end
@@ -354,6 +354,7 @@ class Servers:
                 if fate < 0.005:
                     self.faults += 1
                     writer.write(data[:2])
+                    writer.close()
                     break
                 if fate < 0.01:
                     self.faults += 1
