@@ -2,10 +2,11 @@
 -- results come back the same way. In phases that cannot wait, everything is Lua's own.
 
 local co_create, co_resume, co_status = coroutine.create, coroutine.resume, coroutine.status
-local co_wrap, co_yield = coroutine.wrap, coroutine.yield
+local co_running, co_wrap, co_yield = coroutine.running, coroutine.wrap, coroutine.yield
 local coroutine = coroutine
 local error = error
 local rawequal = rawequal
+local setmetatable = setmetatable
 local traceback = debug.traceback
 local gsub = string.gsub
 
@@ -19,9 +20,17 @@ return function(_, _, base)
     -- of a thread of ngx.thread: for others it runs until it has ended, and then until somebody has waited for it
     local states = { "running", "zombie", "dead" }
 
+    -- What other threads find of the coroutines between a thread and what it waits for: the last one waits, and counts
+    -- as running, the others wait for it. To Lua all of them are suspended.
+    local amid = setmetatable({}, { __mode = "k" })
+
     function coroutine.status(co)
         if cur.threads ~= 0 then
-            return states[state(co)] or co_status(co)
+            local of_thread = states[state(co)]
+            if of_thread == nil or of_thread == "running" then
+                return amid[co] or of_thread or co_status(co)
+            end
+            return of_thread
         end
         return co_status(co)
     end
@@ -34,9 +43,25 @@ return function(_, _, base)
         return false, err, ...
     end
 
-    local function relay(co, ok, ...)
+    local relay
+
+    -- The wait of `me`, which passes on what `co` waits for, is over.
+    local function waited(me, co, ...)
+        amid[me] = nil
+        if amid[co] == "running" then
+            amid[co] = nil
+        end
+        return relay(co, co_resume(co, ...))
+    end
+
+    function relay(co, ok, ...)
         if ok then
             if (...) == tag then
+                if cur.threads ~= 0 then
+                    local me = co_running()
+                    amid[me], amid[co] = "normal", amid[co] or "running"
+                    return waited(me, co, co_yield(...))
+                end
                 return relay(co, co_resume(co, co_yield(...)))
             end
             return ok, ...
@@ -44,9 +69,21 @@ return function(_, _, base)
         return refused(co, ...)
     end
 
+    -- Why another thread must not resume `co`, if so.
+    local function busy(co)
+        local doing = states[state(co)]
+        if doing == nil or doing == "running" then
+            doing = amid[co] or doing
+        end
+        return doing and "cannot resume " .. doing .. " coroutine"
+    end
+
     function coroutine.resume(co, ...)
-        if cur.threads ~= 0 and states[state(co)] then
-            return false, "cannot resume " .. states[state(co)] .. " coroutine"
+        if cur.threads ~= 0 then
+            local refusal = busy(co)
+            if refusal then
+                return false, refusal
+            end
         end
         return relay(co, co_resume(co, ...))
     end
@@ -79,6 +116,9 @@ return function(_, _, base)
         end
         local co = co_create(f)
         return function(...)
+            if cur.threads ~= 0 and amid[co] then
+                error("cannot resume " .. amid[co] .. " coroutine", 2)
+            end
             return unwrap(co, relay(co, co_resume(co, ...)))
         end
     end

@@ -228,3 +228,37 @@ false late
 --- wait: 0.3
 --- no_error_log
 [error]
+
+
+=== TEST 16: what other threads find of coroutines on the way to a wait, and that they cannot disturb it
+--- lua
+    local inner, outer
+    local thread = ngx.thread.spawn(function()
+        inner = coroutine.create(function() ngx.sleep(0.01) return "slept" end)
+        outer = coroutine.create(function() return coroutine.resume(inner) end)
+        return coroutine.resume(outer)
+    end)
+    ngx.say(coroutine.status(thread), " ", coroutine.status(outer), " ", coroutine.status(inner))
+    ngx.say(select(2, coroutine.resume(thread)))
+    ngx.say(select(2, coroutine.resume(outer)))
+    ngx.say(select(2, coroutine.resume(inner)))
+    ngx.say(ngx.thread.wait(thread))
+    ngx.say(coroutine.status(outer), " ", coroutine.status(inner))
+--- response_body
+normal normal running
+cannot resume normal coroutine
+cannot resume normal coroutine
+cannot resume running coroutine
+truetruetrueslept
+dead dead
+
+
+=== TEST 17: the same of a function of coroutine.wrap
+--- lua
+    local wrapped = coroutine.wrap(function() ngx.sleep(0.01) return "slept" end)
+    local thread = ngx.thread.spawn(function() return wrapped() end)
+    ngx.say(pcall(function() wrapped() end))
+    ngx.say(ngx.thread.wait(thread))
+--- response_body_like
+^falsecontent_by_lua\(nginx\.conf:\d+\):\d+: cannot resume running coroutine
+trueslept$
