@@ -130,11 +130,11 @@ return function(ngx, native, base)
     function base.setters.status(status)
         local number = tonumber(status)
         if not number then
-            error("number expected, got " .. type(status), 3)
+            error("number expected, got " .. type(status), 2)
         end
         local rc = status_set(number, "", 0)
         if rc ~= 0 then
-            failed(rc, 3)
+            failed(rc, 2)
         end
     end
 

@@ -8,7 +8,7 @@ local type = type
 return function(ngx, native, base)
     local add = base.classic.timer_add
     local pending, running = native.timer_pending, native.timer_running
-    local init = base.phases("init")
+    local init, exit_worker = base.phases("init"), base.phases("exit_worker")
     local band = require("bit").band
     local cur = base.cur
 
@@ -29,6 +29,9 @@ return function(ngx, native, base)
         end
         if band(cur.phase, init) ~= 0 then
             error("no request found", 3)
+        end
+        if band(cur.phase, exit_worker) ~= 0 then
+            error("API disabled in the context of " .. base.context(), 3)
         end
         return delay
     end

@@ -33,7 +33,7 @@ classics! {
         let after = Duration::from_millis(stack.int(1).max(0) as u64);
         let every = stack.boolean(2);
         let (Some(vm), Some(main)) = (cx.vm(), cycle_main_conf()) else { return 0 };
-        let mut co = vm.fresh_coroutine();
+        let mut co = vm.coroutine();
         co.take_values(stack, 3);
         match main.timers.add(Script::new(vm, co, origin(cx), cx.location()), after, every) {
             Ok(()) => {

@@ -180,8 +180,7 @@ fn configure(cf: &mut Cf) -> Result<(), super::ConfError> {
     if uses(Phase::Balancer) {
         super::upstream::install_exit_filter();
     }
-    // where a script may make subrequests, their responses stop at our filters
-    let captures = [Phase::Rewrite, Phase::Access, Phase::Precontent, Phase::Content].into_iter().any(uses);
+    let captures = captures(main);
     // SAFETY: the filter chains are plain globals, built on one thread while configuring.
     unsafe {
         if uses(Phase::HeaderFilter) || uses(Phase::BodyFilter) || captures || main.zone.is_some() {
@@ -333,6 +332,18 @@ unsafe extern "C" fn log(r: *mut ngx_http_request_t) -> ngx_int_t {
     handle(r, phase::log::handle)
 }
 
+/// For whoever debugs: a response has come to where those of `ngx.location.capture` end.
+fn note_capture(request: Request, what: &str) {
+    if request.logs(super::Level::Debug) && captures(request.main_conf()) {
+        phase::entered(request, what);
+    }
+}
+
+/// Whether some script may make subrequests, whose responses stop at our filters.
+fn captures(main: &MainConf) -> bool {
+    [Phase::Rewrite, Phase::Access, Phase::Precontent, Phase::Content].into_iter().any(|p| main.uses_phase(p))
+}
+
 static mut NEXT_HEADER_FILTER: ffi::ngx_http_output_header_filter_pt = None;
 static mut NEXT_BODY_FILTER: ffi::ngx_http_output_body_filter_pt = None;
 
@@ -342,7 +353,10 @@ unsafe extern "C" fn header_filter(r: *mut ngx_http_request_t) -> ngx_int_t {
     let run = || {
         super::observe::header_sent(request);
         match phase::header_filter::handle(request) {
-            None if request.capture_header() => Some(Rc::OK),
+            None => {
+                note_capture(request, "capture header filter");
+                request.capture_header().then_some(Rc::OK)
+            }
             rc => rc,
         }
     };
@@ -356,7 +370,12 @@ unsafe extern "C" fn header_filter(r: *mut ngx_http_request_t) -> ngx_int_t {
 unsafe extern "C" fn body_filter(r: *mut ngx_http_request_t, chain: *mut ngx_chain_t) -> ngx_int_t {
     super::body_filter::filter(r, chain, |chain| {
         // SAFETY: nginx passes the live request of the callback.
-        let captured = guard(|| unsafe { Request::new(r) }.capture_body(chain)).unwrap_or(Some(Rc::ERROR));
+        let request = unsafe { Request::new(r) };
+        let capture = || {
+            note_capture(request, "capture body filter");
+            request.capture_body(chain)
+        };
+        let captured = guard(capture).unwrap_or(Some(Rc::ERROR));
         match captured {
             // SAFETY: set in `configure`, before any request.
             None => unsafe { NEXT_BODY_FILTER.map_or(0, |next| next(r, chain)) },

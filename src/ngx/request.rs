@@ -173,6 +173,12 @@ impl Request {
         unsafe { bytes((*self.raw()).uri) }
     }
 
+    /// How many wait for the request, or for a subrequest of it, to end.
+    pub fn references(&self) -> u32 {
+        // SAFETY: a live request has a main one.
+        unsafe { (*(*self.raw()).main).count() }
+    }
+
     /// Whether an upstream answers the request.
     pub fn has_upstream(&self) -> bool {
         // SAFETY: a plain field read of a live request.

@@ -10,6 +10,7 @@ pub fn handle(request: Request) -> Rc {
     if !request.has_uri() {
         return Rc::DECLINED;
     }
+    super::entered(request, "access");
     match run::enter(request, Phase::Access, handler) {
         Progress::Waiting => {
             request.wait_quietly();

@@ -7,6 +7,7 @@ use crate::run;
 
 /// Runs the script on what `ctx.body` holds; `false` ends the response there.
 pub fn run(request: Request, ctx: &Ctx, handler: &Handler) -> bool {
+    super::entered(request, "body filter for user lua code");
     let vm = ctx.vm();
     let Ok(function) = run::function(request, ctx, vm, handler) else { return false };
     let Some(_scope) = crate::native::enter(Phase::BodyFilter, Some(request)) else { return false };

@@ -7,6 +7,7 @@ use crate::run::{self, End, Progress};
 /// nginx's content handler of a location with a script.
 pub fn handle(request: Request) -> Rc {
     let Some(handler) = request.loc_conf().handler(Phase::Content) else { return Rc::DECLINED };
+    super::entered(request, "content");
     match run::enter(request, Phase::Content, handler) {
         Progress::Waiting => {
             request.retain();

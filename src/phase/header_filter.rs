@@ -9,6 +9,9 @@ pub fn handle(request: Request) -> Option<Rc> {
     let loc = request.loc_conf();
     if loc.handler(Phase::BodyFilter).is_some() {
         request.need_body_in_memory();
+        super::entered(request, "header filter for user lua code");
+    } else if loc.handler(Phase::HeaderFilter).is_some() {
+        super::entered(request, "header filter for user lua code");
     }
     let handler = loc.handler(Phase::HeaderFilter)?;
     let Some(ctx) = request.ctx() else { return Some(Rc::ERROR) };

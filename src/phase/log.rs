@@ -11,6 +11,7 @@ const TRIM_EVERY: u32 = 1000;
 pub fn handle(request: Request) -> Rc {
     trim(request);
     let Some(handler) = request.loc_conf().handler(Phase::Log) else { return Rc::DECLINED };
+    super::entered(request, "log");
     let Some(ctx) = request.ctx() else { return Rc::ERROR };
     let vm = ctx.vm();
     let Ok(function) = run::function(request, ctx, vm, handler) else { return Rc::ERROR };
@@ -29,6 +30,9 @@ fn trim(request: Request) {
     let main = request.main_conf();
     let every = main.settings.malloc_trim.unwrap_or(TRIM_EVERY);
     if every == 0 {
+        if request.logs(Level::Debug) {
+            request.log(Level::Debug, "malloc_trim() disabled");
+        }
         return;
     }
     let n = main.requests_since_trim.get() + 1;

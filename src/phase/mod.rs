@@ -106,6 +106,25 @@ impl fmt::Display for Phase {
 use crate::ngx::{Ctx, Level, Rc, Request};
 use crate::run::{End, State};
 
+/// For whoever debugs: the handler or filter `what` has come to a request that has a script for it.
+#[inline]
+pub fn entered(request: Request, what: &str) {
+    if request.logs(Level::Debug) {
+        describe_entry(request, what);
+    }
+}
+
+#[cold]
+fn describe_entry(request: Request, what: &str) {
+    let uri = String::from_utf8_lossy(request.uri());
+    let line = if what.contains("filter") {
+        format!("lua {what}, uri \"{uri}\"")
+    } else {
+        format!("lua {what} handler, uri:\"{uri}\" c:{}", request.references())
+    };
+    request.log(Level::Debug, &line);
+}
+
 /// Goes on with a request whose script ended in an event.
 pub fn resume(request: Request, ctx: &Ctx, phase: Phase, end: End) {
     if phase == Phase::Content {

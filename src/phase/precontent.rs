@@ -7,6 +7,7 @@ use crate::run::{self, Progress};
 /// nginx's handler in the precontent phase.
 pub fn handle(request: Request) -> Rc {
     let Some(handler) = request.loc_conf().handler(Phase::Precontent) else { return Rc::DECLINED };
+    super::entered(request, "precontent");
     match run::enter(request, Phase::Precontent, handler) {
         Progress::Waiting => {
             request.wait_quietly();

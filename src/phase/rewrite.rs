@@ -11,6 +11,7 @@ pub fn handle(request: Request, phase: Phase) -> Rc {
     if !request.has_uri() || request.uri_changed() {
         return Rc::DECLINED;
     }
+    super::entered(request, phase.name());
     match run::enter(request, phase, handler) {
         Progress::Waiting => {
             request.wait_quietly();

@@ -5,6 +5,7 @@ use core::ffi::{c_char, c_int};
 use mlua::ffi::{self, lua_State};
 
 use super::{Function, Stack, Vm};
+use crate::ngx::debug_cycle;
 
 extern "C-unwind" {
     /// LuaJIT's own (mlua's replacement for plain Lua 5.1 is slower and words it differently).
@@ -158,6 +159,7 @@ impl Vm {
     /// A coroutine to run a script in: a finished one if there is one.
     pub fn coroutine(&self) -> Coroutine {
         if let Some(co) = self.idle.borrow_mut().pop() {
+            debug_cycle(format_args!("lua reusing cached lua thread"));
             return co;
         }
         self.fresh_coroutine()
@@ -177,6 +179,7 @@ impl Vm {
     pub fn recycle(&self, co: Coroutine, returned: bool) {
         let mut idle = self.idle.borrow_mut();
         if returned && idle.len() < self.max_idle.get() {
+            debug_cycle(format_args!("lua caching unused lua thread"));
             // SAFETY: nothing runs in it.
             unsafe { ffi::lua_settop(co.l, 0) };
             idle.push(co);

@@ -381,3 +381,16 @@ b
 If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT
 --- error_code: 304
 --- response_body:
+
+
+=== TEST 27: what is wrong with a status is said of the line that sets it
+--- lua
+    ngx.say(select(2, pcall(function() ngx.status = "none" end)))
+    ngx.timer.at(0, function()
+        ngx.log(ngx.WARN, "told: ", select(2, pcall(function() ngx.status = 200 end)))
+    end)
+    ngx.sleep(0.01)
+--- response_body_like
+^content_by_lua\(nginx\.conf:\d+\):\d+: number expected, got string$
+--- error_log eval
+qr/told: content_by_lua\(nginx\.conf:\d+\):\d+: API disabled in the current context/

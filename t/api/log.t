@@ -137,3 +137,28 @@ ok
 --- error_log
 [lua] content_by_lua(
 : tail
+
+
+=== TEST 12: the debug log tells where a request meets a script
+--- config
+    location = /t {
+        rewrite_by_lua_block { }
+        access_by_lua_block { }
+        precontent_by_lua_block { }
+        content_by_lua_block { ngx.say("ok") }
+        body_filter_by_lua_block { }
+        log_by_lua_block { }
+    }
+--- log_level: debug
+--- response_body
+ok
+--- grep_error_log eval: qr/lua (?:\w+ handler, uri:"\/t"|(?:header|body) filter for user lua code, uri "\/t")/
+--- grep_error_log_out
+lua rewrite handler, uri:"/t"
+lua access handler, uri:"/t"
+lua precontent handler, uri:"/t"
+lua content handler, uri:"/t"
+lua header filter for user lua code, uri "/t"
+lua body filter for user lua code, uri "/t"
+lua body filter for user lua code, uri "/t"
+lua log handler, uri:"/t"

@@ -462,7 +462,7 @@ end)
 
 for _, name in ipairs { "at", "every" } do
     row("ngx.timer." .. name, "any", "1", function() return ngx.timer[name](3600, function() end) end,
-        { init = NO_REQUEST, exit_worker = "nil, process exiting" })
+        { init = NO_REQUEST, exit_worker = refused_in("exit_worker") })
 end
 row("ngx.timer.running_count", "any", "number", function() return type(ngx.timer.running_count()) end)
 row("ngx.timer.pending_count", "any", "number", function() return type(ngx.timer.pending_count()) end)
