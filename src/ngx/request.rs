@@ -176,7 +176,7 @@ impl Request {
     /// How many wait for the request, or for a subrequest of it, to end.
     pub fn references(&self) -> u32 {
         // SAFETY: a live request has a main one.
-        unsafe { (*(*self.raw()).main).count() }
+        unsafe { (*bits((*self.raw()).main)).count() }
     }
 
     /// Whether an upstream answers the request.
