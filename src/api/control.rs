@@ -56,17 +56,6 @@ fn exec(_: &Waker, stack: &mut Stack<'_>) -> Armed {
     Armed::End(End::Exec { uri, args: stack.bytes(4).map(<[u8]>::to_vec) })
 }
 
-/// A timer that a sleeping thread holds.
-struct Sleep(Timer);
-
-impl Drop for Sleep {
-    fn drop(&mut self) {
-        if self.0.is_armed() {
-            debug_cycle(format_args!("lua clean up the timer for pending ngx.sleep"));
-        }
-    }
-}
-
 /// Wakes the thread that sleeps.
 fn awake(waker: Waker) {
     if let Some(request) = waker.request().filter(|r| r.logs(Level::Debug)) {
@@ -76,14 +65,30 @@ fn awake(waker: Waker) {
     waker.wake(|_| 0);
 }
 
+/// A thread that sleeps for a while.
+struct Sleeper(Option<Waker>);
+
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        if self.0.is_some() {
+            debug_cycle(format_args!("lua clean up the timer for pending ngx.sleep"));
+        }
+    }
+}
+
 fn sleep(waker: &Waker, ms: u64) -> Armed {
     waker.host().debug(format_args!("lua ready to sleep for {ms} ms"));
     let waker = waker.clone();
-    let fire = Box::new(move || awake(waker));
     if ms == 0 {
-        return Armed::Wait(Box::new(Posted::next(fire)));
+        return Armed::Wait(Posted::next(move || awake(waker)).held());
     }
-    Armed::Wait(Box::new(Sleep(Timer::after(Duration::from_millis(ms), fire))))
+    let mut sleeper = Sleeper(Some(waker));
+    let fire = move || {
+        if let Some(waker) = sleeper.0.take() {
+            awake(waker);
+        }
+    };
+    Armed::Wait(Timer::after(Duration::from_millis(ms), fire).held())
 }
 
 classics! {
@@ -99,7 +104,7 @@ classics! {
             return Err(format!("invalid sleep duration \"{shown}\"").into());
         }
         let ms = (seconds * 1000.0) as u64;
-        Ok(Answer::wait(Box::new(move |waker, _| sleep(waker, ms))))
+        Ok(Answer::wait(move |waker, _| sleep(waker, ms)))
     }
 }
 

@@ -71,8 +71,8 @@ classics! {
             stack.push_bytes(b"timeout");
             return Ok(Answer::Values(2));
         }
-        Ok(Answer::wait(Box::new(move |waker, _| {
+        Ok(Answer::wait(move |waker, _| {
             Armed::Wait(semaphore.wait(waker.clone(), Duration::from_millis(ms)))
-        })))
+        }))
     }
 }

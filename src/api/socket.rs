@@ -1,7 +1,6 @@
 //! `ngx.socket.tcp`
 
 use core::cell::RefCell;
-use core::future::Future;
 use core::time::Duration;
 use std::rc::Rc;
 
@@ -10,7 +9,7 @@ use logic::receive::{Until, Wanted};
 use crate::native::{classics, Answer, Cx, Raise};
 use crate::ngx::{cycle_main_conf, debug_cycle, Endpoint};
 use crate::phase::YIELDING;
-use crate::run::{work, Host, Owned};
+use crate::run::{Host, Owned};
 use crate::socket::{Ask, Connect, Doing, Outcome, SocketError, Tcp};
 use crate::vm::Stack;
 
@@ -84,21 +83,13 @@ pub(super) fn finish(stack: &mut Stack<'_>, result: Result<(), SocketError>) -> 
     }
 }
 
-/// Waits for `future`, which ends in what is to be left on the stack.
-pub(super) fn wait<R>(future: impl Future<Output = R> + 'static) -> Answer
-where
-    R: FnOnce(&mut Stack<'_>) -> i32 + 'static,
-{
-    Answer::wait(Box::new(move |waker, stack| work(waker, stack, future)))
-}
-
 fn connect(cx: Cx, tcp: &Rc<Tcp>, what: &Connect<'_>) -> Result<Option<Answer>, SocketError> {
     let (host, owned) = running(cx)?;
     let main = cycle_main_conf().ok_or(SocketError::NotOurs)?;
     let Some(asked) = tcp.connect_at_once(&owned, what, &main.pools)? else { return Ok(None) };
     let (busy, tcp) = (tcp.begin(Doing::Connecting)?, Rc::clone(tcp));
     let (name, port) = (what.host.to_vec(), what.port);
-    Ok(Some(wait(async move {
+    Ok(Some(Answer::work(async move {
         let result = tcp.connect_slowly(name, port, asked, host).await;
         drop(busy);
         move |stack: &mut Stack<'_>| match result {
@@ -117,7 +108,7 @@ fn send(cx: Cx, tcp: &Rc<Tcp>, data: &[u8]) -> Result<Result<usize, Answer>, Soc
         return Ok(Ok(sent));
     }
     let (tcp, data) = (Rc::clone(tcp), data.to_vec());
-    Ok(Err(wait(async move {
+    Ok(Err(Answer::work(async move {
         let result = tcp.send(data, sent, host).await;
         drop(busy);
         move |stack: &mut Stack<'_>| match result {
@@ -143,7 +134,7 @@ fn receive(cx: Cx, stack: &mut Stack<'_>, tcp: Rc<Tcp>, mut ask: Ask) -> Answere
         }
     };
     match tcp.receive_at_once(&mut ask) {
-        Ok(None) => Ok(wait(async move {
+        Ok(None) => Ok(Answer::work(async move {
             let (result, ask) = Rc::clone(&tcp).receive(ask, host).await;
             drop(busy);
             move |stack: &mut Stack<'_>| received(&tcp, result, &ask, stack)

@@ -36,10 +36,7 @@ classics! {
             return Err(format!("bad argument #1 to 'spawn' (function expected, got {got})").into());
         }
         let parent = stack.identity();
-        Ok(Answer::Wait {
-            operation: Box::new(move |waker, stack| waker.task().spawn(parent, stack, 3)),
-            values: stack.len(),
-        })
+        Ok(Answer::wait_with(stack.len(), move |waker, stack| waker.task().spawn(parent, stack, 3)))
     }
 
     /// `(coroutines…)`: what the first of them that has ended returned, behind true or false.
@@ -54,9 +51,7 @@ classics! {
             if task.has_ended(id) {
                 return Ok(Answer::Values(task.take_ended(&[id], stack).unwrap_or(0)));
             }
-            return Ok(Answer::wait(Box::new(move |waker, stack| {
-                waker.task().join(waker.thread(), vec![id], stack)
-            })));
+            return Ok(Answer::wait(move |waker, stack| waker.task().join(waker.thread(), vec![id], stack)));
         }
         let mut others = Vec::with_capacity(stack.len() as usize);
         for i in 1..=stack.len() {
@@ -66,7 +61,7 @@ classics! {
         if let Some(results) = task.take_ended(&others, stack) {
             return Ok(Answer::Values(results));
         }
-        Ok(Answer::wait(Box::new(move |waker, stack| waker.task().join(waker.thread(), others, stack))))
+        Ok(Answer::wait(move |waker, stack| waker.task().join(waker.thread(), others, stack)))
     }
 
     /// `(coroutine)`

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::socket::args::this;
-use super::socket::{check, failed, push_error, wait, Answered};
+use super::socket::{check, failed, push_error, Answered};
 use crate::native::{classics, natives, Answer, Cx, Raise};
 use crate::ngx::tls::{Chain, Identity, Key, RawStore, Session, Store, TlsError};
 use crate::socket::{Handshake, SocketError, Tcp};
@@ -19,7 +19,7 @@ fn handshake(
     let host = check(cx, tcp)?;
     let Some(busy) = tcp.begin_handshake(&what, session, &host)? else { return Ok(None) };
     let tcp = Rc::clone(tcp);
-    Ok(Some(wait(async move {
+    Ok(Some(Answer::work(async move {
         let result = tcp.shake_hands(what, host).await;
         drop(busy);
         move |stack: &mut Stack<'_>| match result {

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::socket::args::{self, this, wrong};
-use super::socket::{failed, finish, one, push_error, push_with_metatable, refuse, running, wait, Answered};
+use super::socket::{failed, finish, one, push_error, push_with_metatable, refuse, running, Answered};
 use crate::native::{classics, Answer, Cx};
 use crate::ngx::{cycle_main_conf, Endpoint, Stream};
 use crate::phase::YIELDING;
@@ -41,7 +41,7 @@ fn set_peer(cx: Cx, udp: &Rc<Udp>, host: &[u8], port: u16) -> Result<Option<Answ
         return Ok(None);
     }
     let (busy, udp, name) = (udp.begin(), Rc::clone(udp), host.to_vec());
-    Ok(Some(wait(async move {
+    Ok(Some(Answer::work(async move {
         let result = udp.resolve_peer(name, port).await;
         drop(busy);
         move |stack: &mut Stack<'_>| push_one(stack, result)
@@ -54,7 +54,7 @@ fn send(cx: Cx, udp: &Rc<Udp>, data: &[u8]) -> Result<Option<Answer>, SocketErro
         return Ok(None);
     }
     let (busy, udp, data) = (udp.begin(), Rc::clone(udp), data.to_vec());
-    Ok(Some(wait(async move {
+    Ok(Some(Answer::work(async move {
         let result = udp.send(stream, data, host).await;
         drop(busy);
         move |stack: &mut Stack<'_>| push_one(stack, result)
@@ -79,7 +79,7 @@ fn receive(cx: Cx, stack: &mut Stack<'_>, udp: &Rc<Udp>, size: usize) -> Result<
         return Ok(Answer::Values(1));
     }
     let (busy, udp) = (udp.begin(), Rc::clone(udp));
-    Ok(wait(async move {
+    Ok(Answer::work(async move {
         let result = udp.receive(stream, size, host).await;
         drop(busy);
         move |stack: &mut Stack<'_>| match result {

@@ -4,13 +4,14 @@
 //! leaves on the thread's stack is what the function returns, and nothing of it is left to be interpreted.
 
 use core::ffi::c_int;
+use core::future::Future;
 use std::borrow::Cow;
 
 use mlua::ffi::{self, lua_State};
 
 use super::{guard, Cx};
 use crate::phase::{self, Phase};
-use crate::run::{Prepared, PREPARED};
+use crate::run::{later, Armed, Prepared, Waker, PREPARED};
 use crate::vm::{wait_tag, Stack};
 
 /// A classic function as the VM hands it to the prelude: takes Lua values, leaves Lua values.
@@ -29,8 +30,24 @@ pub enum Answer {
 
 impl Answer {
     /// Waits for `operation`, which needs none of the function's arguments.
-    pub fn wait(operation: Prepared) -> Answer {
-        Answer::Wait { operation, values: 0 }
+    pub fn wait(operation: impl FnOnce(&Waker, &mut Stack<'_>) -> Armed + 'static) -> Answer {
+        Answer::Wait { operation: Prepared::Call(Box::new(operation)), values: 0 }
+    }
+
+    /// The same with the last `values` of the stack.
+    pub fn wait_with(
+        values: c_int,
+        operation: impl FnOnce(&Waker, &mut Stack<'_>) -> Armed + 'static,
+    ) -> Answer {
+        Answer::Wait { operation: Prepared::Call(Box::new(operation)), values }
+    }
+
+    /// Waits for `future`, which ends in what is to be left on the stack.
+    pub fn work<R>(future: impl Future<Output = R> + 'static) -> Answer
+    where
+        R: FnOnce(&mut Stack<'_>) -> c_int + 'static,
+    {
+        Answer::Wait { operation: Prepared::Work(later(future)), values: 0 }
     }
 }
 

@@ -1,26 +1,44 @@
 //! Timers and posted events that own their cancel: dropping one disarms it.
 
+use core::any::Any;
 use core::cell::UnsafeCell;
 use core::ptr;
 use core::time::Duration;
 
 use ::ngx::ffi::{self, ngx_event_t};
 
-/// Laid out so that nginx's debug log, which takes `data` for a connection, reads -1 as its descriptor.
+/// An event, and what is called when it fires. Laid out so that nginx's debug log, which takes `data` for a connection,
+/// reads -1 as its descriptor.
 #[repr(C)]
-struct Armed {
+struct Armed<F> {
     not_a_connection: [usize; 3],
     fd: i32,
     event: ngx_event_t,
-    fire: Option<Box<dyn FnOnce()>>,
+    fire: Option<F>,
 }
 
-impl Armed {
-    fn new(fire: Box<dyn FnOnce()>) -> Box<Armed> {
+/// An [`Armed`] event, whatever it calls.
+trait Event: Any {
+    fn event(&mut self) -> &mut ngx_event_t;
+    fn held(self: Box<Self>) -> Box<dyn Any>;
+}
+
+impl<F: FnOnce() + 'static> Event for Armed<F> {
+    fn event(&mut self) -> &mut ngx_event_t {
+        &mut self.event
+    }
+
+    fn held(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
+}
+
+impl<F: FnOnce() + 'static> Armed<F> {
+    fn new(fire: F) -> Box<Armed<F>> {
         // SAFETY: all-zero is nginx's initial state of an event.
         let event = unsafe { core::mem::zeroed() };
         let mut armed = Box::new(Armed { not_a_connection: [0; 3], fd: -1, event, fire: Some(fire) });
-        armed.event.handler = Some(fired);
+        armed.event.handler = Some(fired::<F>);
         // SAFETY: the cycle and its log live as long as the worker.
         armed.event.log = unsafe { (*ffi::ngx_cycle).log };
         armed.event.data = (&raw mut *armed).cast();
@@ -28,86 +46,85 @@ impl Armed {
     }
 }
 
-unsafe extern "C" fn fired(event: *mut ngx_event_t) {
+impl<F> Drop for Armed<F> {
+    fn drop(&mut self) {
+        // SAFETY: the event is where it says it is: among the timers, or on a queue.
+        unsafe {
+            if self.event.timer_set() != 0 {
+                ffi::ngx_del_timer(&raw mut self.event);
+            }
+            if self.event.posted() != 0 {
+                ffi::ngx_delete_posted_event(&raw mut self.event);
+            }
+        }
+    }
+}
+
+unsafe extern "C" fn fired<F: FnOnce() + 'static>(event: *mut ngx_event_t) {
     // SAFETY: `data` is the `Armed` that owns this event; it is alive, or its drop would have disarmed the event.
-    let fire = unsafe { (*(*event).data.cast::<Armed>()).fire.take() };
+    let fire = unsafe { (*(*event).data.cast::<Armed<F>>()).fire.take() };
     if let Some(fire) = fire {
         crate::native::guard(fire);
     }
 }
 
-/// A one-shot timer.
-pub struct Timer(Box<Armed>);
+/// A one-shot timer; dropping it disarms it.
+pub struct Timer(Box<dyn Event>);
 
 impl Timer {
     /// Calls `fire` from the event loop once `after` has passed.
-    pub fn after(after: Duration, fire: Box<dyn FnOnce()>) -> Timer {
+    pub fn after(after: Duration, fire: impl FnOnce() + 'static) -> Timer {
         let mut armed = Armed::new(fire);
         let ms = after.as_millis().min(u128::from(u32::MAX)) as usize;
-        // SAFETY: the event lives in a box that its drop disarms before freeing.
+        // SAFETY: the event lives in a box, and is disarmed before that is freed.
         unsafe { ffi::ngx_add_timer(&raw mut armed.event, ms) };
         Timer(armed)
     }
 
     /// The same for what does not matter enough to keep a worker that is to stop.
-    pub fn background(after: Duration, fire: Box<dyn FnOnce()>) -> Timer {
+    pub fn background(after: Duration, fire: impl FnOnce() + 'static) -> Timer {
         let mut timer = Timer::after(after, fire);
-        timer.0.event.set_cancelable(1);
+        timer.0.event().set_cancelable(1);
         timer
     }
-}
 
-impl Timer {
-    /// Whether it has neither fired nor been dropped.
-    pub fn is_armed(&self) -> bool {
-        self.0.event.timer_set() != 0
+    /// The same as something to hold.
+    pub fn held(self) -> Box<dyn Any> {
+        self.0.held()
     }
 }
 
-impl Drop for Timer {
-    fn drop(&mut self) {
-        if self.0.event.timer_set() != 0 {
-            // SAFETY: the event is armed.
-            unsafe { ffi::ngx_del_timer(&raw mut self.0.event) };
-        }
-    }
-}
-
-/// A call that the event loop makes soon.
-pub struct Posted(Box<Armed>);
+/// A call that the event loop makes soon; dropping it calls it off.
+pub struct Posted(Box<dyn Event>);
 
 impl Posted {
     /// Right after the events at hand.
-    pub fn now(fire: Box<dyn FnOnce()>) -> Posted {
+    pub fn now(fire: impl FnOnce() + 'static) -> Posted {
         Posted::on(&raw mut ffi::ngx_posted_events, fire)
     }
 
     /// After the event loop has looked for new events: what asks for this again and again starves nobody.
-    pub fn next(fire: Box<dyn FnOnce()>) -> Posted {
+    pub fn next(fire: impl FnOnce() + 'static) -> Posted {
         Posted::on(&raw mut ffi::ngx_posted_next_events, fire)
     }
 
-    fn on(queue: *mut ffi::ngx_queue_t, fire: Box<dyn FnOnce()>) -> Posted {
+    fn on(queue: *mut ffi::ngx_queue_t, fire: impl FnOnce() + 'static) -> Posted {
         let mut armed = Armed::new(fire);
-        // SAFETY: the event lives in a box that its drop takes off the queue before freeing.
+        // SAFETY: the event lives in a box, and is taken off the queue before that is freed.
         unsafe { ffi::ngx_post_event(&raw mut armed.event, queue) };
         Posted(armed)
     }
-}
 
-impl Drop for Posted {
-    fn drop(&mut self) {
-        if self.0.event.posted() != 0 {
-            // SAFETY: the event is on the queue.
-            unsafe { ffi::ngx_delete_posted_event(&raw mut self.0.event) };
-        }
+    /// The same as something to hold.
+    pub fn held(self) -> Box<dyn Any> {
+        self.0.held()
     }
 }
 
 /// A call that the event loop makes soon, as a part of what it is about: posting it allocates nothing.
 pub struct Signal(UnsafeCell<Inlaid>);
 
-/// As [`Armed`].
+/// Laid out as [`Armed`].
 #[repr(C)]
 struct Inlaid {
     not_a_connection: [usize; 3],

@@ -22,6 +22,7 @@ mod exec;
 mod exit_watch;
 mod headers_in;
 mod headers_out;
+pub mod job;
 mod location;
 mod log;
 mod module;

@@ -277,9 +277,8 @@ impl Request {
         Some(waiter)
     }
 
-    /// While a script waits: no reads but by a socket of the script, and the output goes on leaving.
-    pub fn wait_quietly(&self) {
-        self.watch_client();
+    /// While a script waits, the output goes on leaving.
+    pub fn keep_sending(&self) {
         // SAFETY: a plain field write to a live request.
         unsafe { (*self.raw()).write_event_handler = Some(writable) };
     }

@@ -13,7 +13,7 @@ pub fn handle(request: Request) -> Rc {
     super::entered(request, "access");
     match run::enter(request, Phase::Access, handler) {
         Progress::Waiting => {
-            request.wait_quietly();
+            request.keep_sending();
             Rc::DONE
         }
         Progress::Ended(end) => {

@@ -11,7 +11,7 @@ pub fn handle(request: Request) -> Rc {
     match run::enter(request, Phase::Content, handler) {
         Progress::Waiting => {
             request.retain();
-            request.wait_quietly();
+            request.keep_sending();
             Rc::DONE
         }
         Progress::Ended(end) => finish(request, end),

@@ -10,7 +10,7 @@ pub fn handle(request: Request) -> Rc {
     super::entered(request, "precontent");
     match run::enter(request, Phase::Precontent, handler) {
         Progress::Waiting => {
-            request.wait_quietly();
+            request.keep_sending();
             Rc::DONE
         }
         // OK would pass over the phase's other handlers

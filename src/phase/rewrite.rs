@@ -14,7 +14,7 @@ pub fn handle(request: Request, phase: Phase) -> Rc {
     super::entered(request, phase.name());
     match run::enter(request, phase, handler) {
         Progress::Waiting => {
-            request.wait_quietly();
+            request.keep_sending();
             Rc::DONE
         }
         Progress::Ended(end) => super::finish_early(request, end, Rc::DECLINED),

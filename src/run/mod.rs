@@ -35,6 +35,8 @@ pub use task::Task;
 pub use threads::{KillError, ThreadId, Threads};
 pub use timers::{Script, Timers};
 pub use wait::{Armed, Held, Op, Prepared, Waker, PREPARED};
+pub use work::later;
+#[allow(unused_imports)]
 pub use work::work;
 
 /// What a request's script is doing.
@@ -93,6 +95,7 @@ pub fn enter(request: Request, phase: Phase, handler: &Handler) -> Progress {
         State::Ended { phase: p, end } if p == phase => Progress::Ended(end),
         State::Waiting(_) | State::ReadingBody(_) => {
             ctx.run.replace(state);
+            request.watch_client();
             Progress::Waiting
         }
         _ => start(request, ctx, phase, handler),

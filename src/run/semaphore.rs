@@ -62,17 +62,17 @@ impl Semaphore {
             let Some(waker) = next.upgrade().and_then(|waiting| waiting.waker.take()) else { continue };
             self.waiters.set(self.waiters.get() - 1);
             self.resources.set(self.resources.get() - 1);
-            waker.wake_soon(Box::new(|stack| {
+            waker.wake_soon(|stack| {
                 stack.push_boolean(true);
                 1
-            }));
+            });
         }
     }
 
     /// Has `waker` woken with true once there is a resource for it, or with nil and "timeout".
     pub fn wait(self: &Rc<Self>, waker: Waker, timeout: core::time::Duration) -> Held {
         let late = waker.clone();
-        let timeout = Timer::after(timeout, Box::new(move || late.wake(timed_out)));
+        let timeout = Timer::after(timeout, move || late.wake(timed_out));
         let waiting =
             Rc::new(Waiting { semaphore: Rc::clone(self), waker: Cell::new(Some(waker)), _timeout: timeout });
         self.waiters.set(self.waiters.get() + 1);

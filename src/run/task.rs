@@ -111,7 +111,7 @@ impl Task {
 
     /// Lets the event loop have a turn before a thread that is ready goes on with the `args` values on its stack.
     fn rest(self: &Rc<Self>, id: ThreadId, co: Coroutine, args: i32) {
-        let held = Box::new(self.begin_wait(id).post_next(Box::new(move |_| args)));
+        let held = self.begin_wait(id).post_next(move |_| args).held();
         self.park(id, co, Doing::Waiting { held, cancels: true });
     }
 
@@ -159,6 +159,10 @@ impl Task {
                     }
                     Armed::Wait(held) => {
                         self.park(id, co, Doing::Waiting { held, cancels: true });
+                        return None;
+                    }
+                    Armed::Work(running) => {
+                        self.park(id, co, Doing::Working(running));
                         return None;
                     }
                     Armed::WaitToTheEnd(held) => {
@@ -350,9 +354,11 @@ impl Task {
         let (held, mut co) = {
             let mut threads = self.threads.borrow_mut();
             let Some(thread) = threads.get(id).filter(|t| t.waits == waits) else { return false };
-            let Doing::Waiting { held, .. } = core::mem::take(&mut thread.doing) else { return false };
+            if !matches!(thread.doing, Doing::Waiting { .. } | Doing::Working(_)) {
+                return false;
+            }
             let Some(co) = thread.co.take() else { return false };
-            (held, co)
+            (core::mem::take(&mut thread.doing), co)
         };
         drop(held);
         let args = push(&mut co.stack());

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use slab::Slab;
 
 use super::wait::Held;
+use crate::ngx::job::Running;
 use crate::vm::{Coroutine, Identity};
 
 /// Names a thread of a task. A slot is used again, a serial number is not.
@@ -52,6 +53,8 @@ pub enum Doing {
         /// Whether it may be killed.
         cancels: bool,
     },
+    /// It waits for a future; it may be killed.
+    Working(#[allow(dead_code)] Running),
     /// It waits for the first of these to end.
     Joining(Vec<ThreadId>),
     /// It has ended, well or not; its results lie on its stack until it is waited for.

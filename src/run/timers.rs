@@ -103,10 +103,10 @@ impl Timers {
         let mut pending = self.pending.borrow_mut();
         let entry = pending.vacant_entry();
         let key = entry.key();
-        let fire = Box::new(move || self.fire(key));
+        let fire = move || self.fire(key);
         // a timer without delay would fire in the same turn of the event loop, and could make another one for ever
         let _event: Held =
-            if after.is_zero() { Box::new(Posted::next(fire)) } else { Box::new(Timer::after(after, fire)) };
+            if after.is_zero() { Posted::next(fire).held() } else { Timer::after(after, fire).held() };
         entry.insert(Pending { _event, script, every });
     }
 

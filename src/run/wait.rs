@@ -3,9 +3,11 @@
 use core::any::Any;
 use std::rc::Rc;
 
+use super::work::Work;
 use super::{End, Host, Task, ThreadId};
 use crate::api;
 use crate::native::Cx;
+use crate::ngx::job::Running;
 use crate::ngx::{Posted, Request};
 use crate::vm::Stack;
 
@@ -18,6 +20,8 @@ pub enum Armed {
     Wait(Held),
     /// The same, and the thread cannot be killed meanwhile.
     WaitToTheEnd(Held),
+    /// The future wakes the thread.
+    Work(Running),
     /// The first of these threads to end wakes this one.
     Join(Vec<ThreadId>),
     /// It is done already; so many results are on the stack.
@@ -37,8 +41,21 @@ pub struct Op {
 /// The number with which a classic yields the operation that it has made ready.
 pub const PREPARED: i32 = -1;
 
-/// An operation that a classic has made ready, and yields; it finds the values it was yielded with from stack index 3 on.
-pub type Prepared = Box<dyn FnOnce(&Waker, &mut Stack<'_>) -> Armed>;
+/// An operation that a classic has made ready, and yields.
+pub enum Prepared {
+    /// It finds the values it was yielded with from stack index 3 on.
+    Call(Box<dyn FnOnce(&Waker, &mut Stack<'_>) -> Armed>),
+    Work(Rc<dyn Work>),
+}
+
+impl Prepared {
+    fn arm(self, waker: &Waker, stack: &mut Stack<'_>) -> Armed {
+        match self {
+            Prepared::Call(call) => call(waker, stack),
+            Prepared::Work(work) => work.begin(waker, stack),
+        }
+    }
+}
 
 /// Goes on with a thread that waits. One that is woken late, because its thread was cancelled, does nothing.
 #[derive(Clone)]
@@ -79,21 +96,21 @@ impl Waker {
     }
 
     /// An event that wakes the thread once the event loop has had a turn.
-    pub fn post_next(self, push: Box<dyn FnOnce(&mut Stack<'_>) -> i32>) -> Posted {
-        Posted::next(Box::new(move || self.wake(push)))
+    pub fn post_next(self, push: impl FnOnce(&mut Stack<'_>) -> i32 + 'static) -> Posted {
+        Posted::next(move || self.wake(push))
     }
 
     /// An event that wakes the thread right after those at hand.
-    pub fn post(self, push: Box<dyn FnOnce(&mut Stack<'_>) -> i32>) -> Posted {
-        Posted::now(Box::new(move || self.wake(push)))
+    pub fn post(self, push: impl FnOnce(&mut Stack<'_>) -> i32 + 'static) -> Posted {
+        Posted::now(move || self.wake(push))
     }
 
     /// The same as [`Waker::wake`], from anywhere: the thread goes on right after the events at hand. What it has
     /// waited for so far is dropped.
-    pub fn wake_soon(self, push: Box<dyn FnOnce(&mut Stack<'_>) -> i32>) {
+    pub fn wake_soon(self, push: impl FnOnce(&mut Stack<'_>) -> i32 + 'static) {
         let (task, thread, waits) = (Rc::clone(&self.task), self.thread, self.waits);
         let posted = self.post(push);
-        task.hold(thread, waits, Box::new(posted));
+        task.hold(thread, waits, posted.held());
     }
 }
 
@@ -107,13 +124,13 @@ pub(super) fn arm(task: &Rc<Task>, thread: ThreadId, stack: &mut Stack<'_>) -> A
     let number = stack.int(2);
     let waker = task.begin_wait(thread);
     let armed = if number == i64::from(PREPARED) {
-        Cx::current().prepared().map(|operation| operation(&waker, stack))
+        Cx::current().prepared().map(|operation| operation.arm(&waker, stack))
     } else {
         let op = usize::try_from(number).ok().and_then(|index| api::ALL_OPS.get(index));
         op.map(|op| (op.arm)(&waker, stack))
     };
     let armed = armed.unwrap_or(Armed::Ready(0));
-    if let Armed::Wait(_) | Armed::WaitToTheEnd(_) = armed {
+    if let Armed::Wait(_) | Armed::WaitToTheEnd(_) | Armed::Work(_) = armed {
         stack.truncate(0);
     }
     armed

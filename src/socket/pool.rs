@@ -51,8 +51,8 @@ pub struct Leave {
 struct Turn {
     given: Cell<Option<Given>>,
     waker: Cell<Option<Waker>>,
-    /// It has been given something, and is about to be told.
-    told: Cell<Option<Posted>>,
+    /// Wakes it; not from where a connection is given back, which is in the middle of another script.
+    wake: Cell<Option<Posted>>,
 }
 
 struct Given {
@@ -158,7 +158,7 @@ impl Pool {
 
     /// Waits for a connection or for leave to make one.
     pub async fn wait(self: Rc<Self>, timeout: Duration) -> Result<Asked, SocketError> {
-        let turn = Rc::new(Turn { given: Cell::default(), waker: Cell::default(), told: Cell::default() });
+        let turn = Rc::new(Turn { given: Cell::default(), waker: Cell::default(), wake: Cell::default() });
         {
             let mut waiting = self.waiting.borrow_mut();
             waiting.retain(|turn| turn.strong_count() > 0);
@@ -210,11 +210,10 @@ impl Pool {
 }
 
 impl Turn {
-    /// The one that gives is a script as a rule, in the middle of a call: who waits goes on after it.
     fn give(&self, leave: Leave, idle: Option<(Rc<Stream>, u32)>) {
         self.given.set(Some(Given { leave, idle }));
         if let Some(waker) = self.waker.take() {
-            self.told.set(Some(Posted::now(Box::new(move || waker.wake()))));
+            self.wake.set(Some(Posted::now(move || waker.wake())));
         }
     }
 }
