@@ -55,14 +55,16 @@ pub struct MainConf {
     pub keys: RefCell<Vec<Rc<KeyConf>>>,
     /// Some location shows the status.
     pub shows_status: Cell<bool>,
-    /// `ngx.timer`. The first of these three to be dropped: what ends with the timers gives back to the other two.
+    /// `ngx.timer`. The first of these to be dropped: what ends with the timers gives back to the others.
     pub timers: crate::run::Timers,
     /// Idle connections of the scripts' sockets.
     pub pools: crate::socket::Pools,
+    /// Memory of closed connections.
+    pub spare_pools: crate::ngx::SparePools,
     /// The programs that scripts have started.
     pub children: crate::child::Children,
     /// Memory of tasks that have ended, for the next ones.
-    pub spare_threads: RefCell<Vec<crate::run::Threads>>,
+    pub spare_threads: RefCell<Vec<Box<crate::run::Crowd>>>,
     /// VMs of `ngx.run_worker_thread`.
     pub side_vms: crate::vm::SideVms,
     /// Where datagrams are received; made for the first one.

@@ -39,6 +39,7 @@ mod script;
 mod send;
 mod shm;
 mod socket;
+mod spare_pool;
 mod subrequest;
 mod text;
 mod thread_pool;
@@ -68,6 +69,7 @@ pub use script::SetVar;
 pub use send::Drained;
 pub use shm::{Zone, ZoneUser};
 pub use socket::{Interrupted, Io, Kind, Peer, Stream};
+pub use spare_pool::SparePools;
 pub use subrequest::{
     capture, Capture as CapturedResponse, Group as Captures, Spec as CaptureSpec, VarsFrom,
     Waiter as CaptureWaiter,

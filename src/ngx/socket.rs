@@ -12,6 +12,7 @@ use std::rc::Rc;
 use ::ngx::ffi::{self, ngx_connection_t, ngx_event_t};
 
 use super::client::Client;
+use super::cycle_main_conf;
 use super::log::debug_cycle;
 use super::resolver::Endpoint;
 use super::tls;
@@ -423,10 +424,12 @@ impl Stream {
         // SAFETY: the connection is live, and forgotten from here on. Its pool, if any, is ours.
         unsafe {
             tls::shut_down(c.as_ptr());
-            let pool = (*c.as_ptr()).pool;
+            let pool = NonNull::new((*c.as_ptr()).pool);
             ffi::ngx_close_connection(c.as_ptr());
-            if !pool.is_null() {
-                ffi::ngx_destroy_pool(pool);
+            match (pool, cycle_main_conf()) {
+                (Some(pool), Some(main)) => main.spare_pools.give(pool),
+                (Some(pool), None) => ffi::ngx_destroy_pool(pool.as_ptr()),
+                (None, _) => {}
             }
         }
         self.idle.take();
@@ -603,6 +606,8 @@ unsafe fn happened(event: *mut ngx_event_t, side: Side) {
             Rc::from_raw(stream)
         };
         if let Some(waker) = stream.waker(side).take() {
+            // a script may go on now, and let go of the stream
+            drop(stream);
             waker.wake();
         } else if side == Side::Read {
             let Some(fire) = stream.idle.take() else { return };

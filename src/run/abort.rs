@@ -10,7 +10,7 @@ pub enum Abort {
     #[default]
     Ends,
     /// This function runs in a thread of its own, as one of the thread that has asked for it.
-    Runs(Coroutine, Identity),
+    Runs(Box<(Coroutine, Identity)>),
     /// It has begun to run.
     Told,
 }
@@ -28,12 +28,16 @@ pub(super) enum Gone {
 impl Task {
     /// Has the function at `from` on `stack` run when the client goes; false when there is such a function already.
     pub fn on_abort(&self, stack: &mut Stack<'_>, from: i32) -> bool {
-        if !matches!(&*self.abort.borrow(), Abort::Ends) {
-            return false;
+        match self.abort.replace(Abort::Told) {
+            Abort::Ends => {}
+            before => {
+                self.abort.set(before);
+                return false;
+            }
         }
         let mut co = self.vm.fresh_coroutine();
         co.take_values(stack, from);
-        self.abort.replace(Abort::Runs(co, stack.identity()));
+        self.abort.set(Abort::Runs(Box::new((co, stack.identity()))));
         true
     }
 
@@ -42,10 +46,11 @@ impl Task {
         match self.abort.replace(Abort::Told) {
             Abort::Ends => Gone::Ends,
             Abort::Told => Gone::Told,
-            Abort::Runs(co, parent) => {
+            Abort::Runs(one) => {
+                let (co, parent) = *one;
                 self.has_spawned.set(true);
                 let mut threads = self.threads.borrow_mut();
-                match threads.add(co, parent, 0) {
+                match threads.add(co, parent, 0, super::task::spare_crowd) {
                     Some(id) => {
                         threads.enqueue(id);
                         Gone::Wakes
@@ -57,8 +62,8 @@ impl Task {
     }
 
     pub(super) fn forget_abort(&self) {
-        if let Abort::Runs(co, _) = self.abort.replace(Abort::Told) {
-            self.vm.recycle(co, false);
+        if let Abort::Runs(one) = self.abort.replace(Abort::Told) {
+            self.vm.recycle(one.0, false);
         }
     }
 }

@@ -32,7 +32,7 @@ pub use load::function;
 pub use owned::{Ends, Owned, Place};
 pub use semaphore::Semaphore;
 pub use task::Task;
-pub use threads::{KillError, ThreadId, Threads};
+pub use threads::{Crowd, KillError, ThreadId};
 pub use timers::{Script, Timers};
 pub use wait::{Armed, Held, Op, Prepared, Waker, PREPARED};
 pub use work::later;

@@ -4,7 +4,7 @@ use core::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use super::abort::Abort;
-use super::threads::{Doing, KillError, Thread, ThreadId, Threads};
+use super::threads::{Crowd, Doing, KillError, Thread, ThreadId, Threads};
 use super::wait::{self, Armed, Waker};
 use super::{End, Host, Progress};
 use crate::native;
@@ -22,7 +22,7 @@ pub struct Task {
     pub(super) threads: RefCell<Threads>,
     /// A thread of it is on the stack.
     runs: Cell<bool>,
-    pub(super) abort: RefCell<Abort>,
+    pub(super) abort: Cell<Abort>,
     /// It was cancelled: a thread of it that is on the stack is not to go on.
     over: Cell<bool>,
     pub(super) has_spawned: Cell<bool>,
@@ -47,8 +47,7 @@ pub fn run(host: Host, phase: Phase, vm: &Rc<Vm>, function: Function) -> (Option
 
 impl Task {
     pub fn new(host: Host, phase: Phase, vm: Rc<Vm>) -> Rc<Task> {
-        let spare = ngx::cycle_main_conf().and_then(|main| main.spare_threads.borrow_mut().pop());
-        let (threads, abort) = (RefCell::new(spare.unwrap_or_default()), RefCell::default());
+        let (threads, abort) = (RefCell::default(), Cell::default());
         let no = || Cell::new(false);
         Rc::new(Task { host, phase, vm, threads, runs: no(), abort, over: no(), has_spawned: no() })
     }
@@ -274,7 +273,7 @@ impl Task {
         self.has_spawned.set(true);
         stack.push_coroutine(&co);
         let mut threads = self.threads.borrow_mut();
-        match threads.add(co, parent, args) {
+        match threads.add(co, parent, args, spare_crowd) {
             Some(id) => {
                 threads.enqueue_first(id);
                 Armed::Later(1)
@@ -423,14 +422,19 @@ impl Task {
 /// For how many tasks memory is kept.
 const SPARE: usize = 16;
 
+/// Memory for the threads of a task.
+pub(super) fn spare_crowd() -> Option<Box<Crowd>> {
+    ngx::cycle_main_conf().and_then(|main| main.spare_threads.borrow_mut().pop())
+}
+
 impl Drop for Task {
     fn drop(&mut self) {
         self.drop_all();
-        let threads = self.threads.take();
-        let Some(main) = ngx::cycle_main_conf().filter(|_| threads.is_worth_keeping()) else { return };
+        let Some(crowd) = self.threads.take().into_spare() else { return };
+        let Some(main) = ngx::cycle_main_conf() else { return };
         let mut spare = main.spare_threads.borrow_mut();
         if spare.len() < SPARE {
-            spare.push(threads.emptied());
+            spare.push(crowd);
         }
     }
 }

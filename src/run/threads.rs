@@ -78,14 +78,34 @@ pub struct Thread {
 #[derive(Default)]
 pub struct Threads {
     entry: Thread,
+    /// How many have not ended.
+    pub alive: usize,
+    /// From the first spawned thread on: most scripts have none.
+    crowd: Option<Box<Crowd>>,
+}
+
+/// The threads beside the entry thread.
+#[derive(Default)]
+pub struct Crowd {
     spawned: Slab<Thread>,
     /// Whose turn is next.
     ready: VecDeque<ThreadId>,
-    /// How many have not ended.
-    pub alive: usize,
     /// The coroutines of the last threads that were waited for or killed: not to be told from others any more, but for
     /// better error messages.
     gone: VecDeque<Identity>,
+}
+
+impl Crowd {
+    /// The same without threads, for another task, if it holds memory worth keeping, and not too much.
+    fn emptied(mut self: Box<Self>) -> Option<Box<Crowd>> {
+        let capacity = self.ready.capacity().max(self.spawned.capacity());
+        (1..=SPARE_MAX).contains(&capacity).then(|| {
+            self.spawned.clear();
+            self.ready.clear();
+            self.gone.clear();
+            self
+        })
+    }
 }
 
 impl Threads {
@@ -93,21 +113,34 @@ impl Threads {
         if id == ThreadId::ENTRY {
             return Some(&mut self.entry);
         }
-        self.spawned.get_mut(id.slot as usize).filter(|t| t.serial == id.serial)
+        let crowd = self.crowd.as_deref_mut()?;
+        crowd.spawned.get_mut(id.slot as usize).filter(|t| t.serial == id.serial)
     }
 
-    /// Adds a thread that is resumed with `args` values; `None` when there are too many.
-    pub fn add(&mut self, co: Coroutine, parent: Identity, args: i32) -> Option<ThreadId> {
-        if self.spawned.len() >= SLOTS as usize {
-            return None;
-        }
+    /// Adds a thread that is resumed with `args` values; `None` when there are too many. `spare` may have memory for it.
+    pub fn add(
+        &mut self,
+        co: Coroutine,
+        parent: Identity,
+        args: i32,
+        spare: impl FnOnce() -> Option<Box<Crowd>>,
+    ) -> Option<ThreadId> {
         // of the worker, so that a thread is not taken for one of another task
         static SERIAL: AtomicU32 = AtomicU32::new(1);
+        let entry_is_ready = matches!(self.entry.doing, Doing::Ready(_));
+        let crowd = self.crowd.get_or_insert_with(|| {
+            let mut crowd = spare().unwrap_or_default();
+            crowd.ready.extend(entry_is_ready.then_some(ThreadId::ENTRY));
+            crowd
+        });
+        if crowd.spawned.len() >= SLOTS as usize {
+            return None;
+        }
         let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
         let identity = Some((co.identity(), parent));
         let doing = Doing::Ready(args);
         let thread = Thread { serial, identity, co: Some(co), doing, ..Thread::default() };
-        let slot = self.spawned.insert(thread) as u32;
+        let slot = crowd.spawned.insert(thread) as u32;
         self.alive += 1;
         Some(ThreadId { slot, serial })
     }
@@ -118,17 +151,18 @@ impl Threads {
         if id == ThreadId::ENTRY {
             return None;
         }
-        let thread = self.spawned.remove(id.slot as usize);
-        if self.gone.len() == GONE {
-            self.gone.pop_front();
+        let crowd = self.crowd.as_deref_mut()?;
+        let thread = crowd.spawned.remove(id.slot as usize);
+        if crowd.gone.len() == GONE {
+            crowd.gone.pop_front();
         }
-        self.gone.extend(thread.identity.map(|(co, _)| co));
+        crowd.gone.extend(thread.identity.map(|(co, _)| co));
         Some(thread)
     }
 
     /// The thread in coroutine `co`, and the coroutine that has spawned it.
     pub fn find(&self, co: Identity) -> Option<(ThreadId, Identity)> {
-        self.spawned.iter().find_map(|(slot, thread)| match thread.identity {
+        self.crowd.as_deref()?.spawned.iter().find_map(|(slot, thread)| match thread.identity {
             Some((own, parent)) if own == co => {
                 Some((ThreadId { slot: slot as u32, serial: thread.serial }, parent))
             }
@@ -138,23 +172,31 @@ impl Threads {
 
     /// Whether `co` was the coroutine of a thread that was removed not long ago.
     pub fn is_gone(&self, co: Identity) -> bool {
-        self.gone.contains(&co)
+        self.crowd.as_deref().is_some_and(|crowd| crowd.gone.contains(&co))
     }
 
-    /// Lets `id` have a turn after all that are ready.
+    /// Lets `id`, which is ready, have a turn after all that are.
     pub fn enqueue(&mut self, id: ThreadId) {
-        self.ready.push_back(id);
+        // the entry thread alone needs no queue
+        if let Some(crowd) = &mut self.crowd {
+            crowd.ready.push_back(id);
+        }
     }
 
     /// Lets `id` have its turn next.
     pub fn enqueue_first(&mut self, id: ThreadId) {
-        self.ready.push_front(id);
+        if let Some(crowd) = &mut self.crowd {
+            crowd.ready.push_front(id);
+        }
     }
 
     /// The next that is ready: its coroutine, to be resumed with so many values.
     pub fn next(&mut self) -> Option<(ThreadId, Coroutine, i32)> {
         loop {
-            let id = self.ready.pop_front()?;
+            let id = match &mut self.crowd {
+                Some(crowd) => crowd.ready.pop_front()?,
+                None => return self.take(ThreadId::ENTRY).map(|(co, args)| (ThreadId::ENTRY, co, args)),
+            };
             // a thread may have been killed since it was put there
             if let Some((co, args)) = self.take(id) {
                 return Some((id, co, args));
@@ -171,32 +213,26 @@ impl Threads {
 
     /// Whether no thread is left, neither waiting nor waited for.
     pub fn is_empty(&self) -> bool {
-        self.spawned.is_empty() && self.entry.co.is_none()
+        self.entry.co.is_none() && self.crowd.as_deref().is_none_or(|crowd| crowd.spawned.is_empty())
     }
 
-    /// The same, for another task: without threads, but with the memory.
-    pub fn emptied(mut self) -> Threads {
-        self.spawned.clear();
-        self.ready.clear();
-        self.gone.clear();
-        self.alive = 0;
-        self.entry = Thread::default();
-        self
-    }
-
-    /// Whether it holds memory worth keeping, and not too much.
-    pub fn is_worth_keeping(&self) -> bool {
-        (1..=SPARE_MAX).contains(&self.ready.capacity().max(self.spawned.capacity()))
+    /// The memory of its spawned threads, for another task, if it is worth keeping.
+    pub fn into_spare(self) -> Option<Box<Crowd>> {
+        self.crowd.and_then(Crowd::emptied)
     }
 
     pub fn any(&self, is: impl Fn(&Thread) -> bool) -> bool {
-        is(&self.entry) || self.spawned.iter().any(|(_, thread)| is(thread))
+        let among = |crowd: &Crowd| crowd.spawned.iter().any(|(_, thread)| is(thread));
+        is(&self.entry) || self.crowd.as_deref().is_some_and(among)
     }
 
     /// Empties it: the spawned ones, and the entry thread.
     pub fn take_all(&mut self) -> (Vec<Thread>, Thread) {
-        self.ready.clear();
         self.alive = 0;
-        (self.spawned.drain().collect(), core::mem::take(&mut self.entry))
+        let spawned = self.crowd.as_deref_mut().map(|crowd| {
+            crowd.ready.clear();
+            crowd.spawned.drain().collect()
+        });
+        (spawned.unwrap_or_default(), core::mem::take(&mut self.entry))
     }
 }

@@ -102,7 +102,7 @@ unsafe fn count(l: *mut lua_State, i: c_int) -> Result<c_int, Cow<'static, str>>
         ffi::lua_pushnil(l);
         while ffi::lua_next(l, i) != 0 {
             let key = if ffi::lua_type(l, -2) == ffi::LUA_TNUMBER { ffi::lua_tonumber(l, -2) } else { 0.0 };
-            if key < 1.0 || key > f64::from(c_int::MAX) || key.fract() != 0.0 {
+            if key < 1.0 || f64::from(key as c_int) != key {
                 ffi::lua_settop(l, top);
                 return Err("non-array table found".into());
             }
@@ -115,10 +115,10 @@ unsafe fn count(l: *mut lua_State, i: c_int) -> Result<c_int, Cow<'static, str>>
 
 /// Writes a number as Lua does: with 14 digits.
 fn write_number(out: &mut Vec<u8>, n: f64) {
-    use std::io::Write;
-    // writing to memory does not fail
-    if n.fract() == 0.0 && n.abs() < 1e14 && !(n == 0.0 && n.is_sign_negative()) {
-        let _ = write!(out, "{}", n as i64);
+    let whole = n as i64;
+    if whole as f64 == n && whole.unsigned_abs() < 100_000_000_000_000 && (whole != 0 || n.is_sign_positive())
+    {
+        write_whole(out, whole);
     } else if n.is_nan() {
         out.extend_from_slice(b"nan");
     } else {
@@ -127,4 +127,20 @@ fn write_number(out: &mut Vec<u8>, n: f64) {
         let len = unsafe { libc::snprintf(text.as_mut_ptr().cast(), text.len(), c"%.14g".as_ptr(), n) };
         out.extend_from_slice(text.get(..usize::try_from(len).unwrap_or(0)).unwrap_or_default());
     }
+}
+
+fn write_whole(out: &mut Vec<u8>, n: i64) {
+    let (mut digits, mut at, mut rest) = ([0u8; 20], 20, n.unsigned_abs());
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    if n < 0 {
+        out.push(b'-');
+    }
+    out.extend_from_slice(&digits[at..]);
 }

@@ -11,6 +11,7 @@ use ::ngx::ffi::{self, ngx_connection_t, SSL};
 
 use super::keys::clear_errors;
 use super::{Context, Session, Shaken, TlsError, Wish};
+use crate::ngx::cycle_main_conf;
 use crate::ngx::socket::{Peer, Stream};
 
 const OK: isize = ffi::NGX_OK as isize;
@@ -31,7 +32,8 @@ impl Stream {
         // SAFETY: the connection is live; what is made here ends with it.
         unsafe {
             if (*c).pool.is_null() {
-                (*c).pool = ffi::ngx_create_pool(512, (*c).log);
+                let main = cycle_main_conf().ok_or(TlsError::Closed)?;
+                (*c).pool = main.spare_pools.take((*c).log);
             }
             if (*c).pool.is_null()
                 || ffi::ngx_ssl_create_connection(context.raw(), c, ffi::NGX_SSL_CLIENT as usize) != OK
