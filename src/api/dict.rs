@@ -99,26 +99,52 @@ fn push(dict: &Dict, head: i32, key: &[u8], value: Value) -> i32 {
     }
 }
 
+/// The kind of the value under `key`; its text is left in `text`.
+#[inline(always)]
+pub(super) fn get(dict: &Dict, key: &[u8], stale: bool, value: &mut DictValue, text: &mut Vec<u8>) -> i32 {
+    let refused = bad(key);
+    if refused != 0 {
+        return -refused;
+    }
+    let read = match dict.get(key, stale, text) {
+        Ok(Some(read)) => read,
+        Ok(None) => return 0,
+        Err(e) => return -code(e),
+    };
+    let Read { value: found, flags, stale } = read;
+    let kind = value.set(found, text);
+    if flags == 0 && !stale {
+        return kind;
+    }
+    (value.flags, value.stale) = (flags, u32::from(stale));
+    kind + MORE
+}
+
+pub(super) fn pop(dict: &Dict, head: i32, key: &[u8], value: &mut DictValue, text: &mut Vec<u8>) -> i32 {
+    match bad(key) {
+        0 => match dict.pop(key, end(head), text) {
+            Ok(Some(found)) => value.set(found, text),
+            Ok(None) => 0,
+            Err(e) => -code(e),
+        },
+        refused => -refused,
+    }
+}
+
+pub(super) fn keys(dict: &Dict, max: f64, value: &mut DictValue, keys: &mut Vec<u8>) -> f64 {
+    match dict.keys(max as usize, keys) {
+        Ok(n) => {
+            value.set(Found::Text, keys);
+            n as f64
+        }
+        Err(e) => -f64::from(code(e)),
+    }
+}
+
 natives! {
     /// The kind of the value under `key`, the value itself in `value`.
     fn dict_get(cx, dict: our<Dict>, key: bytes, stale: val<i32>, value: out<DictValue>) -> i32 {
-        let refused = bad(key);
-        if refused != 0 {
-            return -refused;
-        }
-        let text = cx.scratch();
-        let read = match dict.get(key, stale != 0, text) {
-            Ok(Some(read)) => read,
-            Ok(None) => return 0,
-            Err(e) => return -code(e),
-        };
-        let Read { value: found, flags, stale } = read;
-        let kind = value.set(found, text);
-        if flags == 0 && !stale {
-            return kind;
-        }
-        (value.flags, value.stale) = (flags, u32::from(stale));
-        kind + MORE
+        get(dict, key, stale != 0, value, cx.scratch())
     }
 
     fn dict_put_text(cx, dict: our<Dict>, op: val<i32>, key: bytes, text: bytes, seconds: val<f64>, user_flags: val<f64>) -> i32 {
@@ -153,15 +179,7 @@ natives! {
 
     /// Like `dict_get`, for the element that is taken out.
     fn dict_pop(cx, dict: our<Dict>, head: val<i32>, key: bytes, value: out<DictValue>) -> i32 {
-        let text = cx.scratch();
-        match bad(key) {
-            0 => match dict.pop(key, end(head), text) {
-                Ok(Some(found)) => value.set(found, text),
-                Ok(None) => 0,
-                Err(e) => -code(e),
-            },
-            refused => -refused,
-        }
+        pop(dict, head, key, value, cx.scratch())
     }
 
     fn dict_len(cx, dict: our<Dict>, key: bytes) -> i32 {
@@ -197,14 +215,7 @@ natives! {
 
     /// How many keys there are in `keys`: each as two bytes of length, low one first, and its text.
     fn dict_keys(cx, dict: our<Dict>, max: val<f64>, value: out<DictValue>) -> f64 {
-        let keys = cx.scratch();
-        match dict.keys(max as usize, keys) {
-            Ok(n) => {
-                value.set(Found::Text, keys);
-                n as f64
-            }
-            Err(e) => -f64::from(code(e)),
-        }
+        keys(dict, max, value, cx.scratch())
     }
 
     fn dict_capacity(cx, dict: our<Dict>) -> f64 {

@@ -23,6 +23,7 @@ mod re;
 mod req_socket;
 mod request;
 mod semaphore;
+pub mod side;
 mod socket;
 mod ssl;
 mod thread;

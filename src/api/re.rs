@@ -66,33 +66,19 @@ natives! {
 
     /// Compiles an expression, which Lua gives back by `re_free`. On error its text is in `error`.
     fn re_compile(cx, pattern: bytes, options: bytes, limits: out<Limits>, info: out<Info>, error: out<Str>) -> i32 {
-        let opts = match ReOpts::parse(options) {
-            Ok(opts) => opts,
-            Err(e) => {
-                let text = cx.scratch();
-                text.extend_from_slice(&e.message());
+        let text = cx.scratch();
+        let (regex, opts) = match compile(pattern, options, limits, text) {
+            Ok(compiled) => compiled,
+            Err(code) => {
                 error.lend(text);
-                return BAD_OPTIONS;
-            }
-        };
-        let regex = match Regex::compile(pattern, &opts, limits.get()) {
-            Ok(regex) => Box::new(regex),
-            Err(bad) => {
-                error.lend(bad_pattern(cx, pattern, &bad.message, bad.offset));
-                return BAD_PATTERN;
+                return code;
             }
         };
         if opts.jit && !opts.dfa {
             // the documented way to see that the JIT is there
             debug(cx, if regex.is_jit() { "pcre JIT compiling result: 1" } else { "pcre JIT compiling result: 0" });
         }
-        info.offsets = regex.offsets().as_ptr();
-        info.captures = i32::try_from(regex.captures()).unwrap_or(0);
-        let names = regex.names();
-        info.names.lend(names.table);
-        info.name_entry = i32::try_from(names.entry).unwrap_or(0);
-        (info.once, info.lists, info.utf) = (opts.compile_once.into(), opts.dup_names.into(), opts.utf.into());
-        info.regex = Box::into_raw(regex);
+        info.set(regex, &opts);
         0
     }
 
@@ -109,7 +95,7 @@ natives! {
     fn re_template(cx, text: bytes, slot: out<Slot>) -> i32 {
         match Template::parse(text) {
             Ok(template) => {
-                slot.template = Box::into_raw(Box::new(template));
+                slot.set(template);
                 0
             }
             Err(e) => {
@@ -137,8 +123,47 @@ natives! {
     }
 }
 
-fn bad_pattern<'a>(cx: Cx, pattern: &[u8], message: &str, offset: usize) -> &'a [u8] {
-    let text = cx.scratch();
+/// Compiles an expression; what is wrong with it is left in `text`.
+pub(super) fn compile(
+    pattern: &[u8],
+    options: &[u8],
+    limits: &Limits,
+    text: &mut Vec<u8>,
+) -> Result<(Regex, ReOpts), i32> {
+    let opts = ReOpts::parse(options).map_err(|e| {
+        text.extend_from_slice(&e.message());
+        BAD_OPTIONS
+    })?;
+    let regex = Regex::compile(pattern, &opts, limits.get()).map_err(|bad| {
+        bad_pattern(pattern, &bad.message, bad.offset, text);
+        BAD_PATTERN
+    })?;
+    Ok((regex, opts))
+}
+
+impl Info {
+    /// Tells Lua of `regex`, which is Lua's from here on.
+    pub(super) fn set(&mut self, regex: Regex, opts: &ReOpts) {
+        let regex = Box::new(regex);
+        self.offsets = regex.offsets().as_ptr();
+        self.captures = i32::try_from(regex.captures()).unwrap_or(0);
+        let names = regex.names();
+        self.names.lend(names.table);
+        self.name_entry = i32::try_from(names.entry).unwrap_or(0);
+        (self.once, self.lists, self.utf) =
+            (opts.compile_once.into(), opts.dup_names.into(), opts.utf.into());
+        self.regex = Box::into_raw(regex);
+    }
+}
+
+impl Slot {
+    /// Gives Lua a template.
+    pub(super) fn set(&mut self, template: Template) {
+        self.template = Box::into_raw(Box::new(template));
+    }
+}
+
+fn bad_pattern(pattern: &[u8], message: &str, offset: usize, text: &mut Vec<u8>) {
     text.extend_from_slice(b"pcre_compile() failed: ");
     text.extend_from_slice(message.as_bytes());
     text.extend_from_slice(b" in \"");
@@ -149,7 +174,6 @@ fn bad_pattern<'a>(cx: Cx, pattern: &[u8], message: &str, offset: usize) -> &'a 
         text.extend_from_slice(rest);
         text.push(b'"');
     }
-    text
 }
 
 fn debug(cx: Cx, message: &str) {

@@ -77,7 +77,20 @@ fn setup(path: Vec<u8>, cpath: Vec<u8>) -> crate::vm::Value {
     use crate::ngx::process;
     use crate::vm::Value;
 
-    let rows: [(&str, Value); 8] = [
+    let main = crate::ngx::cycle_main_conf();
+    let number = |n: Option<u32>| n.map_or(Value::Nil, |n| Value::Number(n.into()));
+    let dicts = main.map(|main| {
+        let row = |dict: &std::rc::Rc<crate::ngx::dict::Dict>| {
+            let place = std::rc::Rc::as_ptr(dict) as usize;
+            (Value::Text(dict.name().into()), Value::Pointer(place))
+        };
+        main.settings.dicts.iter().map(row).collect()
+    });
+    let rows: [(&str, Value); 11] = [
+        // dictionaries live as long as the configuration, and so longer than the VMs
+        ("dicts", Value::Table(dicts.unwrap_or_default())),
+        ("regex_cache_max_entries", number(main.and_then(|main| main.settings.regex_cache_max_entries))),
+        ("regex_match_limit", number(main.and_then(|main| main.settings.regex_match_limit))),
         ("path", Value::Text(path)),
         ("cpath", Value::Text(cpath)),
         ("null", Value::Pointer(0)),

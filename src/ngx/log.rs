@@ -72,6 +72,16 @@ pub fn log_cycle_bytes(level: Level, message: &[u8]) {
     unsafe { write((*ffi::ngx_cycle).log, level, message) }
 }
 
+/// The same for what a thread may do as well as nginx: without the context of what nginx does at the moment.
+pub fn log_cycle_plainly(level: Level, message: &str) {
+    // SAFETY: as above. The copy's fields that change while a worker runs, its context, are not used.
+    unsafe {
+        let mut log = ptr::read_volatile((*ffi::ngx_cycle).log);
+        log.handler = None;
+        write(&raw mut log, level, message.as_bytes());
+    }
+}
+
 /// Writes a message to the cycle's log, if that is set to `debug`.
 pub fn debug_cycle(message: core::fmt::Arguments<'_>) {
     if cycle_log_level() == Level::Debug {

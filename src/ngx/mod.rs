@@ -61,7 +61,10 @@ pub use location::Location;
 pub use log::{cycle_log_level, debug_cycle, log_cycle, log_cycle_bytes, Level, LogContext};
 pub use module::{cycle_main_conf, full_path, prefix};
 pub use observe::Observed;
-pub use pcre::{Limits as RegexLimits, Regex, AVAILABLE as HAS_PCRE};
+pub use pcre::{
+    Limits as RegexLimits, Regex, Workplace as RegexPlace, AVAILABLE as HAS_PCRE,
+    IN_THREADS as PCRE_IN_THREADS,
+};
 pub use request::{Rc, Request};
 pub use request_body::{BodyError, Reading};
 pub use resolver::{Endpoint, ResolveError};

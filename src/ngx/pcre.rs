@@ -5,6 +5,8 @@
 //!
 //! No memory here comes from nginx's pools: compiled expressions live as long as Lua keeps them.
 
+use std::rc::Rc;
+
 use logic::text::re_opts::ReOpts;
 use logic::text::re_template::Template;
 
@@ -23,6 +25,8 @@ mod none;
 #[cfg(not(ngx_feature = "pcre"))]
 use none as engine;
 
+pub use engine::Workplace;
+
 /// Nothing matched.
 pub const NO_MATCH: i32 = -1;
 /// Matching is to start past the subject's end.
@@ -30,6 +34,8 @@ pub const BAD_OFFSET: i32 = -24;
 
 /// Whether this nginx has a PCRE library.
 pub const AVAILABLE: bool = cfg!(ngx_feature = "pcre");
+/// Whether threads may use it. PCRE 8 takes its memory by functions that the whole process shares.
+pub const IN_THREADS: bool = cfg!(ngx_feature = "pcre2");
 
 /// PCRE's own stack for machine code, on the machine's, and the smallest that replaces it.
 const JIT_STACK: usize = 32 * 1024;
@@ -103,6 +109,11 @@ impl Regex {
         // the DFA matcher knows no captures
         let captures = if opts.dfa { 0 } else { code.captures() };
         Ok(Regex { code, mode, jit, offsets: vec![-1; 2 * (captures + 1)].into() })
+    }
+
+    /// Has it match in a place that is not the worker's: a thread's.
+    pub fn work_at(&mut self, place: Rc<Workplace>) {
+        self.code.work_at(place);
     }
 
     /// Whether it was compiled to machine code.

@@ -147,7 +147,7 @@ unsafe extern "C-unwind" fn bind(l: *mut lua_State) -> c_int {
 }
 
 /// `natives[name] = { prototype, pointer }`
-unsafe fn push_native(l: *mut lua_State, native: &Native) {
+pub(super) unsafe fn push_native(l: *mut lua_State, native: &Native) {
     // SAFETY: the caller has the table on top of a live stack.
     unsafe {
         ffi::lua_newtable(l);
@@ -161,7 +161,7 @@ unsafe fn push_native(l: *mut lua_State, native: &Native) {
 }
 
 /// `table[name] = top`, the table below the top.
-unsafe fn set_field(l: *mut lua_State, name: &str) {
+pub(super) unsafe fn set_field(l: *mut lua_State, name: &str) {
     // SAFETY: the caller has table and value on a live stack.
     unsafe {
         ffi::lua_pushlstring(l, name.as_ptr().cast(), name.len());

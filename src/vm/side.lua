@@ -1,6 +1,6 @@
 -- What a VM in a thread of its own knows of ngx: what can be computed without nginx.
 
-local c, setup = ...
+local c, setup, boundary = ...
 
 local concat = table.concat
 local error = error
@@ -113,6 +113,60 @@ function ngx.decode_args(s, max)
         end
     end
     return args
+end
+
+-- ngx.re and ngx.shared are the worker's, with natives that use this VM's own memory
+do
+    local ffi = require "ffi"
+    ffi.cdef(boundary.cdef)
+    local side, native = boundary.side, {}
+    for name, row in pairs(boundary.natives) do
+        native[name] = ffi.cast(row[1], row[2])
+    end
+    local dict_get, dict_pop, dict_keys = native.side_dict_get, native.side_dict_pop, native.side_dict_keys
+    local re_compile, re_replace = native.side_re_compile, native.side_re_replace
+
+    function native.dict_get(dict, key, len, stale, value)
+        return dict_get(side, dict, key, len, stale, value)
+    end
+
+    function native.dict_pop(dict, head, key, len, value)
+        return dict_pop(side, dict, head, key, len, value)
+    end
+
+    function native.dict_keys(dict, max, value)
+        return dict_keys(side, dict, max, value)
+    end
+
+    function native.re_compile(pattern, len, options, options_len, limits, info, str)
+        return re_compile(side, pattern, len, options, options_len, limits, info, str)
+    end
+
+    function native.re_replace(code, subject, len, template, all, str)
+        return re_replace(side, code, subject, len, template, all, str)
+    end
+
+    native.re_available, native.re_template = native.side_re_available, native.side_re_template
+
+    local base = {
+        version = "0.1.25", boot = setup, string = ffi.string, new = ffi.new, cast = ffi.cast, gc = ffi.gc,
+        num = ffi.new("double[1]"), str = ffi.new("as_str[1]"), new_tab = require "table.new",
+        -- modules that need the worker are not served here
+        module = function() end,
+    }
+
+    function base.text(str)
+        return ffi.string(str[0].data, str[0].len)
+    end
+
+    for name, source in pairs(boundary.files) do
+        loadstring(source, "=autoscale_lua." .. name)()(ngx, native, base)
+    end
+    if native.re_available() == 0 then
+        ngx.re = setmetatable({}, { __index = function()
+            error("no support for 'ngx.re' in threads: nginx was built without PCRE2", 2)
+        end })
+    end
 end
 
 _G.ngx = ngx

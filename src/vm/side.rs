@@ -10,8 +10,11 @@ use logic::text::{base64, hash, sql, uri};
 use mlua::ffi::{self, lua_State};
 
 use super::coroutine::message_at_top;
+use super::prelude::{push_native, set_field};
 use super::value::{copy, push};
 use super::Value;
+use crate::api::side::{natives, Side, FILES};
+use crate::native::c_definitions;
 
 /// The Lua half.
 const PRELUDE: &str = include_str!("side.lua");
@@ -20,6 +23,8 @@ const PRELUDE: &str = include_str!("side.lua");
 pub struct SideVm {
     l: *mut lua_State,
     run: c_int,
+    /// What its natives are given, and the expressions that they compile have a part of.
+    side: *mut Side,
 }
 
 // SAFETY: the state is used by whoever owns this, and shares nothing with other states.
@@ -41,7 +46,7 @@ impl SideVm {
             if l.is_null() {
                 return Err("no memory".into());
             }
-            let mut vm = SideVm { l, run: 0 };
+            let mut vm = SideVm { l, run: 0, side: Box::into_raw(Box::default()) };
             ffi::luaL_openlibs(l);
             let (code, name) = (PRELUDE.as_bytes(), c"=autoscale_lua.side");
             let rc =
@@ -55,7 +60,8 @@ impl SideVm {
                 ffi::lua_setfield(l, -2, name.as_ptr());
             }
             push(l, setup);
-            if ffi::lua_pcall(l, 2, 1, 0) != ffi::LUA_OK {
+            push_boundary(l, vm.side);
+            if ffi::lua_pcall(l, 3, 1, 0) != ffi::LUA_OK {
                 return Err(message_at_top(l));
             }
             vm.run = ffi::luaL_ref(l, ffi::LUA_REGISTRYINDEX);
@@ -94,10 +100,40 @@ impl SideVm {
     }
 }
 
+/// What the prelude makes `ngx.re` and `ngx.shared` of: `{ cdef =, side =, natives =, files = }`.
+///
+/// # Safety
+/// `l` must be a live state with room on its stack, and `side` live as long.
+unsafe fn push_boundary(l: *mut lua_State, side: *mut Side) {
+    // SAFETY: the caller vouches for the state.
+    unsafe {
+        ffi::lua_newtable(l);
+        let definitions = c_definitions();
+        ffi::lua_pushlstring(l, definitions.as_ptr().cast(), definitions.len());
+        ffi::lua_setfield(l, -2, c"cdef".as_ptr());
+        ffi::lua_pushlightuserdata(l, side.cast());
+        ffi::lua_setfield(l, -2, c"side".as_ptr());
+        ffi::lua_newtable(l);
+        for native in natives() {
+            push_native(l, native);
+        }
+        ffi::lua_setfield(l, -2, c"natives".as_ptr());
+        ffi::lua_newtable(l);
+        for (name, source) in FILES {
+            ffi::lua_pushlstring(l, source.as_ptr().cast(), source.len());
+            set_field(l, name);
+        }
+        ffi::lua_setfield(l, -2, c"files".as_ptr());
+    }
+}
+
 impl Drop for SideVm {
     fn drop(&mut self) {
-        // SAFETY: the state is ours, and nothing runs on it.
-        unsafe { ffi::lua_close(self.l) }
+        // SAFETY: the state is ours, and nothing runs on it; what it collects at its end is the last to use the rest.
+        unsafe {
+            ffi::lua_close(self.l);
+            drop(Box::from_raw(self.side));
+        }
     }
 }
 

@@ -14,7 +14,7 @@ __DATA__
     local count = proc:stdout_read_line()
     return n, ok, count, proc:wait()
 --- result: 13, true, 13, true, exit, 0
---- phases: rewrite access content timer
+--- phases: rewrite access precontent content timer
 
 
 === TEST 2: in phases that may not wait it is only started

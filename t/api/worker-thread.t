@@ -27,6 +27,56 @@ return {
                args.a[2] .. args.b .. tostring(args.c) .. why, ngx.config.subsystem, ngx.config.ngx_lua_version, ngx.config.prefix()
     end,
 }
+>>> regex.lua
+local M = {}
+function M.match(...)
+    local m, err = ngx.re.match(...)
+    return m and { m[0], m[1] or "none", m.name or "none" }, err
+end
+function M.sub(subject, pattern, by, options) return ngx.re.gsub(subject, pattern, by, options) end
+function M.call() return ngx.re.gsub("a1b22", "[0-9]+", function(m) return "<" .. m[0] .. ">" end, "jo") end
+function M.find() return ngx.re.find("hello world", "w(o)r", "jo", nil, 1) end
+function M.all()
+    local list = {}
+    for m in ngx.re.gmatch("a=1, b=2", "([a-z])=([0-9])", "jo") do
+        list[#list + 1] = m[1] .. m[2]
+    end
+    return table.concat(list, " ")
+end
+function M.many(seed, n)
+    local right = 0
+    for i = 1, n do
+        local text = "k" .. seed .. "-" .. i
+        local m = ngx.re.match(text, "^k([0-9]+)-([0-9]+)$", i % 2 == 0 and "jo" or "")
+        local s = ngx.re.gsub(text, "-", "$0-", "jo")
+        if m and m[1] == tostring(seed) and m[2] == tostring(i) and s == "k" .. seed .. "--" .. i then
+            right = right + 1
+        end
+    end
+    return right
+end
+return M
+>>> shared.lua
+local M = {}
+function M.call(method, ...)
+    local dict = ngx.shared.threads
+    return dict[method](dict, ...)
+end
+function M.flood(seed, n)
+    local dict, wrong = ngx.shared.threads, 0
+    for i = 1, n do
+        dict:incr("count", 1, 0)
+        local key, text = "k" .. (i % 50), ("x"):rep(1 + (i * seed) % 900)
+        dict:set(key, text .. #text)
+        local got = dict:get(key)
+        -- whole, if of another thread
+        if got and (not got:find("^x+[0-9]+$") or #got:match("^x+") ~= tonumber(got:match("[0-9]+$"))) then
+            wrong = wrong + 1
+        end
+    end
+    return wrong
+end
+return M
 >>> broken.lua
 return {
 >>> number.lua
@@ -247,3 +297,152 @@ true
 --- modes: plain hup workers
 --- allow_log
 thread pool "side" queue overflow
+
+
+=== TEST 12: regular expressions, in memory of the thread's own
+--- lua
+    local function run(...)
+        local results = { ngx.run_worker_thread("side", "regex", ...) }
+        for i = 1, 4 do
+            results[i] = type(results[i]) == "table" and table.concat(results[i], " ") or tostring(results[i])
+            results[i] = results[i]:gsub("^.*regex%.lua:%d+: ", "")
+        end
+        ngx.say(table.concat(results, ", ", 1, 4))
+    end
+    run("match", "hello world", "(?<name>w[a-z]+)", "jo")
+    run("match", "HELLO", "h(e)", "i")
+    run("match", "hello", "x")
+    run("match", "hello", "(")
+    run("match", "hello", "h", "?")
+    run("sub", "hello world", "(o)", "[$1]", "jo")
+    run("sub", "hello", "l", "$", "jo")
+    run("call")
+    run("find")
+    run("all")
+    ngx.say((ngx.re.gsub("main too", "o", "0", "jo")))
+--- response_body
+true, world world world, nil, nil
+true, HE E none, nil, nil
+true, nil, nil, nil
+true, nil, pcre_compile() failed: missing ) in "(", nil
+false, unknown flag "?" (flags "?"), nil, nil
+true, hell[o] w[o]rld, 2, nil
+true, nil, nil, failed to compile the replacement template
+true, a<1>b<22>, 2, nil
+true, 8, 8, nil
+true, a1 b2, nil, nil
+main t00
+
+
+=== TEST 13: threads match while the worker does
+--- lua
+    local threads = {}
+    for i = 1, 4 do
+        threads[i] = ngx.thread.spawn(ngx.run_worker_thread, "side", "regex", "many", i, 20000)
+    end
+    local here = 0
+    for i = 1, 200 do
+        for j = 1, 50 do
+            local m = ngx.re.match("main" .. i .. "-" .. j, "([0-9]+)-([0-9]+)", "jo")
+            if m[1] == tostring(i) and m[2] == tostring(j) then
+                here = here + 1
+            end
+        end
+        ngx.sleep(0)
+    end
+    ngx.say(here)
+    for i = 1, 4 do
+        ngx.say(select(3, ngx.thread.wait(threads[i])))
+    end
+--- response_body
+10000
+20000
+20000
+20000
+20000
+
+
+=== TEST 14: shared dictionaries
+--- http_config
+    lua_shared_dict threads 100k;
+    lua_shared_dict others 100k;
+--- lua
+    local dict = ngx.shared.threads
+    dict:flush_all()
+    local function run(...)
+        local results = { ngx.run_worker_thread("side", "shared", "call", ...) }
+        for i = 1, 4 do
+            results[i] = tostring(results[i])
+        end
+        ngx.say(table.concat(results, ", ", 1, 4))
+    end
+    dict:set("a", 1, 0, 7)
+    run("get", "a")
+    run("set", "b", "text")
+    ngx.say(dict:get("b"))
+    run("add", "b", 1)
+    run("incr", "a", 5)
+    run("incr", "new", 5, 10)
+    run("rpush", "list", "x")
+    run("llen", "list")
+    run("lpop", "list")
+    run("get_stale", "b")
+    run("expire", "b", 100)
+    run("replace", "none", true)
+    run("set", "yes", true)
+    run("get", "yes")
+    run("delete", "yes")
+    run("capacity")
+    run("get", ("k"):rep(65536))
+    run("set", "t", {})
+    local _, keys = ngx.run_worker_thread("side", "shared", "call", "get_keys", 2)
+    ngx.say(#keys)
+    run("flush_all")
+    ngx.say(dict:get("a"))
+--- response_body
+true, 1, 7, nil
+true, true, nil, false
+text
+true, false, exists, false
+true, 6, nil, nil
+true, 15, nil, false
+true, 1, nil, nil
+true, 1, nil, nil
+true, x, nil, nil
+true, text, nil, false
+true, true, nil, nil
+true, false, not found, false
+true, true, nil, false
+true, true, nil, nil
+true, true, nil, false
+true, 102400, nil, nil
+true, nil, key too long, nil
+true, nil, bad value type, nil
+2
+true, nil, nil, nil
+nil
+
+
+=== TEST 15: threads and the worker change one dictionary at once
+--- http_config
+    lua_shared_dict threads 100k;
+--- lua
+    local dict = ngx.shared.threads
+    dict:flush_all()
+    local threads, wrong = {}, 0
+    for i = 1, 4 do
+        threads[i] = ngx.thread.spawn(ngx.run_worker_thread, "side", "shared", "flood", i * 7, 5000)
+    end
+    for i = 1, 5000 do
+        dict:incr("count", 1, 0)
+        dict:set("k" .. i % 50, ("x"):rep(i % 700) .. i % 700)
+        if i % 100 == 0 then
+            ngx.sleep(0)
+        end
+    end
+    for i = 1, 4 do
+        wrong = wrong + select(3, ngx.thread.wait(threads[i]))
+    end
+    ngx.say(wrong, " wrong, count ", dict:get("count"))
+--- response_body
+0 wrong, count 25000

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use ::ngx::ffi;
 
-use super::log::{log_cycle, Level};
+use super::log::{log_cycle, log_cycle_plainly, Level};
 use super::shm::{Zone, ZoneUser};
 
 mod lock;
@@ -138,7 +138,7 @@ impl Dict {
             Some(()) => "it is empty now",
             None => "it cannot be used any more",
         };
-        log_cycle(
+        log_cycle_plainly(
             Level::Error,
             &format!(
                 "lua_shared_dict \"{}\": a process was killed while it changed the dictionary, {what}",
@@ -154,7 +154,8 @@ const UNUSABLE: Stored<()> = Stored { result: Err(Refusal::NoMemory), forcible: 
 /// nginx's idea of the time.
 #[inline(always)]
 fn now() -> Time {
-    // SAFETY: nginx sets the pointer before anything runs; what it points to is not written while we run.
+    // SAFETY: nginx sets the pointer before anything runs; what it points to is not written again before its next 63
+    // times, which is nginx's own way of letting threads and signal handlers read it.
     let time = unsafe { &*ffi::ngx_cached_time };
     Time { ms: time.sec as u64 * 1000 + time.msec as u64, seconds: time.sec as u32 }
 }

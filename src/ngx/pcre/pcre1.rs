@@ -6,6 +6,7 @@
 use core::cell::Cell;
 use core::ffi::{c_char, c_int, c_ulong, c_void, CStr};
 use core::ptr;
+use std::rc::Rc;
 
 use super::{BadPattern, Limits, Mode, Names, ReOpts};
 
@@ -125,6 +126,10 @@ fn jit_stack(size: usize) -> *mut c_void {
     stack
 }
 
+/// Threads do not match.
+#[derive(Default)]
+pub struct Workplace;
+
 /// Nothing is shared by matches but the stack, which compiled code may refer to.
 pub fn free_buffers() {}
 
@@ -139,6 +144,8 @@ pub struct Code {
 }
 
 impl Code {
+    pub fn work_at(&mut self, _: Rc<Workplace>) {}
+
     pub fn compile(pattern: &[u8], opts: &ReOpts) -> Result<Code, BadPattern> {
         let mut zeroed = pattern.to_vec();
         zeroed.push(0);

@@ -3,13 +3,14 @@
 use core::cell::UnsafeCell;
 use core::ffi::c_int;
 use core::ptr;
+use std::rc::Rc;
 
 use ::ngx::ffi;
 
 use super::{BadPattern, Limits, Mode, Names, ReOpts, BAD_OFFSET, NO_MATCH};
 
 /// A compiled pattern.
-pub struct Code(*mut ffi::pcre2_code_8);
+pub struct Code(*mut ffi::pcre2_code_8, Option<Rc<Workplace>>);
 
 impl Code {
     pub fn compile(pattern: &[u8], opts: &ReOpts) -> Result<Code, BadPattern> {
@@ -28,7 +29,12 @@ impl Code {
         if code.is_null() {
             return Err(BadPattern { message: message(error), offset });
         }
-        Ok(Code(code))
+        Ok(Code(code, None))
+    }
+
+    /// Where it matches; in the worker's place unless this was called.
+    pub fn work_at(&mut self, place: Rc<Workplace>) {
+        self.1 = Some(place);
     }
 
     /// Compiles it to machine code, if `jit` asks for it and the library can.
@@ -62,8 +68,8 @@ impl Code {
     }
 
     pub fn exec(&self, subject: &[u8], start: usize, mode: Mode, jit: bool, offsets: &mut [i32]) -> i32 {
-        let place = PLACE.0.get();
-        // SAFETY: a process has one thread that matches, and matching does not call back.
+        let place = self.1.as_ref().map_or(&PLACE, |place| &**place).0.get();
+        // SAFETY: a place belongs to one thread at a time, and matching does not call back.
         let place = unsafe { &mut *place };
         let Some(data) = place.ready(offsets.len() / 2, mode.limits) else { return NO_MEMORY };
         let (s, len) = (subject.as_ptr(), subject.len());
@@ -103,7 +109,7 @@ impl Drop for Code {
     }
 }
 
-/// What all matches of a process share: none is kept beyond the call that needs it.
+/// What all matches of a thread share: none is kept beyond the call that needs it.
 struct Place {
     data: *mut ffi::pcre2_match_data_8,
     pairs: usize,
@@ -113,12 +119,25 @@ struct Place {
     workspace: Vec<c_int>,
 }
 
-struct Shared(UnsafeCell<Place>);
+/// Where expressions match: the worker's, or that of a VM which a thread uses.
+pub struct Workplace(UnsafeCell<Place>);
 
-// SAFETY: nginx runs on one thread.
-unsafe impl Sync for Shared {}
+// SAFETY: the static one is nginx's, which runs on one thread.
+unsafe impl Sync for Workplace {}
 
-static PLACE: Shared = Shared(UnsafeCell::new(Place::EMPTY));
+static PLACE: Workplace = Workplace(UnsafeCell::new(Place::EMPTY));
+
+impl Default for Workplace {
+    fn default() -> Workplace {
+        Workplace(UnsafeCell::new(Place::EMPTY))
+    }
+}
+
+impl Drop for Workplace {
+    fn drop(&mut self) {
+        self.0.get_mut().free();
+    }
+}
 
 /// Room for so many captures is made at once.
 const PAIRS: usize = 32;
@@ -197,6 +216,17 @@ impl Place {
         Some(())
     }
 
+    /// Gives everything back.
+    fn free(&mut self) {
+        let place = core::mem::replace(self, Place::EMPTY);
+        // SAFETY: the three, which may be null, are in nobody's use.
+        unsafe {
+            ffi::pcre2_match_data_free_8(place.data);
+            ffi::pcre2_match_context_free_8(place.context);
+            ffi::pcre2_jit_stack_free_8(place.stack);
+        }
+    }
+
     fn dfa(
         &mut self,
         code: &Code,
@@ -233,13 +263,8 @@ impl Place {
 
 /// Gives back what matches share; the next one allocates anew.
 pub fn free_buffers() {
-    // SAFETY: as in `exec`; the three, which may be null, are in nobody's use.
-    unsafe {
-        let place = core::mem::replace(&mut *PLACE.0.get(), Place::EMPTY);
-        ffi::pcre2_match_data_free_8(place.data);
-        ffi::pcre2_match_context_free_8(place.context);
-        ffi::pcre2_jit_stack_free_8(place.stack);
-    }
+    // SAFETY: as in `exec`.
+    unsafe { (*PLACE.0.get()).free() }
 }
 
 pub fn allocate(limits: Limits) -> bool {
