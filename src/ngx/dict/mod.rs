@@ -67,7 +67,7 @@ impl Dict {
     }
 
     /// The value under `key`, an expired one only if `stale`; the bytes of a text are left in `out`.
-    #[inline]
+    #[inline(always)]
     pub fn get(&self, key: &[u8], stale: bool, out: &mut Vec<u8>) -> Result<Option<Read>, Refusal> {
         let Some(mapped) = self.mapped.get() else { return Ok(None) };
         if let Some(read) = mapped.store.read(key, stale, now(), out) {

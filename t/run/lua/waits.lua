@@ -134,6 +134,29 @@ row("udp setpeername, a name that is looked up", "1", function(give)
     return sock:setpeername((give and "5-ms-late-" or "silent-") .. unique() .. ".test", M.dns)
 end)
 
+-- processes
+
+local function program(script)
+    local options = { wait_timeout = 60000, write_timeout = 60000, stdout_read_timeout = 60000, stderr_read_timeout = 60000 }
+    return require("ngx.pipe").spawn(script, options)
+end
+
+row("pipe wait", "false exit 7", function(give)
+    return program(give and "sleep 0.005; exit 7" or "exec sleep 100"):wait()
+end)
+
+row("pipe stdout_read_line", "hello", function(give)
+    return program(give and "sleep 0.005; echo hello" or "exec sleep 100"):stdout_read_line()
+end)
+
+row("pipe stderr_read_all", "hello", function(give)
+    return program(give and "sleep 0.005; printf hello >&2" or "exec sleep 100"):stderr_read_all()
+end)
+
+row("pipe write", "1000000", function(give)
+    return program(give and "sleep 0.005; cat >/dev/null" or "exec sleep 100"):write(string.rep("x", 1000000))
+end)
+
 -- the request
 
 row("ngx.location.capture", "200", function(give)
