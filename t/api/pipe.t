@@ -662,3 +662,45 @@ hi
 80
 --- allow_log
 worker_connections are not enough
+
+
+=== TEST 32: a worker that is killed takes its programs with it
+--- http_config
+    lua_shared_dict pids 100k;
+--- config
+    location = /t {
+        content_by_lua_block {
+            package.loaded["t.proc"] = require("ngx.pipe").spawn { "sleep", 1000 }
+            ngx.shared.pids:set("program", package.loaded["t.proc"]:pid())
+            ngx.shared.pids:set("worker", ngx.worker.pid())
+            ngx.say("here")
+            ngx.eof()
+            ngx.sleep(0.05)
+            os.execute("kill -9 " .. ngx.worker.pid())
+        }
+    }
+    location = /after {
+        content_by_lua_block {
+            for _ = 1, 200 do
+                local file = io.open("/proc/" .. ngx.shared.pids:get("program") .. "/stat")
+                local state = file and file:read("*a"):match("%) (%u)")
+                if file then
+                    file:close()
+                end
+                -- where the first process does not reap, it stays a zombie
+                if not state or state == "Z" or state == "X" then
+                    return ngx.say("gone, ", ngx.shared.pids:get("worker") ~= ngx.worker.pid())
+                end
+                ngx.sleep(0.01)
+            end
+            ngx.say("still there")
+        }
+    }
+--- request eval
+["GET /t", "GET /after"]
+--- response_body eval
+["here\n", "gone, true\n"]
+--- allow_log
+exited on signal 9
+--- modes: plain
+--- once

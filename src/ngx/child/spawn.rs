@@ -263,6 +263,8 @@ unsafe fn become_program(plan: &Plan) -> c_int {
     // SAFETY: system calls on what the plan holds.
     unsafe {
         forget_signals();
+        // a worker that is killed cannot kill its children any more
+        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
         for (number, end) in plan.ends.iter().enumerate() {
             if libc::dup2(*end, number as c_int) < 0 {
                 return errno();
