@@ -138,15 +138,17 @@ nilclosed
     ngx.say(table.concat({ select(2, proc:stdout_read_line()) }, " "))
     proc = spawn("printf abc")
     ngx.say(table.concat({ select(2, proc:stdout_read_bytes(5)) }, " "))
-    proc = spawn("printf abc; exec sleep 10", { stdout_read_timeout = 50 })
+    proc = spawn("printf abcd; printf efgh >&2; exec sleep 10")
+    ngx.say(proc:stdout_read_bytes(1), proc:stderr_read_bytes(1))
+    proc:set_timeouts(nil, 20, 20)
     ngx.say(table.concat({ select(2, proc:stdout_read_line()) }, " "))
-    proc = spawn("printf abc >&2; exec sleep 10", { stderr_read_timeout = 50 })
     ngx.say(table.concat({ select(2, proc:stderr_read_all()) }, " "))
 --- response_body
 closed abc
 closed abc
-timeout abc
-timeout abc
+ae
+timeout bcd
+timeout fgh
 
 
 === TEST 10: writing to a program that does not read, or has gone
@@ -155,7 +157,9 @@ timeout abc
     local proc = spawn({ "sleep", 10 }, { write_timeout = 50 })
     ngx.say(proc:write(("x"):rep(1024 * 1024)))
     proc = spawn { "true" }
-    ngx.sleep(0.1)
+    while proc:kill(0) do
+        ngx.sleep(0.01)
+    end
     ngx.say(proc:write("x"))
     proc:wait()
     ngx.say(proc:write("x"))
@@ -361,7 +365,9 @@ worker_cpu_affinity 0001;
     ngx.say(select(3, proc:wait()))
     ngx.say(proc:kill(9))
     proc = spawn { "true" }
-    ngx.sleep(0.1)
+    while proc:kill(0) do
+        ngx.sleep(0.01)
+    end
     ngx.say(proc:kill(9))
     ngx.say(proc:wait())
 --- response_body
@@ -498,24 +504,31 @@ gone
         content_by_lua_block {
             local proc = require("ngx.pipe").spawn { "sleep", 1000 }
             ngx.shared.pids:set("leaves", proc:pid())
+            ngx.say("begun")
+            ngx.flush(true)
             proc:wait()
         }
     }
     location = /t {
         content_by_lua_block {
-            local function ask(uri, timeout)
+            local function ask(uri, last)
                 local sock = ngx.socket.tcp()
-                sock:settimeout(timeout)
                 sock:connect("127.0.0.1", ngx.var.server_port)
-                sock:send("GET " .. uri .. " HTTP/1.0\r\n\r\n")
-                local answer = sock:receive("*a")
+                -- a response to HTTP/1.0 would be held back until it is whole
+                sock:send("GET " .. uri .. (last and " HTTP/1.1\r\nHost: t" or " HTTP/1.0") .. "\r\n\r\n")
+                local answer
+                if last then
+                    answer = sock:receiveuntil(last)()
+                else
+                    answer = sock:receive("*a")
+                end
                 sock:close()
                 return answer
             end
             local pids = ngx.shared.pids
-            pids:set("returns", tonumber(ask("/returns", 2000):match("%d+$")))
-            ask("/exits", 2000)
-            ask("/leaves", 100)
+            pids:set("returns", tonumber(ask("/returns"):match("%d+$")))
+            ask("/exits")
+            ask("/leaves", "begun")
             for _, name in ipairs { "returns", "exits", "leaves" } do
                 local state = "still there"
                 for _ = 1, 200 do
@@ -675,7 +688,6 @@ worker_connections are not enough
             ngx.shared.pids:set("worker", ngx.worker.pid())
             ngx.say("here")
             ngx.eof()
-            ngx.sleep(0.05)
             os.execute("kill -9 " .. ngx.worker.pid())
         }
     }

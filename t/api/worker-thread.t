@@ -338,10 +338,10 @@ main t00
 --- lua
     local threads = {}
     for i = 1, 4 do
-        threads[i] = ngx.thread.spawn(ngx.run_worker_thread, "side", "regex", "many", i, 20000)
+        threads[i] = ngx.thread.spawn(ngx.run_worker_thread, "side", "regex", "many", i, 1000)
     end
     local here = 0
-    for i = 1, 200 do
+    for i = 1, 40 do
         for j = 1, 50 do
             local m = ngx.re.match("main" .. i .. "-" .. j, "([0-9]+)-([0-9]+)", "jo")
             if m[1] == tostring(i) and m[2] == tostring(j) then
@@ -355,11 +355,11 @@ main t00
         ngx.say(select(3, ngx.thread.wait(threads[i])))
     end
 --- response_body
-10000
-20000
-20000
-20000
-20000
+2000
+1000
+1000
+1000
+1000
 
 
 === TEST 14: shared dictionaries

@@ -514,18 +514,18 @@ for name, method in pairs {
     stdout_read_line = { "waiting", "out", function(proc) return proc:stdout_read_line() end },
     stdout_read_bytes = { "waiting", "o", function(proc) return proc:stdout_read_bytes(1) end },
     stdout_read_any = { "waiting", "o", function(proc) return proc:stdout_read_any(1) end },
-    stdout_read_all = { "waiting", "timeout, 4", function(proc)
-        proc:set_timeouts(nil, 50)
-        local _, err, partial = proc:stdout_read_all()
-        return err, #partial
+    stdout_read_all = { "waiting", "4", function(proc)
+        proc:shutdown("stdin")
+        local all = proc:stdout_read_all()
+        return #all
     end },
     stderr_read_line = { "waiting", "err", function(proc) return proc:stderr_read_line() end },
     stderr_read_bytes = { "waiting", "e", function(proc) return proc:stderr_read_bytes(1) end },
     stderr_read_any = { "waiting", "e", function(proc) return proc:stderr_read_any(1) end },
-    stderr_read_all = { "waiting", "timeout, 4", function(proc)
-        proc:set_timeouts(nil, nil, 50)
-        local _, err, partial = proc:stderr_read_all()
-        return err, #partial
+    stderr_read_all = { "waiting", "4", function(proc)
+        proc:shutdown("stdin")
+        local all = proc:stderr_read_all()
+        return #all
     end },
 } do
     row("ngx.pipe:" .. name, method[1], method[2], function()
