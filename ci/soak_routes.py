@@ -257,28 +257,31 @@ http {
 }
 """
 
-# What ci/soak --self-check adds to /hello; each must be found.
+# What ci/soak --self-check adds to every request; each must be found.
 LEAKS = {
-    "descriptor": 'leaked = leaked or {} leaked[#leaked + 1] = io.open("/dev/null")',
-    "memory": 'leaked = leaked or {} leaked[#leaked + 1] = { string.rep("x", 500) .. #leaked }',
-    "timer": "if math.random() < 0.002 then ngx.timer.at(3600, function() end) end",
-    "socket": 'leaked = leaked or {} if #leaked < 400 then leaked[#leaked + 1] = ngx.socket.udp()'
-              ' leaked[#leaked]:setpeername("127.0.0.1", 9) ngx.timer.at(0, function() local s = ngx.socket.udp()'
-              ' s:setpeername("127.0.0.1", 9) leaked[#leaked + 1] = s ngx.sleep(3600) end) end',
-    "answer": 'if math.random() < 0.0005 then ngx.say("wrong") end',
-    "error": 'if math.random() < 0.0005 then ngx.timer.at(0, function() error("injected") end) end',
-    "hang": "if math.random() < 0.0005 then ngx.sleep(30) end",
-    "crash": "if math.random() < 0.0005 then require('ffi').cast('int *', 0)[0] = 1 end",
+    "descriptor": 'if math.random() < 0.1 then leaked[#leaked + 1] = io.open("/dev/null") end',
+    "memory": 'leaked[#leaked + 1] = string.rep("x", 3000) .. #leaked',
+    "timer": "if math.random() < 0.005 then ngx.timer.at(3600, function() end) end",
+    "socket": """if math.random() < 0.05 and ngx.timer.running_count() < 100 then
+        ngx.timer.at(0, function()
+            local sock = ngx.socket.udp()
+            sock:setpeername("127.0.0.1", 9)
+            ngx.sleep(3600)
+            sock:close()
+        end)
+    end""",
+    "answer": 'if math.random() < 0.001 then ngx.say("wrong") end',
+    "error": 'if math.random() < 0.001 then ngx.timer.at(0, function() error("injected") end) end',
+    "hang": "if math.random() < 0.001 then ngx.sleep(30) end",
+    "crash": "if math.random() < 0.001 then require('ffi').cast('int *', 0)[0] = 1 end",
 }
 
 
 def write_conf(directory, module, root, leak):
     ports = {"BACKEND": BACKEND, "FAULTY_REDIS": FAULTY_REDIS, "TLS": TLS, "UDP": UDP}
-    locations = ""
+    locations = "server_rewrite_by_lua_block { leaked = leaked or {} %s }\n        " % LEAKS[leak] if leak else ""
     for route in ROUTES:
         conf = re.sub(r"\b(%s)\b" % "|".join(ports), lambda m: str(ports[m.group(1)]), route.conf)
-        if route.path == "/hello" and leak:
-            conf = content('%s ngx.say("hello")' % LEAKS[leak])
         locations += "location = %s { %s }\n        " % (route.path, conf)
     facts = {"module": module, "dir": directory, "root": root, "gateway": GATEWAY, "tls": TLS, "backend": BACKEND,
              "dns": DNS, "user": "user root;" if os.geteuid() == 0 else "", "locations": locations}

@@ -12,7 +12,13 @@ fn socket(cx: Cx, raw: bool) -> Result<std::rc::Rc<Tcp>, ClientError> {
     let ctx = crate::ngx::running_ctx(request).ok_or(ClientError::NoMemory)?;
     let owned = cx.host().and_then(|host| host.owned()).ok_or(ClientError::NoMemory)?;
     let stream = if raw { request.raw_stream(ctx)? } else { request.body_stream(ctx)? };
-    Ok(Tcp::of_client(request.location(), stream, &owned))
+    let tcp = Tcp::of_client(request.location(), stream, &owned);
+    if !raw {
+        let reader = std::rc::Rc::downgrade(&tcp);
+        let ahead = move || reader.upgrade().map(|tcp| tcp.take_partial(<[u8]>::to_vec)).unwrap_or_default();
+        request.on_return(ctx, Box::new(ahead));
+    }
+    Ok(tcp)
 }
 
 classics! {

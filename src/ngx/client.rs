@@ -50,6 +50,10 @@ pub enum ClientError {
 pub struct Clients {
     /// The socket that reads, or did.
     stream: RefCell<Weak<Stream>>,
+    /// Gives back what that one has read ahead, when a script ends.
+    ahead: RefCell<Option<Box<dyn Fn() -> Vec<u8>>>>,
+    /// The buffer that nginx has read the header into, while one with what was given back is in its place.
+    header: Cell<*mut ffi::ngx_buf_t>,
     /// Takes the place of the body that nginx would have read, while a script reads it.
     body: Cell<*mut ngx_http_request_body_t>,
     /// Looks for a client that had gone before anybody watched.
@@ -65,6 +69,8 @@ impl Clients {
         ctx.client.get_or_init(|| {
             Box::new(Clients {
                 stream: RefCell::new(Weak::new()),
+                ahead: RefCell::default(),
+                header: Cell::new(ptr::null_mut()),
                 body: Cell::new(ptr::null_mut()),
                 check: Cell::default(),
                 gone: Cell::new(false),
@@ -112,6 +118,7 @@ impl Client {
             let got = if n > 0 {
                 ptr::copy_nonoverlapping(header.pos, place, n);
                 header.pos = header.pos.add(n);
+                self.request.use_up_returned();
                 Io::Done(n)
             } else {
                 let c = (*r).connection;
@@ -265,8 +272,9 @@ impl Request {
         }
     }
 
-    /// A script has ended. What it has not read of the body is nginx's to discard if the request `ends` with it;
-    /// else a later script may go on, and the connection is not used again should none.
+    /// A script has ended. What it has not read of the body is nginx's to discard if the request `ends` with it; else it
+    /// is there for a later script, or for the upstream, which is told its length. The connection is not used again if
+    /// nobody reads it.
     pub fn leave_client_body(&self, ctx: &Ctx, ends: bool) {
         let Some(clients) = ctx.client.get() else { return };
         clients.check.take();
@@ -276,17 +284,93 @@ impl Request {
             if let (true, Some(keepalive)) = (ends, clients.keepalive.take()) {
                 (*bits(r)).set_keepalive(keepalive);
             }
-            if ours.is_null() || (*r).request_body != ours || (*ours).rest <= 0 {
+            if self.claim_body().is_none() {
+                return;
+            }
+            if !ends {
+                self.return_ahead(clients, ours);
+            }
+            let rest = (*ours).rest;
+            // the script has made another body in its place
+            let replaced = !(*ours).bufs.is_null();
+            if !ends && !replaced && rest < (*r).headers_in.content_length_n {
+                if let Err(e) = self.set_body_length(rest.unsigned_abs()) {
+                    self.log(Level::Error, &e.to_string());
+                }
+            }
+            if rest <= 0 {
                 return;
             }
             if ends && (*bits(r)).keepalive() != 0 {
-                (*r).headers_in.content_length_n = (*ours).rest;
+                (*r).headers_in.content_length_n = rest;
                 (*r).request_body = ptr::null_mut();
             } else if ends {
                 // nobody waits for it, but a connection that is closed with unread data is reset
                 (*bits(r)).set_lingering_close(1);
-            } else if clients.keepalive.get().is_none() {
-                clients.keepalive.set(Some((*bits(r)).keepalive()));
+            } else {
+                if clients.keepalive.get().is_none() {
+                    clients.keepalive.set(Some((*bits(r)).keepalive()));
+                    (*bits(r)).set_keepalive(0);
+                    (*bits(r)).set_lingering_close(1);
+                }
+                if !replaced {
+                    (*r).request_body = ptr::null_mut();
+                }
+            }
+        }
+    }
+
+    /// Once what was given back is read again, nginx's own buffer takes its place.
+    fn use_up_returned(&self) {
+        let Some(clients) = self.ctx_if_any().and_then(|ctx| ctx.client.get()) else { return };
+        let before = clients.header.get();
+        // SAFETY: both buffers live as long as the request.
+        unsafe {
+            if !before.is_null() && (*(*self.raw()).header_in).pos == (*(*self.raw()).header_in).last {
+                (*self.raw()).header_in = before;
+                clients.header.set(ptr::null_mut());
+            }
+        }
+    }
+
+    /// Has the function give back what the socket of this request's body has read, and nobody has asked it for.
+    pub fn on_return(&self, ctx: &Ctx, give_back: Box<dyn Fn() -> Vec<u8>>) {
+        Clients::of(ctx).ahead.replace(Some(give_back));
+    }
+
+    /// Puts what was read ahead back in front of what nginx has read behind the header.
+    ///
+    /// # Safety
+    /// `ours` must be the request's body.
+    unsafe fn return_ahead(&self, clients: &Clients, ours: *mut ngx_http_request_body_t) {
+        let ahead = clients.ahead.borrow().as_ref().map(|give_back| give_back()).unwrap_or_default();
+        if ahead.is_empty() {
+            return;
+        }
+        let r = self.raw();
+        // SAFETY: the request is live, and its header's buffer is; the new one lives in the request's pool, and has only
+        // what is of its body: nginx keeps no empty buffer for the connection's next request.
+        unsafe {
+            let header = &mut *(*r).header_in;
+            let behind = header.last.offset_from_unsigned(header.pos);
+            let n = behind.min(usize::try_from((*ours).rest).unwrap_or(0));
+            let both = ffi::ngx_create_temp_buf((*r).pool, ahead.len() + n);
+            let Some(b) = both.as_mut() else {
+                return self.log(Level::Error, "no memory for a part of the body");
+            };
+            ptr::copy_nonoverlapping(ahead.as_ptr(), b.pos, ahead.len());
+            ptr::copy_nonoverlapping(header.pos, b.pos.add(ahead.len()), n);
+            b.last = b.end;
+            header.pos = header.pos.add(n);
+            if clients.header.get().is_null() {
+                clients.header.set(header);
+            }
+            (*r).header_in = both;
+            (*ours).rest += ahead.len() as ffi::off_t;
+            (*r).request_length -= ahead.len() as ffi::off_t;
+            if n < behind {
+                // the next request lies where nginx will not look for it
+                clients.keepalive.set(Some(0));
                 (*bits(r)).set_keepalive(0);
                 (*bits(r)).set_lingering_close(1);
             }

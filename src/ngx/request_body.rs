@@ -423,7 +423,7 @@ impl Request {
     }
 
     /// Has `Content-Length` and nginx's own field say `n`.
-    fn set_body_length(&self, n: u64) -> Result<(), BodyError> {
+    pub(super) fn set_body_length(&self, n: u64) -> Result<(), BodyError> {
         self.change_header_in(b"Content-Length", n.to_string().as_bytes(), Change::Replace)?;
         Ok(())
     }

@@ -533,3 +533,70 @@ nil connection reset by peer
 --- response_body
 attempt to read the request body in a subrequest
 attempt to read the request body in a subrequest
+
+
+=== TEST 27: what a script has not read of the body is for the upstream, or for whoever reads next
+--- backend
+    location / {
+        content_by_lua_block {
+            ngx.req.read_body()
+            ngx.say(ngx.var.http_content_length, ":", ngx.req.get_body_data() or "")
+        }
+    }
+--- config
+    location = /proxy {
+        access_by_lua_block {
+            local n = tonumber(ngx.var.arg_n)
+            local sock = ngx.req.socket()
+            if n > 0 then sock:receive(n) end
+        }
+        proxy_pass http://backend;
+    }
+    location = /again {
+        access_by_lua_block {
+            local sock, all = ngx.req.socket(), {}
+            for i = 1, 10 do all[i] = sock:receive(1) end
+            ngx.req.init_body(4)
+            for i = 10, 1, -1 do ngx.req.append_body(all[i]) end
+            ngx.req.finish_body()
+        }
+        proxy_pass http://backend;
+    }
+    location = /replaced {
+        access_by_lua_block {
+            ngx.req.socket():receive(3)
+            ngx.req.init_body()
+            ngx.req.append_body("another")
+            ngx.req.finish_body()
+        }
+        proxy_pass http://backend;
+    }
+    location = /read_body {
+        client_body_buffer_size 1m;
+        rewrite_by_lua_block { ngx.req.socket():receive(4) }
+        content_by_lua_block { ngx.req.read_body() ngx.say(ngx.req.get_body_data()) }
+    }
+--- lua
+    local size = 10
+    for _, n in ipairs { 0, 3, 5, 9, 10 } do
+        ngx.print(bodies(talk(post("/proxy?n=" .. n, size, "Connection: close\r\n") .. "abcde", "fghij")))
+    end
+    ngx.print(bodies(talk(post("/proxy?n=3", size, "Connection: close\r\n") .. "abcdefghij")))
+    local large = string.rep("x", 300000)
+    local text = bodies(talk(post("/read_body", #large + 4, "Connection: close\r\n") .. "head" .. large:sub(1, 5),
+        large:sub(6)))
+    ngx.say(#text)
+    ngx.print(bodies(talk(post("/again", size, "Connection: close\r\n") .. "abcde", "fghij")))
+    ngx.print(bodies(talk(post("/replaced", size, "Connection: close\r\n") .. "abcde", "fghij")))
+    ngx.print(bodies(talk(post("/read_body", size, "Connection: close\r\n") .. "abcde", "fghij")))
+--- response_body
+|10:abcdefghij
+|7:defghij
+|5:fghij
+|1:j
+|0:
+|7:defghij
+300002
+|10:jihgfedcba
+|7:another
+|efghij

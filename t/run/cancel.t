@@ -28,7 +28,7 @@ add_block_preprocessor(sub {
     }
 EOC
     my $handlers = join '', map { "location = /$_ { ${_}_by_lua_block { waits.run_in_request('$_') } }\n" }
-        qw(rewrite access content);
+        qw(rewrite access precontent content);
     $block->set_value('config', <<"EOC");
     lingering_close off;
     keepalive_requests 100000;

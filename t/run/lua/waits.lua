@@ -18,7 +18,7 @@
 
 local M = { rows = {}, noted = {}, ended = {}, begun = 0, peer = 1990, full = 1991, dns = 1992 }
 
-local PHASES = "server_rewrite rewrite access content timer"
+local PHASES = "server_rewrite rewrite access precontent content timer"
 local ENDINGS = "completes gone exit kill"
 
 local function row(name, result, wait, more)
@@ -80,6 +80,13 @@ end)
 row("ngx.run_worker_thread", "true rested", function(give)
     return ngx.run_worker_thread("waits", "waits_thread", "rest", give and 0.005 or 0.3)
 end)
+
+local function spawn(give)
+    return assert(require("ngx.pipe").spawn { "sh", "-c", give and "sleep 0.01; echo hello" or "exec sleep 100" })
+end
+
+row("ngx.pipe wait", "true exit 0", function(give) return spawn(give):wait() end)
+row("ngx.pipe read", "hello", function(give) return spawn(give):stdout_read_line() end)
 
 -- sockets
 
