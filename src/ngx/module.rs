@@ -386,8 +386,12 @@ unsafe extern "C" fn body_filter(r: *mut ngx_http_request_t, chain: *mut ngx_cha
 
 /// The main configuration of the running cycle, if it has an `http {}`.
 pub fn cycle_main_conf() -> Option<&'static MainConf> {
-    // SAFETY: the cycle outlives whoever asks; a cycle without `http {}` has a null context.
+    // SAFETY: the cycle outlives whoever asks; a cycle without `http {}` has a null context, and that of a process which
+    // exits, while it frees what it has, none at all.
     unsafe {
+        if (*ffi::ngx_cycle).conf_ctx.is_null() {
+            return None;
+        }
         let ctx = *(*ffi::ngx_cycle).conf_ctx.add((*ptr::addr_of!(ffi::ngx_http_module)).index);
         let ctx = ctx.cast::<ffi::ngx_http_conf_ctx_t>().as_ref()?;
         (*ctx.main_conf.add(ctx_index())).cast::<MainConf>().as_ref()

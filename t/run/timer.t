@@ -274,3 +274,22 @@ no request found
     }
 --- response_body
 went on
+
+
+=== TEST 14: a worker is terminated while timers run, whose objects go with its Lua state
+--- config
+    location = /t {
+        content_by_lua_block {
+            local semaphore = require("ngx.semaphore").new()
+            ngx.timer.at(0, function() ngx.sleep(100) end)
+            ngx.timer.at(0, function() ngx.thread.wait(ngx.thread.spawn(function() semaphore:wait(100) end)) end)
+            ngx.timer.at(0.05, function() os.execute("kill -TERM " .. ngx.worker.pid()) end)
+            ngx.say("timers run")
+        }
+    }
+--- once
+--- wait: 0.2
+--- response_body
+timers run
+--- error_log
+exited with code 0
