@@ -120,7 +120,7 @@ return function(_, native, base)
         if type(value) ~= "number" then
             error("bad argument #" .. n .. " to 'enable_keepalive' (number expected, got " .. type(value) .. ")", 3)
         end
-        if not (value >= 0) then
+        if value < 0 or value ~= value then
             error("bad argument #" .. n .. " to 'enable_keepalive' (expected >= 0)", 3)
         end
         return value

@@ -80,7 +80,7 @@ apis! {
     socket: classics;
     udp: classics;
     req_socket: natives classics ops;
-    pipe: natives;
+    pipe: classics;
     worker_thread: ops;
     ssl: natives;
     tls: natives classics;

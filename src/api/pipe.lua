@@ -10,15 +10,12 @@ local tonumber = tonumber
 local tostring = tostring
 local type = type
 
-return function(_, native, base)
-    local spawn, free, set_timeout = native.pipe_spawn, native.pipe_free, native.pipe_timeout
-    local read, write, await = native.pipe_read, native.pipe_write, native.pipe_wait
-    local send_signal, shutdown = native.pipe_kill, native.pipe_shutdown
-    local text, check, yielding = base.text, base.check, base.yielding
-    local gc, wait, prepared = base.gc, base.wait, -1
-    local handle, out, message = base.new("as_handle[1]"), base.new("as_str[1]"), base.new("as_str[1]")
-    local int = base.int
-    local OK, WAIT, SIGNAL, PARTIAL, WAIT_WRITE = 0, 1, 2, -2, -3
+return function(_, _, base)
+    local classic = base.classic
+    local spawn, set_timeout = classic.pipe_spawn, classic.pipe_timeout
+    local read, write, await = classic.pipe_read, classic.pipe_write, classic.pipe_wait
+    local send_signal, shutdown = classic.pipe_kill, classic.pipe_shutdown
+    local check, yielding = base.check, base.yielding
     local STDIN, STDOUT, STDERR = 0, 1, 2
     local LINE, BYTES, ALL, ANY = 0, 1, 2, 3
     local MAX_TIMEOUT = 0xffffffff
@@ -35,31 +32,15 @@ return function(_, native, base)
         return child
     end
 
-    -- What of kind `kind` has come on a stream, or a wait for it. Called in tail position.
-    local function get(child, from, kind, n)
-        local rc = read(child, from, kind, n, out, message)
-        if rc == OK then
-            return text(out)
-        end
-        if rc == WAIT then
-            return wait(prepared)
-        end
-        if rc == PARTIAL then
-            local partial = text(out)
-            return nil, text(message), partial
-        end
-        return nil, text(message)
-    end
-
     for name, from in pairs { stdout = STDOUT, stderr = STDERR } do
         methods[name .. "_read_all"] = function(self)
             check(yielding)
-            return get(own(self), from, ALL, 0)
+            return read(own(self), from, ALL, 0)
         end
 
         methods[name .. "_read_line"] = function(self)
             check(yielding)
-            return get(own(self), from, LINE, 0)
+            return read(own(self), from, LINE, 0)
         end
 
         methods[name .. "_read_bytes"] = function(self, len)
@@ -72,7 +53,7 @@ return function(_, native, base)
             if n == 0 then
                 return ""
             end
-            return get(child, from, BYTES, n)
+            return read(child, from, BYTES, n)
         end
 
         methods[name .. "_read_any"] = function(self, max)
@@ -82,7 +63,7 @@ return function(_, native, base)
             if not n or n <= 0 or n ~= n then
                 error("bad max argument", 2)
             end
-            return get(child, from, ANY, n < 1 and 1 or floor(n))
+            return read(child, from, ANY, n < 1 and 1 or floor(n))
         end
     end
 
@@ -97,29 +78,12 @@ return function(_, native, base)
         elseif t ~= "string" then
             error("bad data arg: string, number, or table expected, got " .. t, 2)
         end
-        local n = write(child, data, #data, message)
-        if n >= 0 then
-            return n
-        end
-        if n == WAIT_WRITE then
-            return wait(prepared)
-        end
-        return nil, text(message)
+        return write(child, data)
     end
 
     function methods:wait()
         check(yielding)
-        local rc = await(own(self), int, message)
-        if rc == OK then
-            return int[0] == 0, "exit", int[0]
-        end
-        if rc == SIGNAL then
-            return false, "signal", int[0]
-        end
-        if rc == WAIT then
-            return wait(prepared)
-        end
-        return nil, text(message)
+        return await(own(self))
     end
 
     local directions = { stdin = STDIN, stdout = STDOUT, stderr = STDERR }
@@ -130,10 +94,7 @@ return function(_, native, base)
         if not what then
             error("bad shutdown arg: " .. tostring(direction), 2)
         end
-        if shutdown(child, what, message) == OK then
-            return true
-        end
-        return nil, text(message)
+        return shutdown(child, what)
     end
 
     function methods:kill(signal)
@@ -144,10 +105,7 @@ return function(_, native, base)
         if signal < -1 or signal > 0xffff then
             signal = -1
         end
-        if send_signal(child, signal, message) == OK then
-            return true
-        end
-        return nil, text(message)
+        return send_signal(child, signal)
     end
 
     function methods:pid()
@@ -256,12 +214,10 @@ return function(_, native, base)
         for n = 0, 3 do
             check_timeout(n, opts[timeouts[n]])
         end
-        local merge = opts.merge_stderr and 1 or 0
-        if spawn(args, #args, environ, #environ, merge, buffer_size, handle, int, message) ~= OK then
-            return nil, text(message)
+        local child, pid = spawn(args, environ, opts.merge_stderr, buffer_size)
+        if not child then
+            return nil, pid
         end
-        local child = gc(base.cast("as_child *", handle[0].object), free)
-        local pid = int[0]
         for n = 0, 3 do
             set_timeout(child, n, opts[timeouts[n]] or 10000)
         end

@@ -6,43 +6,28 @@ use std::rc::Rc;
 
 use logic::receive::Wanted;
 
-use crate::child::{push_error, Busy, Child, ChildError, Side};
-use crate::native::{natives, Cx, Handle, Str};
-use crate::ngx::child::{Command, Ended};
-use crate::run::{work, Armed};
+use crate::child::{push_ended, push_error, Child, ChildError, Side};
+use crate::native::{classics, Answer, Cx, Raise};
+use crate::ngx::child::Command;
+use crate::run::Armed;
 use crate::vm::Stack;
 
-const OK: i32 = 0;
-const WAIT: i32 = 1;
-const FAILED: i32 = -1;
-/// The same as `FAILED`, and a part of what was asked for.
-const PARTIAL: i32 = -2;
-/// The child was ended by a signal.
-const SIGNAL: i32 = 2;
-/// With a wait for writing prepared.
-const WAIT_WRITE: f64 = -3.0;
+type Answered = Result<Answer, Raise>;
 
-fn side(n: i32) -> Side {
+/// The program that a method's table has; the error points at the caller of the method.
+fn this(cx: Cx, stack: &Stack<'_>) -> Result<Rc<Child>, Raise> {
+    // one that was yielded and did not reach the driver would keep its pipe busy
+    cx.forget_prepared();
+    let child = stack.object::<Rc<Child>>(1).cloned();
+    child.ok_or_else(|| Raise::from("not a process instance").above())
+}
+
+fn side(n: i64) -> Side {
     match n {
         0 => Side::Stdin,
         1 => Side::Stdout,
         _ => Side::Stderr,
     }
-}
-
-/// Puts the text of an error where Lua reads it.
-fn say(cx: Cx, e: &dyn core::error::Error, message: &mut Str) {
-    use std::io::Write;
-    cx.begin_written();
-    let out = cx.written();
-    // writing to memory does not fail
-    let _ = write!(out, "{e}");
-    message.lend(out);
-}
-
-fn fail(cx: Cx, e: &ChildError, message: &mut Str) -> i32 {
-    say(cx, e, message);
-    FAILED
 }
 
 /// Texts that each end with a zero byte.
@@ -52,35 +37,40 @@ fn texts(all: &[u8]) -> Vec<CString> {
         .collect()
 }
 
-fn read(cx: Cx, child: &Rc<Child>, side: Side, mut wanted: Wanted, out: &mut Str, message: &mut Str) -> i32 {
-    // a wait that was prepared and could not be yielded
-    drop(cx.prepared());
+/// Leaves true, or nil and why not.
+fn done(stack: &mut Stack<'_>, result: Result<(), ChildError>) -> Answered {
+    Ok(Answer::Values(match result {
+        Ok(()) => {
+            stack.push_boolean(true);
+            1
+        }
+        Err(e) => push_error(&e, stack),
+    }))
+}
+
+/// Leaves nil, why reading failed, and what had come.
+fn push_partial(child: &Child, side: Side, e: &ChildError, stack: &mut Stack<'_>) -> i32 {
+    let n = push_error(e, stack);
+    child.take_partial(side, |text| stack.push_bytes(text));
+    n + 1
+}
+
+fn read(cx: Cx, stack: &mut Stack<'_>, child: Rc<Child>, side: Side, mut wanted: Wanted) -> Answer {
     let busy = match child.begin(side) {
         Ok(busy) => busy,
-        Err(e) => return fail(cx, &e, message),
+        Err(e) => return Answer::Values(push_error(&e, stack)),
     };
     match child.read_at_once(side, &mut wanted) {
         Ok(Some(found)) => {
             busy.is_done.set(true);
-            child.take(side, &wanted, found, cx.scratch(), |text| out.lend(text));
-            OK
-        }
-        Ok(None) => {
-            wait_to_read(cx, Rc::clone(child), busy, side, wanted);
-            WAIT
+            child.take(side, &wanted, found, cx.scratch(), |text| stack.push_bytes(text));
+            Answer::Values(1)
         }
         Err(e) => {
             busy.is_done.set(true);
-            child.take_partial(side, |text| out.lend(text));
-            fail(cx, &e, message);
-            PARTIAL
+            Answer::Values(push_partial(&child, side, &e, stack))
         }
-    }
-}
-
-fn wait_to_read(cx: Cx, child: Rc<Child>, busy: Busy, side: Side, mut wanted: Wanted) {
-    cx.prepare(Box::new(move |waker, stack| {
-        work(waker, stack, async move {
+        Ok(None) => Answer::work(async move {
             let result = child.read(side, &mut wanted).await;
             busy.is_done.set(true);
             move |stack: &mut Stack<'_>| {
@@ -90,123 +80,114 @@ fn wait_to_read(cx: Cx, child: Rc<Child>, busy: Busy, side: Side, mut wanted: Wa
                         child.take(side, &wanted, found, &mut Vec::new(), |text| stack.push_bytes(text));
                         1
                     }
-                    Err(e) => {
-                        let n = push_error(&e, stack);
-                        child.take_partial(side, |text| stack.push_bytes(text));
-                        n + 1
-                    }
+                    Err(e) => push_partial(&child, side, &e, stack),
                 }
             }
-        })
-    }));
+        }),
+    }
 }
 
-fn write(cx: Cx, child: &Rc<Child>, data: &[u8]) -> Result<Option<usize>, ChildError> {
-    drop(cx.prepared());
+fn write(child: Rc<Child>, data: &[u8]) -> Result<Result<usize, Answer>, ChildError> {
     let busy = child.begin(Side::Stdin)?;
     let written = child.write_at_once(data).inspect_err(|_| busy.is_done.set(true))?;
     if written == data.len() {
         busy.is_done.set(true);
-        return Ok(Some(written));
+        return Ok(Ok(written));
     }
-    let (child, data) = (Rc::clone(child), data.to_vec());
-    cx.prepare(Box::new(move |waker, stack| {
-        work(waker, stack, async move {
-            let result = child.write(&data, written).await;
-            busy.is_done.set(true);
-            drop(busy);
-            move |stack: &mut Stack<'_>| match result {
-                Ok(n) => {
-                    stack.push_number(n as f64);
-                    1
-                }
-                Err(e) => push_error(&e, stack),
+    let data = data.to_vec();
+    Ok(Err(Answer::work(async move {
+        let result = child.write(&data, written).await;
+        busy.is_done.set(true);
+        drop(busy);
+        move |stack: &mut Stack<'_>| match result {
+            Ok(n) => {
+                stack.push_number(n as f64);
+                1
             }
-        })
-    }));
-    Ok(None)
+            Err(e) => push_error(&e, stack),
+        }
+    })))
 }
 
-fn wait(cx: Cx, child: &Rc<Child>, code: &mut i32) -> Result<i32, ChildError> {
-    match child.wait_at_once()? {
-        Some(Ended::Exit(n)) => {
-            *code = n;
-            Ok(OK)
-        }
-        Some(Ended::Signal(n)) => {
-            *code = n;
-            Ok(SIGNAL)
-        }
-        Some(Ended::Lost) => Err(ChildError::Lost),
-        None => {
-            let child = Rc::clone(child);
-            cx.prepare(Box::new(move |waker, _| Armed::Wait(child.wait(waker))));
-            Ok(WAIT)
-        }
-    }
-}
-
-natives! {
-    /// A program that Lua gives back by `pipe_free`. `args` and `environ` are texts that each end with a zero byte; without
-    /// the latter it has the worker's environment.
-    fn pipe_spawn(cx, args: bytes, environ: bytes, merge_stderr: val<i32>, buffer_size: val<f64>, slot: out<Handle>, pid: out<i32>, message: out<Str>) -> i32 {
+classics! {
+    /// `(args, environ, merge_stderr, buffer_size)`: a program and its number, or nil and why not. The first two are texts
+    /// that each end with a zero byte; without the second it has the worker's environment.
+    fn pipe_spawn(cx, stack) -> Answered {
+        let environ = stack.bytes(2).unwrap_or_default();
         let command = Command {
-            args: texts(args),
+            args: texts(stack.bytes(1).unwrap_or_default()),
             environ: (!environ.is_empty()).then(|| texts(environ)),
-            merge_stderr: merge_stderr != 0,
+            merge_stderr: stack.boolean(3),
         };
-        match Child::spawn(&command, buffer_size as usize, cx.host().as_ref()) {
+        let buffer_size = stack.number(4).unwrap_or(0.0) as usize;
+        Ok(Answer::Values(match Child::spawn(&command, buffer_size, cx.host().as_ref()) {
             Ok(child) => {
-                *pid = child.pid();
-                slot.keep(child);
-                OK
+                let pid = child.pid();
+                stack.push_object(child);
+                stack.push_number(f64::from(pid));
+                2
             }
             Err(e) => {
-                say(cx, &e, message);
-                FAILED
+                stack.push_nil();
+                stack.push_bytes(e.to_string().as_bytes());
+                2
             }
-        }
+        }))
     }
 
-    fn pipe_free(cx, child: own<Rc<Child>>) -> () {
-        drop(child);
+    /// `(program, n, ms)`: n is 0 to write, 1 and 2 to read stdout and stderr, 3 to wait; 0 milliseconds are for ever.
+    fn pipe_timeout(cx, stack) -> Answered {
+        let timeout = Duration::from_millis(stack.number(3).unwrap_or(0.0) as u64);
+        this(cx, stack)?.set_timeout(stack.int(2) as usize & 3, timeout);
+        Ok(Answer::Values(0))
     }
 
-    /// `n`: 0 to write, 1 and 2 to read stdout and stderr, 3 to wait; in milliseconds, 0 is for ever.
-    fn pipe_timeout(cx, child: our<Rc<Child>>, n: val<i32>, ms: val<f64>) -> () {
-        child.set_timeout(n as usize & 3, Duration::from_millis(ms as u64));
-    }
-
-    /// `from`: 1 stdout, 2 stderr. `kind`: 0 a line, 1 `n` bytes, 2 all, 3 at most `n` bytes.
-    fn pipe_read(cx, child: our<Rc<Child>>, from: val<i32>, kind: val<i32>, n: val<f64>, out: out<Str>, message: out<Str>) -> i32 {
-        let wanted = match kind {
+    /// `(program, from, kind, n)`: from 1, stdout, or 2, stderr. Kind 0 is a line, 1 `n` bytes, 2 all, 3 at most `n` bytes.
+    fn pipe_read(cx, stack) -> Answered {
+        let child = this(cx, stack)?;
+        let n = stack.number(4).unwrap_or(0.0) as usize;
+        let wanted = match stack.int(3) {
             0 => Wanted::line(),
-            1 => Wanted::Size(n as usize),
+            1 => Wanted::Size(n),
             2 => Wanted::All,
-            _ => Wanted::Any(n as usize),
+            _ => Wanted::Any(n),
         };
-        read(cx, child, side(from), wanted, out, message)
+        let from = side(stack.int(2));
+        Ok(read(cx, stack, child, from, wanted))
     }
 
-    /// How many bytes were written; -3 with a wait prepared.
-    fn pipe_write(cx, child: our<Rc<Child>>, data: bytes, message: out<Str>) -> f64 {
-        match write(cx, child, data) {
-            Ok(Some(n)) => n as f64,
-            Ok(None) => WAIT_WRITE,
-            Err(e) => f64::from(fail(cx, &e, message)),
+    /// `(program, data)`: how many bytes were written.
+    fn pipe_write(cx, stack) -> Answered {
+        let child = this(cx, stack)?;
+        match write(child, stack.bytes(2).unwrap_or_default()) {
+            Ok(Ok(n)) => {
+                stack.push_number(n as f64);
+                Ok(Answer::Values(1))
+            }
+            Ok(Err(wait)) => Ok(wait),
+            Err(e) => Ok(Answer::Values(push_error(&e, stack))),
         }
     }
 
-    /// 0 and the exit code, 2 and the signal, or 1 with a wait prepared.
-    fn pipe_wait(cx, child: our<Rc<Child>>, code: out<i32>, message: out<Str>) -> i32 {
-        wait(cx, child, code).unwrap_or_else(|e| fail(cx, &e, message))
+    /// `(program)`: whether it has ended well, "exit" or "signal", and the code or the signal.
+    fn pipe_wait(cx, stack) -> Answered {
+        let child = this(cx, stack)?;
+        match child.wait_at_once() {
+            Ok(Some(ended)) => Ok(Answer::Values(push_ended(ended, stack))),
+            Ok(None) => Ok(Answer::wait(move |waker, _| Armed::Wait(child.wait(waker)))),
+            Err(e) => Ok(Answer::Values(push_error(&e, stack))),
+        }
     }
 
-    fn pipe_kill(cx, child: our<Rc<Child>>, signal: val<i32>, message: out<Str>) -> i32 {
-        child.kill(signal).map_or_else(|e| fail(cx, &e, message), |()| OK)
+    /// `(program, signal)`
+    fn pipe_kill(cx, stack) -> Answered {
+        let result = this(cx, stack)?.kill(stack.int(2) as i32);
+        done(stack, result)
     }
 
-    fn pipe_shutdown(cx, child: our<Rc<Child>>, what: val<i32>, message: out<Str>) -> i32 {
-        child.shutdown(side(what)).map_or_else(|e| fail(cx, &e, message), |()| OK)
+    /// `(program, n)`: closes stdin, 0, stdout, 1, or stderr, 2.
+    fn pipe_shutdown(cx, stack) -> Answered {
+        let result = this(cx, stack)?.shutdown(side(stack.int(2)));
+        done(stack, result)
     }
 }

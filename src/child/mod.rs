@@ -135,7 +135,7 @@ impl Child {
         if let Some(waker) = self.waiter.take() {
             debug_cycle(format_args!("lua pipe resume process:{:X} waiting for {}", self.id(), self.pid));
             self.close();
-            waker.wake_soon(Box::new(move |stack| push_ended(ended, stack)));
+            waker.wake_soon(move |stack| push_ended(ended, stack));
         }
     }
 
@@ -334,7 +334,7 @@ impl Child {
         self.closed.set(true);
         self.ends.iter().for_each(End::abort);
         if let Some(waiter) = self.waiter.take() {
-            waiter.wake_soon(Box::new(|stack| push_error(&ChildError::Exited, stack)));
+            waiter.wake_soon(|stack| push_error(&ChildError::Exited, stack));
         }
         if self.ended.get().is_some() {
             return;

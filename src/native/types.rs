@@ -25,7 +25,6 @@ c_types!(
     crate::ngx::dict::Dict = "as_dict",
     DictValue = "as_dict_value",
     Handle = "as_handle",
-    std::rc::Rc<crate::child::Child> = "as_child",
     std::rc::Rc<crate::ngx::tls::Session> = "as_tls_session",
     crate::ngx::tls::Chain = "void",
     crate::ngx::tls::Key = "void",
@@ -113,8 +112,7 @@ pub fn c_definitions() -> &'static str {
      typedef struct { int32_t ctx_slot; int32_t started; } as_req;
      typedef struct { uint32_t phase; uint32_t threads; as_req *req; as_req *host; } as_cur;
      typedef struct { void *object; } as_handle;
-     typedef struct as_child as_child;
-     typedef struct as_tls_session as_tls_session;
+      typedef struct as_tls_session as_tls_session;
      typedef struct as_dict as_dict;
      typedef struct { double number; as_str text; uint32_t flags; uint32_t stale; } as_dict_value;
      typedef struct { volatile long sec; volatile uintptr_t msec; volatile intptr_t gmtoff; } as_time;

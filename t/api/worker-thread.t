@@ -286,7 +286,7 @@ true
 === TEST 11: many at once, more than the queue holds
 --- lua
     local threads, done, full = {}, 0, 0
-    for i = 1, 20 do threads[i] = ngx.thread.spawn(ngx.run_worker_thread, "side", "work", "sleep", 0.03) end
+    for i = 1, 20 do threads[i] = ngx.thread.spawn(ngx.run_worker_thread, "side", "work", "sleep", 0.2) end
     for i = 1, 20 do
         local _, ok, why = ngx.thread.wait(threads[i])
         if ok then done = done + 1 elseif why == "ngx_thread_task_post failed" then full = full + 1 end

@@ -1,5 +1,6 @@
 -- In which phases OpenResty documents each API to work: the "context" lines of lua-nginx-module 0.10.23's README,
--- turned round. server_rewrite and precontent, which those lines leave out, count as rewrite. The matrix may allow more.
+-- turned round. server_rewrite and precontent, which those lines leave out, count as rewrite. The matrix may allow
+-- more.
 
 local REWRITE = "server_rewrite rewrite access precontent content "
 local FILTERS = "header_filter body_filter "

@@ -144,7 +144,8 @@ end)
 -- processes
 
 local function program(script)
-    local options = { wait_timeout = 60000, write_timeout = 60000, stdout_read_timeout = 60000, stderr_read_timeout = 60000 }
+    local ms = 60000
+    local options = { wait_timeout = ms, write_timeout = ms, stdout_read_timeout = ms, stderr_read_timeout = ms }
     return require("ngx.pipe").spawn(script, options)
 end
 
