@@ -4,6 +4,7 @@
 //! that received it runs: nginx is single-threaded per worker, and a request outlives every callback made for it.
 #![allow(unsafe_code)]
 
+mod address;
 mod bits;
 mod block;
 mod body_filter;
