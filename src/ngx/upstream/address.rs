@@ -124,9 +124,25 @@ unsafe fn v4(pool: *mut ngx_pool_t, ip: Ipv4Addr, text: &[u8], port: u16) -> Opt
         Some(named(place, |room| {
             // a strict IPv4 address is its own canonical text
             let _ = room.write_all(text);
-            let _ = write!(room, ":{port}");
+            let mut tail = [0; 6];
+            let _ = room.write_all(colon_port(port, &mut tail));
         }))
     }
+}
+
+/// `:80`
+fn colon_port(port: u16, room: &mut [u8; 6]) -> &[u8] {
+    let (mut at, mut rest) = (room.len(), port);
+    loop {
+        at -= 1;
+        room[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    room[at - 1] = b':';
+    &room[at - 1..]
 }
 
 unsafe fn v6(pool: *mut ngx_pool_t, ip: Ipv6Addr, port: u16) -> Option<Address> {
