@@ -567,3 +567,26 @@ HTTP/1.1 200 OK
 one, the other
 one, the other
 one, the other
+
+
+=== TEST 28: over IPv6 and a unix socket; ngx.socket.stream is the same
+--- http_config
+    server { listen [::1]:1985; listen unix:$TEST_NGINX_SERVER_ROOT/html/peer.sock; return 200 "$server_protocol here\n"; }
+--- config
+    location = /t {
+        content_by_lua_block {
+            for _, to in ipairs { { "::1", 1985 }, { "[::1]", 1985 }, { "unix:$TEST_NGINX_SERVER_ROOT/html/peer.sock" } } do
+                local sock = ngx.socket.stream()
+                ngx.print(sock:connect(to[1], to[2]), " ")
+                sock:send("GET / HTTP/1.0\r\n\r\n")
+                ngx.print((sock:receive("*a"):gsub("^.*\r\n\r\n", "")))
+            end
+            local sock = ngx.socket.connect("unix:$TEST_NGINX_SERVER_ROOT/html/peer.sock")
+            ngx.say(sock:send { "GET", " / ", { "HTTP/", 1.0, 1, "\r\n" }, "\r\n" }, " ", sock:send(12), " ", sock:close())
+        }
+    }
+--- response_body
+1 HTTP/1.0 here
+1 HTTP/1.0 here
+1 HTTP/1.0 here
+17 2 1

@@ -1,5 +1,19 @@
 use lib 't/lib';
 use AutoscaleLua;
+use AutoscaleLua::Daemon;
+use File::Temp ();
+
+# The example of nginx-conf, as it is but for its paths and the user.
+my $Dir = File::Temp->newdir;
+open my $Example, '<', "$AutoscaleLua::Env::ROOT/nginx-conf/websocket.conf" or die $!;
+my $Conf = do { local $/; <$Example> };
+my $User = $> ? '' : 'user root;';
+$Conf =~ s/^load_module .*;$/AutoscaleLua::Env::load_modules() . $User/em or die 'no module';
+$Conf =~ s/^pid .*;$/pid $Dir\/pid;/m or die 'no pid';
+open my $Changed, '>', "$Dir/nginx.conf" or die $!;
+print $Changed $Conf;
+close $Changed;
+daemon(8090, 'nginx', '-p', "$Dir/", '-e', 'stderr', '-c', "$Dir/nginx.conf");
 
 # Debian's lua-nginx-websocket (lua-resty-websocket), unmodified: its server and its client, over this nginx.
 our $Config = <<'EOC';
@@ -143,3 +157,28 @@ GET /echo
 --- ignore_response
 --- error_log
 no websocket
+
+
+=== TEST 7: the example of nginx-conf, between a browser and a backend
+--- lua
+    local ws = require("nginx.websocket.client"):new { timeout = 2000 }
+    assert(ws:connect("ws://127.0.0.1:8090/chat"))
+    for _, word in ipairs { "hello", "again" } do
+        ws:send_text(word)
+        ngx.say((ws:recv_frame()))
+    end
+    ws:send_ping("there?")
+    local data, kind = ws:recv_frame()
+    ngx.say(kind, " ", data)
+    ws:send_close()
+    data, kind = ws:recv_frame()
+    ngx.say(data, " ", kind)
+    local sock = ngx.socket.connect("127.0.0.1", 8090)
+    sock:send("GET /chat HTTP/1.0\r\n\r\n")
+    ngx.say(sock:receive())
+--- response_body
+hello hello
+again again
+pong there?
+nil nil
+HTTP/1.1 400 Bad Request

@@ -293,3 +293,29 @@ went on
 timers run
 --- error_log
 exited with code 0
+
+
+=== TEST 15: when the worker stops, what is pending runs at once, and is told so; nothing new is begun but without delay
+--- config
+    location = /t {
+        content_by_lua_block {
+            ngx.timer.at(1000, function(premature, a, b)
+                ngx.log(ngx.WARN, "at: ", premature, " ", a, " ", b, " ", ngx.worker.exiting())
+                ngx.log(ngx.WARN, "later: ", tostring(ngx.timer.at(1, function() end)), " ", select(2, ngx.timer.at(1, print)))
+                ngx.timer.at(0, function(early) ngx.log(ngx.WARN, "at once: ", early) end)
+                ngx.sleep(0.01)
+                ngx.log(ngx.WARN, "it may wait")
+            end, "one", 2)
+            ngx.timer.every(1000, function(premature) ngx.log(ngx.WARN, "every: ", premature) end)
+            ngx.say("pending ", ngx.timer.pending_count())
+        }
+    }
+--- once
+--- response_body
+pending 2
+--- shutdown_error_log
+at: true one 2 true
+later: nil process exiting
+at once: false
+it may wait
+every: true
