@@ -7,7 +7,7 @@
 //! 3. `run/`: a coroutine (reused from a pool) is handed to the driver
 //! 4. `vm/`: the coroutine runs until it returned, failed or yielded an operation
 //! 5. `run/wait`: the operation is armed; whoever holds it can cancel it by dropping it. One of several steps is a
-//!    future (`run/work`): so are the sockets of `socket/` and the processes of `child/`
+//!    future (`run/work`): so are the sockets of `socket/`, the client of `http/` and the processes of `child/`
 //! 6. `ngx/event`: the operation's event fires and wakes the driver
 //! 7. `run/`: the result goes back into the coroutine: step 4 again
 //! 8. `phase/`: with no thread left, the outcome becomes one nginx return code
@@ -20,6 +20,7 @@
 mod api;
 mod child;
 mod conf;
+mod http;
 mod native;
 mod ngx;
 mod phase;

@@ -14,6 +14,7 @@ mod control;
 mod dict;
 mod errlog;
 mod header;
+mod http;
 mod location;
 mod log;
 mod ndk;
@@ -84,6 +85,7 @@ apis! {
     worker_thread: ops;
     ssl: natives;
     tls: natives classics;
+    http: classics;
     re: natives;
     re_module: ;
     var: natives;

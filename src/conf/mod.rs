@@ -59,10 +59,12 @@ pub struct MainConf {
     pub timers: crate::run::Timers,
     /// Idle connections of the scripts' sockets.
     pub pools: crate::socket::Pools,
-    /// Memory of closed connections.
-    pub spare_pools: crate::ngx::SparePools,
     /// The programs that scripts have started.
     pub children: crate::child::Children,
+    /// What HTTP requests leave for later ones.
+    pub http: Rc<crate::http::Kept>,
+    /// Memory of closed connections: dropped after all that may close one.
+    pub spare_pools: crate::ngx::SparePools,
     /// Memory of tasks that have ended, for the next ones.
     pub spare_threads: RefCell<Vec<Box<crate::run::Crowd>>>,
     /// VMs of `ngx.run_worker_thread`.

@@ -69,6 +69,11 @@ impl Settings {
         self.context.get().map(|context| &**context)
     }
 
+    /// Whether it says whom to trust.
+    pub fn trusts_some(&self) -> bool {
+        self.trusted.as_ref().is_some_and(|file| !file.is_empty())
+    }
+
     fn located(&self, message: &str) -> ConfError {
         ConfError(match &self.position {
             Some((file, line)) => format!("{message}; see lua_ssl_* up to {file}:{line}"),

@@ -72,7 +72,7 @@ pub use resolver::{Endpoint, ResolveError};
 pub use script::SetVar;
 pub use send::Drained;
 pub use shm::{Zone, ZoneUser};
-pub use socket::{Interrupted, Io, Kind, Peer, Stream};
+pub use socket::{Interrupted, Io, Kind, Peer, Stream, Wait};
 pub use spare_pool::SparePools;
 pub use subrequest::{
     capture, Capture as CapturedResponse, Group as Captures, Spec as CaptureSpec, VarsFrom,

@@ -23,8 +23,22 @@ pub struct Identity {
     key: NonNull<EVP_PKEY>,
 }
 
-/// Certificates that a script trusts.
-pub struct Store(NonNull<ffi::X509_STORE>);
+/// Certificates that are trusted in place of a context's.
+pub struct Store {
+    store: NonNull<ffi::X509_STORE>,
+    /// Whether chains may be as long as OpenSSL allows, and not as the context says.
+    any_depth: bool,
+}
+
+/// What is wrong with the files of an identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wrong {
+    Certificate,
+    Key,
+}
+
+/// How long chains may be that OpenSSL verifies by default.
+const ANY_DEPTH: c_int = 100;
 
 const NO_MEMORY: &str = "no memory";
 
@@ -163,6 +177,15 @@ impl Identity {
         }
     }
 
+    /// A chain, the own certificate first, and its key, both in PEM format.
+    pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Identity, Wrong> {
+        let chain = Chain::from_pem(chain).map_err(|_| Wrong::Certificate)?;
+        // freed with its certificates, unless the identity takes it over
+        let chain = Stack(chain.cast());
+        let key = Key::from_pem(key, b"").map_err(|_| Wrong::Key)?;
+        Ok(Identity { chain: chain.into_chain().cast(), key: key.cast() })
+    }
+
     /// Has a connection show the certificates when it is asked for one.
     ///
     /// # Safety
@@ -200,7 +223,33 @@ impl Store {
     pub fn new(store: &RawStore) -> Option<Store> {
         let store = NonNull::from(&store.0);
         // SAFETY: the prelude passes a store that the script vouches for.
-        (unsafe { ffi::X509_STORE_up_ref(store.as_ptr()) } == 1).then_some(Store(store))
+        (unsafe { ffi::X509_STORE_up_ref(store.as_ptr()) } == 1).then_some(Store { store, any_depth: false })
+    }
+
+    fn empty() -> Option<Store> {
+        // SAFETY: no arguments; the reference is ours.
+        NonNull::new(unsafe { ffi::X509_STORE_new() }).map(|store| Store { store, any_depth: true })
+    }
+
+    /// Trusts certificates in PEM format.
+    pub fn from_pem(pem: &[u8]) -> Option<Store> {
+        let chain = Stack(Chain::from_pem(pem).ok()?.cast());
+        let store = Store::empty()?;
+        let added = certificates(chain.0.as_ptr().cast()).all(|x509| {
+            // SAFETY: both are live; the store takes a reference of its own. One that it has already is no error.
+            unsafe { ffi::X509_STORE_add_cert(store.store.as_ptr(), x509) == 1 }
+        });
+        clear_errors();
+        added.then_some(store)
+    }
+
+    /// Trusts what OpenSSL finds where the system keeps certificates.
+    pub fn of_system() -> Option<Store> {
+        let store = Store::empty()?;
+        // SAFETY: the store is live.
+        let found = unsafe { ffi::X509_STORE_set_default_paths(store.store.as_ptr()) } == 1;
+        clear_errors();
+        found.then_some(store)
     }
 
     /// Has a connection trust these certificates instead of its context's.
@@ -209,8 +258,12 @@ impl Store {
     /// `ssl` must be live.
     pub(super) unsafe fn use_by(&self, ssl: *mut SSL) -> Result<(), TlsError> {
         let command = ffi::SSL_CTRL_SET_VERIFY_CERT_STORE as c_int;
+        if self.any_depth {
+            // SAFETY: the caller vouches for the connection.
+            unsafe { ffi::SSL_set_verify_depth(ssl, ANY_DEPTH) };
+        }
         // SAFETY: the caller vouches for the connection; 1 has it take a reference of its own.
-        match unsafe { ffi::SSL_ctrl(ssl, command, 1, self.0.as_ptr().cast()) } {
+        match unsafe { ffi::SSL_ctrl(ssl, command, 1, self.store.as_ptr().cast()) } {
             0 => Err(refused("ssl set trusted store failed")),
             _ => Ok(()),
         }
@@ -220,7 +273,7 @@ impl Store {
 impl Drop for Store {
     fn drop(&mut self) {
         // SAFETY: the reference is ours.
-        unsafe { ffi::X509_STORE_free(self.0.as_ptr()) };
+        unsafe { ffi::X509_STORE_free(self.store.as_ptr()) };
     }
 }
 

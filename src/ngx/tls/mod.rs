@@ -27,7 +27,7 @@ pub use context::Context;
 #[cfg(ngx_feature = "ssl")]
 pub(super) use handshake::{is_tls, peek, say_goodbye, shut_down, Tls};
 #[cfg(ngx_feature = "ssl")]
-pub use keys::{Chain, Identity, Key, RawStore, Store};
+pub use keys::{Chain, Identity, Key, RawStore, Store, Wrong};
 #[cfg(ngx_feature = "ssl")]
 pub use session::Session;
 

@@ -18,3 +18,4 @@ pub mod re_opts;
 pub mod re_template;
 pub mod sql;
 pub mod uri;
+pub mod url;

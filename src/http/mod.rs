@@ -1,0 +1,31 @@
+//! An HTTP client on nginx's event loop: `hyper` speaks the protocol, over our own non-blocking sockets and nginx's TLS.
+//!
+//! It knows nothing of Lua: what a worker does in the background calls [`send`] in a future of its own
+//! (`ngx::async_::spawn`), and dropping that future cancels. `call` is the same as scripts hold it.
+//!
+//! ```text
+//! Request ──send──> client ──pool, connect──> Connection (hyper over a Wire) ──> Response ──chunk──> … ──> pool
+//!                     └─ a stale connection: once more; a redirect: the next request
+//! ```
+//! Bounds: every wait has a timeout, redirects are counted, a body is read up to a size, idle connections are few.
+
+mod body;
+mod call;
+mod client;
+mod connect;
+mod connection;
+mod error;
+mod patience;
+mod pool;
+mod redirect;
+mod request;
+mod response;
+mod tls;
+mod wire;
+
+pub use call::{Answer, Call};
+pub use client::{send, Upload};
+pub use error::{HttpError, Part};
+pub use pool::Kept;
+pub use request::{Keepalive, Proxy, Request, Timeouts, TlsOptions};
+pub use response::{Reader, Response};
