@@ -13,7 +13,7 @@ use super::body::{Body, Pipe};
 use super::connect::connect;
 use super::connection::Connection;
 use super::patience::{within, Deadline, Patience};
-use super::pool::{Key, Kept, Place};
+use super::pool::{Kept, Key, Place};
 use super::request::{Payload, Request};
 use super::response::{Reader, Response};
 use super::{redirect, HttpError, Part};
@@ -49,7 +49,9 @@ impl Upload {
         let (message, pipe) = message(&request)?;
         let pipe = pipe.ok_or(HttpError::Over)?;
         connection.begin(message);
-        Ok(Upload { client, request, connection, pipe, answer: None })
+        // the header leaves before the first piece is there
+        let answer = connection.push(&pipe, client.patience(&request)).await?;
+        Ok(Upload { client, request, connection, pipe, answer })
     }
 
     /// Sends a piece; false when the server has answered, and more is of no use.

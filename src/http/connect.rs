@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use logic::text::url::{bracketed, Server};
 
-use super::pool::{Key, Kept};
+use super::pool::{Kept, Key};
 use super::request::Proxy;
 use super::{tls, HttpError, Part};
 use crate::ngx::{clock, Endpoint, Io, Kind, Location, Stream};
@@ -101,7 +101,11 @@ async fn tunnel(stream: &Rc<Stream>, proxy: &Proxy, authority: &str) -> Result<(
             Io::Done(_) => {
                 if let Some(end) = memchr::memmem::find(&answer, b"\r\n\r\n") {
                     // the server does not talk before it is asked
-                    return if end + 4 == answer.len() { judge(&answer) } else { Err(HttpError::ProxyResponse) };
+                    return if end + 4 == answer.len() {
+                        judge(&answer)
+                    } else {
+                        Err(HttpError::ProxyResponse)
+                    };
                 }
                 if answer.len() >= MAX_ANSWER {
                     return Err(HttpError::ProxyResponse);

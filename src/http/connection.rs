@@ -64,9 +64,7 @@ impl Connection {
                 self.answer = None;
                 Poll::Ready(answer.map_err(|e| HttpError::of_exchange(&e, &self.wire, self.has_begun())))
             }
-            Poll::Pending if self.over => {
-                Poll::Ready(Err(HttpError::closed(&self.wire, self.has_begun())))
-            }
+            Poll::Pending if self.over => Poll::Ready(Err(HttpError::closed(&self.wire, self.has_begun()))),
             Poll::Pending => Poll::Pending,
         }
     }
@@ -116,7 +114,9 @@ impl Connection {
                 while let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(cx) {
                     match frame {
                         None => return Poll::Ready(Ok(None)),
-                        Some(Err(e)) => return Poll::Ready(Err(HttpError::of_exchange(&e, &self.wire, true))),
+                        Some(Err(e)) => {
+                            return Poll::Ready(Err(HttpError::of_exchange(&e, &self.wire, true)))
+                        }
                         // others are trailers
                         Some(Ok(frame)) => match frame.into_data() {
                             Ok(data) if !data.is_empty() => return Poll::Ready(Ok(Some(data))),
@@ -143,6 +143,9 @@ impl Connection {
     pub fn rest(&mut self) -> bool {
         self.poll_bytes(&mut Context::from_waker(Waker::noop()));
         self.wire.rest();
-        !self.over && self.requests.is_ready() && !self.wire.has_failed() && self.wire.stream.peek() == Peer::Quiet
+        !self.over
+            && self.requests.is_ready()
+            && !self.wire.has_failed()
+            && self.wire.stream.peek() == Peer::Quiet
     }
 }

@@ -10,7 +10,7 @@ use super::request::{Payload, Request, TlsOptions};
 use super::HttpError;
 
 /// Where a response sends us, if it does.
-pub fn location<'a>(status: StatusCode, headers: &'a HeaderMap) -> Option<&'a [u8]> {
+pub fn location(status: StatusCode, headers: &HeaderMap) -> Option<&[u8]> {
     matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
         .then(|| headers.get(header::LOCATION).map(header::HeaderValue::as_bytes))
         .flatten()

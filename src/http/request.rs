@@ -111,10 +111,7 @@ impl Request {
             },
             tls: Rc::default(),
             proxy: None,
-            keepalive: Some(Keepalive {
-                idle: settings.keepalive_timeout(),
-                size: settings.pool_size(),
-            }),
+            keepalive: Some(Keepalive { idle: settings.keepalive_timeout(), size: settings.pool_size() }),
             redirects: 0,
             max_body: MAX_BODY,
         })
@@ -174,7 +171,9 @@ impl Request {
             return Err(bad());
         }
         // RFC 9110, section 8.6: where a body is usual, one says that there is none
-        if matches!(self.body, Payload::None) && matches!(self.method, Method::POST | Method::PUT | Method::PATCH) {
+        if matches!(self.body, Payload::None)
+            && matches!(self.method, Method::POST | Method::PUT | Method::PATCH)
+        {
             self.headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
         if !self.headers.contains_key(header::USER_AGENT) {
@@ -196,7 +195,12 @@ impl Request {
 fn is_own(name: &HeaderName) -> bool {
     matches!(
         *name,
-        header::CONNECTION | header::TRANSFER_ENCODING | header::UPGRADE | header::TE | header::TRAILER | header::EXPECT
+        header::CONNECTION
+            | header::TRANSFER_ENCODING
+            | header::UPGRADE
+            | header::TE
+            | header::TRAILER
+            | header::EXPECT
     ) || matches!(name.as_str(), "keep-alive" | "proxy-connection")
 }
 

@@ -20,10 +20,13 @@ const MAX_FILES: usize = 64;
 /// Files of certificates, read again when they change.
 #[derive(Default)]
 pub struct Files {
-    stores: RefCell<HashMap<Vec<u8>, Loaded<Store>>>,
-    identities: RefCell<HashMap<(Vec<u8>, Vec<u8>), Loaded<Identity>>>,
+    stores: RefCell<Kept<Store>>,
+    identities: RefCell<Kept<Identity>>,
     system: RefCell<Option<Rc<Store>>>,
 }
+
+/// By the names of the files.
+type Kept<T> = HashMap<[Vec<u8>; 2], Loaded<T>>;
 
 struct Loaded<T> {
     what: Rc<T>,
@@ -74,7 +77,7 @@ pub async fn shake_hands(
 
 impl Files {
     fn store(&self, ca: &[u8]) -> Result<Rc<Store>, HttpError> {
-        load(&self.stores, ca.to_vec(), [stamp(ca), None], || {
+        load(&self.stores, [ca.to_vec(), Vec::new()], [stamp(ca), None], || {
             Store::from_pem(&read(ca)?).ok_or_else(|| unusable(ca, "no certificate in PEM format"))
         })
     }
@@ -90,7 +93,7 @@ impl Files {
     }
 
     fn identity(&self, chain: &[u8], key: &[u8]) -> Result<Rc<Identity>, HttpError> {
-        let names = (chain.to_vec(), key.to_vec());
+        let names = [chain.to_vec(), key.to_vec()];
         load(&self.identities, names, [stamp(chain), stamp(key)], || {
             let (certificates, secret) = (read(chain)?, read(key)?);
             Identity::from_pem(&certificates, &secret).map_err(|wrong| match wrong {
@@ -102,21 +105,21 @@ impl Files {
 }
 
 /// What was loaded, unless a file has changed since.
-fn load<K: core::hash::Hash + Eq, T>(
-    all: &RefCell<HashMap<K, Loaded<T>>>,
-    key: K,
+fn load<T>(
+    all: &RefCell<Kept<T>>,
+    names: [Vec<u8>; 2],
     stamps: [Stamp; 2],
     make: impl FnOnce() -> Result<T, HttpError>,
 ) -> Result<Rc<T>, HttpError> {
     let mut all = all.borrow_mut();
-    if let Some(loaded) = all.get(&key).filter(|loaded| loaded.stamps == stamps) {
+    if let Some(loaded) = all.get(&names).filter(|loaded| loaded.stamps == stamps) {
         return Ok(Rc::clone(&loaded.what));
     }
     let what = Rc::new(make()?);
     if all.len() >= MAX_FILES {
         all.clear();
     }
-    all.insert(key, Loaded { what: Rc::clone(&what), stamps });
+    all.insert(names, Loaded { what: Rc::clone(&what), stamps });
     Ok(what)
 }
 

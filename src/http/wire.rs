@@ -100,7 +100,12 @@ impl Wire {
         }
     }
 
-    fn wait(&self, side: &RefCell<Option<Waiting>>, mut wait: Wait, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn wait(
+        &self,
+        side: &RefCell<Option<Waiting>>,
+        mut wait: Wait,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
         match Pin::new(&mut wait).poll(cx) {
             Poll::Pending => {
                 side.replace(Some(Waiting { wait, waker: cx.waker().clone() }));

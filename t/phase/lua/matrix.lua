@@ -539,6 +539,21 @@ row("ngx.socket.tcp", "waiting", "table", function() return type(ngx.socket.tcp(
 row("ngx.socket.stream", "waiting", "table", function() return type(ngx.socket.stream()) end)
 row("ngx.socket.connect", "waiting", "table", function() return type(ngx.socket.connect("127.0.0.1", M.port)) end)
 
+local function http(name, ...)
+    local res = assert(require("autoscale.http")[name](...))
+    return res.status
+end
+
+row("autoscale.http.request", "waiting", "204", function()
+    return http("request", { url = "http://127.0.0.1:" .. M.port .. "/done", keepalive = false })
+end)
+row("autoscale.http.get", "waiting", "204", function()
+    return http("get", "http://127.0.0.1:" .. M.port .. "/done", { keepalive = false })
+end)
+row("autoscale.http.post", "waiting", "204", function()
+    return http("post", "http://127.0.0.1:" .. M.port .. "/done", "x", { keepalive = false })
+end)
+
 -- Methods of a connected socket.
 local function tcp(methods)
     for name, method in pairs(methods) do

@@ -55,7 +55,10 @@ fn refused() {
         assert_eq!(e.why, why, "{text}");
         assert!(!e.to_string().contains(['\r', '\n']));
     }
-    assert_eq!(Url::parse(&[b"http://a.test/".as_slice(), &[b'x'; MAX_LEN]].concat()).unwrap_err().why, "too long");
+    assert_eq!(
+        Url::parse(&[b"http://a.test/".as_slice(), &[b'x'; MAX_LEN]].concat()).unwrap_err().why,
+        "too long"
+    );
 }
 
 /// The examples of RFC 3986, section 5.4, as far as they are of HTTP.
