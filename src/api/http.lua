@@ -16,7 +16,7 @@ return function(_, _, base)
     local set_proxy, set_body = classic.http_proxy, classic.http_body
     local send, begin, write = classic.http_send, classic.http_begin, classic.http_write
     local read, close = classic.http_read, classic.http_close
-    local check, yielding, sendable = base.check, base.yielding, base.sendable
+    local check, yielding = base.check, base.yielding
 
     -- Errors of misuse point at the line that has called the API function: `level` counts from the function that calls.
 
@@ -153,20 +153,19 @@ return function(_, _, base)
         return true
     end
 
-    -- The body as a string, or as the function that makes it.
-    local function body_option(name, body, level)
+    -- Sets the body; gives back the function that makes it, if it is one.
+    local function body_option(name, call, body, level)
         local t = type(body)
         if t == "function" then
-            return nil, body
+            return body
         end
         if t ~= "string" and t ~= "table" and t ~= "number" then
             wrong_type(name, "body", "string, table or function", body, level + 1)
         end
-        local data, why = sendable(body)
-        if not data then
+        local ok, why = set_body(call, body)
+        if not ok then
             misused(name, "bad \"body\" option: " .. why, level + 1)
         end
-        return data
     end
 
     -- The request if setting an option went well.
@@ -229,11 +228,7 @@ return function(_, _, base)
         if options.body == nil then
             return call
         end
-        local data, make = body_option(name, options.body, level + 1)
-        if data then
-            set_body(call, data)
-        end
-        return call, make
+        return call, body_option(name, call, options.body, level + 1)
     end
 
     local headers_meta = {
@@ -256,16 +251,9 @@ return function(_, _, base)
                 end
                 break
             end
-            local data
-            data, why = sendable(chunk)
-            if not data then
-                break
-            end
-            if #data > 0 then
-                ok, why = write(call, data)
-                if ok == false then
-                    return true
-                end
+            ok, why = write(call, chunk)
+            if ok == false then
+                return true
             end
         end
         close(call)

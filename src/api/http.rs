@@ -2,13 +2,16 @@
 
 use core::future::Future;
 use core::time::Duration;
+use std::borrow::Cow;
 use std::rc::Rc;
 
-use super::socket::{wait, Answered};
+use hyper::body::Bytes;
+
+use super::socket::{refuse, wait, Answered};
 use crate::http::{Answer as Response, Call, HttpError, Keepalive, Proxy, Request, TlsOptions};
 use crate::native::{classics, Answer, Cx, Raise};
 use crate::run::Owned;
-use crate::vm::Stack;
+use crate::vm::{Sendable, Stack};
 
 fn owned(cx: Cx) -> Result<Rc<Owned>, HttpError> {
     // a wait that was yielded and did not reach the driver is no use to anybody
@@ -111,7 +114,7 @@ fn push_boolean(stack: &mut Stack<'_>, b: bool) -> i32 {
     1
 }
 
-fn push_piece(stack: &mut Stack<'_>, piece: Option<hyper::body::Bytes>) -> i32 {
+fn push_piece(stack: &mut Stack<'_>, piece: Option<Bytes>) -> i32 {
     match piece {
         Some(piece) => stack.push_bytes(&piece),
         None => stack.push_nil(),
@@ -122,6 +125,16 @@ fn push_piece(stack: &mut Stack<'_>, piece: Option<hyper::body::Bytes>) -> i32 {
 /// The text at `i`; none when it is empty.
 fn text(stack: &Stack<'_>, i: i32) -> Option<Vec<u8>> {
     stack.bytes(i).filter(|text| !text.is_empty()).map(<[u8]>::to_vec)
+}
+
+/// What is to be sent at 2: a text, or an array of texts; or what is wrong with it.
+fn piece(cx: Cx, stack: &Stack<'_>) -> Result<Bytes, Cow<'static, str>> {
+    let out = cx.scratch();
+    let piece = match stack.sendable(2, out)? {
+        Sendable::Text(text) => text,
+        Sendable::Written => out,
+    };
+    Ok(Bytes::copy_from_slice(piece))
 }
 
 /// The number at `i`, unless it is below zero.
@@ -208,12 +221,15 @@ classics! {
         })
     }
 
-    /// `(request, body)`
+    /// `(request, body)`: what can be sent; or nil and what is wrong with it.
     fn http_body(cx, stack) -> Answered {
-        prepare(cx, stack, |request, stack| {
-            request.set_body(stack.bytes(2).unwrap_or_default().to_vec());
-            Ok(())
-        })
+        match piece(cx, stack) {
+            Ok(body) => prepare(cx, stack, |request, _| {
+                request.set_body(body);
+                Ok(())
+            }),
+            Err(why) => refuse(stack, why.as_bytes()),
+        }
     }
 
     /// `(request, streams)`: sends it, or the end of its body; the response, with `streams` without its body.
@@ -227,10 +243,12 @@ classics! {
         wait_for(cx, stack, Call::begin, |stack, ()| push_boolean(stack, true))
     }
 
-    /// `(request, data)`: true when the piece is on its way, false when the server has answered already.
+    /// `(request, piece)`: true when the piece is on its way, false when the server has answered already.
     fn http_write(cx, stack) -> Answered {
-        let data = hyper::body::Bytes::copy_from_slice(stack.bytes(2).unwrap_or_default());
-        wait_for(cx, stack, |call| call.write(data), push_boolean)
+        match piece(cx, stack) {
+            Ok(piece) => wait_for(cx, stack, |call| call.write(piece), push_boolean),
+            Err(why) => refuse(stack, why.as_bytes()),
+        }
     }
 
     /// `(request)`: the next piece of the response's body; nil at the end.

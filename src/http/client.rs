@@ -56,7 +56,7 @@ impl Upload {
 
     /// Sends a piece; false when the server has answered, and more is of no use.
     pub async fn write(&mut self, piece: Bytes) -> Result<bool, HttpError> {
-        if self.answer.is_none() {
+        if self.answer.is_none() && !piece.is_empty() {
             self.pipe.put(piece)?;
             self.answer = self.connection.push(&self.pipe, self.client.patience(&self.request)).await?;
         }

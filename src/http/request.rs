@@ -147,8 +147,8 @@ impl Request {
     }
 
     /// The body as a whole.
-    pub fn set_body(&mut self, body: Vec<u8>) {
-        self.body = if body.is_empty() { Payload::None } else { Payload::Whole(body.into()) };
+    pub fn set_body(&mut self, body: Bytes) {
+        self.body = if body.is_empty() { Payload::None } else { Payload::Whole(body) };
     }
 
     /// Checks what the headers say of the body, and adds what is left out.
