@@ -159,6 +159,26 @@ row("pipe write", "1000000", function(give)
     return program(give and "sleep 0.005; cat >/dev/null" or "exec sleep 100"):write(string.rep("x", 1000000))
 end)
 
+-- requests to other servers
+
+-- The status of what soon comes from the server that speaks TLS, or never from one of another URL.
+local function status(give, never, name)
+    local url = give and "https://" .. (name or "127.0.0.1") .. ":" .. M.tls .. "/none" or never
+    local res, err = require("autoscale.http").get(url, { tls = { verify = false }, keepalive = false })
+    return res and res.status, err
+end
+
+row("http, a name that is looked up", "404 nil", function(give)
+    return status(give, "http://silent-" .. unique() .. ".test/", "5-ms-late-" .. unique() .. ".test")
+end)
+
+row("http, connecting", "nil connect: timeout", function(give)
+    return require("autoscale.http").get("http://127.0.0.1:" .. M.full, { timeout = give and 5 or 60000 })
+end)
+
+row("http, the handshake", "404 nil", function(give) return status(give, "https://127.0.0.1:" .. M.peer) end)
+row("http, the answer", "404 nil", function(give) return status(give, "http://127.0.0.1:" .. M.peer) end)
+
 -- the request
 
 row("ngx.location.capture", "200", function(give)
