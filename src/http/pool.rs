@@ -9,7 +9,7 @@ use logic::text::url::Server;
 use super::connection::Connection;
 use super::request::{Keepalive, Proxy, TlsOptions};
 use super::tls::Files;
-use crate::ngx::Peer;
+use crate::ngx::{process, Peer};
 
 /// How many connections a worker keeps, to whomever.
 const MAX_IDLE: usize = 256;
@@ -85,7 +85,8 @@ impl Kept {
 
 impl Place {
     pub fn keep(self, mut connection: Connection) {
-        if self.keepalive.size == 0 || !connection.rest() {
+        // a worker that stops has closed what was idle, and would wait for what comes to be
+        if process::exiting() || self.keepalive.size == 0 || !connection.rest() {
             return;
         }
         let kept = &self.kept;

@@ -2,9 +2,9 @@ use lib 't/lib';
 use AutoscaleLua;
 use AutoscaleLua::Daemon;
 
-# autoscale.http against nginx itself, and against servers that behave badly (t/lib/raw-server).
+# autoscale.http against nginx itself, and against servers that behave badly (t/lib/AutoscaleLua/rude-server).
 my $port = 8890;
-daemon($port, $^X, "$AutoscaleLua::Env::ROOT/t/lib/raw-server", $port);
+daemon($port, $^X, "$AutoscaleLua::Env::ROOT/t/lib/AutoscaleLua/rude-server", $port);
 
 $ENV{TEST_NGINX_CERTS} = "$AutoscaleLua::Env::ROOT/t/cert";
 $ENV{TEST_NGINX_HTML_DIR} ||= html_dir();
