@@ -336,7 +336,7 @@ true
     late { url = "https://silent:1/", proxy = "http://127.0.0.1:8891", timeout = { connect = 50 } }
     late { url = "http://127.0.0.1:8892/", timeout = 50 }
     -- bytes that come count as progress, and not for all of it
-    ngx.say(shown(http.get(raw .. "/slowly", { timeout = { read = 60 } })))
+    ngx.say(shown(http.get(raw .. "/slowly", { timeout = { read = 250 } })))
     late { url = raw .. "/slowly", timeout = { total = 60 } }
 --- response_body
 read: timeout
