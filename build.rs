@@ -7,6 +7,8 @@ use std::path::PathBuf;
 const VERSIONS: &[(u64, &str)] = &[
     // repeated headers became linked lists (`ngx_table_elt_t.next`)
     (1_023_000, "nginx_multi_headers"),
+    // it has a function of its own for the first message of a TLS client
+    (1_029_002, "nginx_client_hello"),
 ];
 
 /// Binds a request's bit fields for [`ngx::bits`]: bindgen before 0.73, which `nginx-sys` is made with, places those that

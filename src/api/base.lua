@@ -69,6 +69,9 @@ end
 
 -- Phases of a request whose script may wait, and all that may.
 base.request_yielding, base.yielding = boot.request_yielding, boot.yielding
+-- Phases of a TLS handshake whose script may wait, and all of them.
+base.ssl_yielding = base.phases("ssl_client_hello", "ssl_cert", "ssl_session_fetch", "proxy_ssl_cert", "proxy_ssl_verify")
+base.ssl = base.ssl_yielding + base.phases("ssl_session_store")
 -- Phases that belong to a request.
 base.request = base.request_yielding + base.phases("set", "header_filter", "body_filter", "log", "balancer")
 
@@ -84,7 +87,11 @@ end
 -- The running phase as messages name it.
 function base.context()
     local name = names[cur.phase] or "unknown"
-    return name == "timer" and "ngx.timer" or name .. "_by_lua*"
+    if name == "timer" then
+        return "ngx.timer"
+    end
+    -- "ssl_cert" and "proxy_ssl_cert" are those of the ..._ssl_certificate_by_lua* directives
+    return string.gsub(name, "_cert$", "_certificate") .. "_by_lua*"
 end
 
 -- Refuses a call outside of the phases of `mask`; the error points at the caller of the API function.

@@ -17,7 +17,7 @@ return function(ngx, native, base)
     local ops = base.ops
     local cur = base.cur
     local yielding, request_yielding = base.yielding, base.request_yielding
-    local can_exit = yielding + base.phases("header_filter", "balancer")
+    local can_exit = yielding + base.phases("header_filter", "balancer", "ssl_session_store")
     local exit_later, exec_split = native.exit_later, native.exec_split
     local is_sent = native.header_is_sent
     local to_string = base.string

@@ -70,5 +70,7 @@ return function(_, native, base)
         return der(object, err, key_der)
     end
 
+    -- ssl_connection.lua adds what needs one
+    base.ssl_module = M
     base.module("ngx.ssl", M)
 end

@@ -32,8 +32,8 @@ macro_rules! hook {
     };
 }
 
-const BLOCK: u8 = 0;
-const FILE: u8 = 1;
+pub(super) const BLOCK: u8 = 0;
+pub(super) const FILE: u8 = 1;
 const STRING: u8 = 2;
 
 const HOOKS: [[Directive; 3]; 12] = [
@@ -114,7 +114,12 @@ const fn flat() -> [Directive; COUNT] {
 }
 
 /// The script that the directive being parsed gives, its text or path in word `word`.
-fn script(cf: &mut Cf, phase: Phase, form: u8, word: usize) -> core::result::Result<Handler, ConfError> {
+pub(super) fn script(
+    cf: &mut Cf,
+    phase: Phase,
+    form: u8,
+    word: usize,
+) -> core::result::Result<Handler, ConfError> {
     let line = cf.position().1;
     match form {
         FILE => Handler::file(cf, phase, word),

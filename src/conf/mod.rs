@@ -12,6 +12,7 @@ use crate::vm::{Vm, VmError};
 mod balancer;
 mod dict;
 mod handler;
+mod handshakes;
 mod hooks;
 mod scale;
 mod settings;
@@ -28,6 +29,7 @@ pub const DIRECTIVES: &[&[Directive]] = &[
     settings::DIRECTIVES,
     sockets::DIRECTIVES,
     tls::DIRECTIVES,
+    handshakes::DIRECTIVES,
     dict::DIRECTIVES,
     scale::DIRECTIVES,
 ];
@@ -55,7 +57,9 @@ pub struct MainConf {
     pub keys: RefCell<Vec<Rc<KeyConf>>>,
     /// Some location shows the status.
     pub shows_status: Cell<bool>,
-    /// `ngx.timer`. The first of these to be dropped: what ends with the timers gives back to the others.
+    /// Handshakes whose scripts may wait. Dropped before what their scripts use.
+    pub handshakes: crate::ngx::tls::Handshakes,
+    /// `ngx.timer`. The first of the rest to be dropped: what ends with the timers gives back to the others.
     pub timers: crate::run::Timers,
     /// Idle connections of the scripts' sockets.
     pub pools: crate::socket::Pools,
@@ -148,6 +152,8 @@ pub struct SrvConf {
     pub balancer: Option<Rc<Handler>>,
     /// What the upstream's attempts need beyond the script.
     pub balancing: BalancerConf,
+    /// `ssl_*_by_lua*`
+    pub tls: handshakes::Hooks,
 }
 
 /// Of a location; `http {}` and `server {}` have one too, for inheritance.
@@ -188,7 +194,8 @@ impl LocConf {
                 mine.clone_from(theirs);
             }
         }
-        self.tls.merge(&above.tls, cf)
+        self.tls.merge(&above.tls, cf)?;
+        cf.script_upstream(self)
     }
 }
 

@@ -99,10 +99,8 @@ impl Cx {
             // what works without a request somewhere is refused by the phase's name
             Some(Phase::Init) if mask & Phase::InitWorker.bit() == 0 => "no request found".into(),
             Some(Phase::Timer) => "API disabled in the context of ngx.timer".into(),
-            _ => {
-                let name = phase.map_or("unknown", Phase::name);
-                format!("API disabled in the context of {name}_by_lua*").into()
-            }
+            Some(phase) => format!("API disabled in the context of {phase}*").into(),
+            None => "API disabled in the context of unknown_by_lua*".into(),
         }
     }
 }

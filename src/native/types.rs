@@ -28,6 +28,8 @@ c_types!(
     std::rc::Rc<crate::ngx::tls::Session> = "as_tls_session",
     crate::ngx::tls::Chain = "void",
     crate::ngx::tls::Key = "void",
+    crate::ngx::tls::Certificate = "void",
+    crate::ngx::tls::RawConnection = "void",
     crate::ngx::tls::RawStore = "void"
 );
 

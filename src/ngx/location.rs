@@ -33,6 +33,18 @@ impl Location {
         }
     }
 
+    /// # Safety
+    /// `slots` must be null, or a location's configurations that live as long as the result is used.
+    pub(super) unsafe fn of_slots(slots: *mut *mut c_void) -> Option<Location> {
+        NonNull::new(slots).map(Location)
+    }
+
+    /// `error_log`
+    pub(super) fn error_log(&self) -> Option<NonNull<ffi::ngx_log_t>> {
+        // SAFETY: a plain field read of the core module's configuration.
+        NonNull::new(unsafe { (*self.core()).error_log })
+    }
+
     pub fn conf(&self) -> &LocConf {
         // SAFETY: `create_loc_conf` filled our slot of each location.
         unsafe { &*(*self.0.as_ptr().add(module::ctx_index())).cast::<LocConf>() }

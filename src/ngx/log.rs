@@ -1,9 +1,8 @@
 //! nginx's error log.
 
-use core::ffi::c_void;
-use core::ptr;
+use core::ptr::{self, NonNull};
 
-use ::ngx::ffi::{self, ngx_log_handler_pt, ngx_log_t, ngx_uint_t};
+use ::ngx::ffi::{self, ngx_log_t, ngx_uint_t};
 
 /// Severity, as nginx counts it: smaller is worse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -97,7 +96,7 @@ pub fn cycle_log_level() -> Level {
 
 /// While it lives, each line of the cycle's log ends with a text.
 pub struct LogContext<'a> {
-    before: (ngx_log_handler_pt, *mut c_void),
+    before: ngx_log_t,
     suffix: &'a Vec<u8>,
 }
 
@@ -107,11 +106,40 @@ impl<'a> LogContext<'a> {
         // SAFETY: the cycle's log is live; the text lives until the handler is taken back.
         unsafe {
             let log = (*ffi::ngx_cycle).log;
-            let before = ((*log).handler, (*log).data);
+            let before = *log;
             (*log).handler = Some(append);
             (*log).data = ptr::from_ref(suffix).cast_mut().cast();
             LogContext { before, suffix }
         }
+    }
+
+    /// The same, and the lines go to the log of a server, under the number of a connection.
+    pub fn enter_server(server: &ServerLog, suffix: &'a Vec<u8>) -> LogContext<'a> {
+        let context = LogContext::enter(suffix);
+        // SAFETY: the cycle's log is live, and gets its own content back; that of the server lives as long as its cycle.
+        unsafe {
+            let log = (*ffi::ngx_cycle).log;
+            let own = *log;
+            *log = *server.log.as_ptr();
+            ((*log).handler, (*log).data) = (own.handler, own.data);
+            (*log).connection = server.connection;
+        }
+        context
+    }
+}
+
+/// The error log of a server, for what happens on one of its connections.
+#[derive(Clone, Copy)]
+pub struct ServerLog {
+    log: NonNull<ngx_log_t>,
+    connection: ffi::ngx_atomic_uint_t,
+}
+
+impl ServerLog {
+    /// # Safety
+    /// `log` must be that of a configuration that lives as long as the value.
+    pub unsafe fn new(log: NonNull<ngx_log_t>, connection: ffi::ngx_atomic_uint_t) -> ServerLog {
+        ServerLog { log, connection }
     }
 }
 
@@ -121,7 +149,7 @@ impl Drop for LogContext<'_> {
         unsafe {
             let log = (*ffi::ngx_cycle).log;
             if (*log).data == ptr::from_ref(self.suffix).cast_mut().cast() {
-                ((*log).handler, (*log).data) = self.before;
+                *log = self.before;
             }
         }
     }

@@ -59,7 +59,7 @@ pub use exit_watch::ExitWatch;
 pub use headers_in::{Change, HeaderError};
 pub use headers_out::FieldError;
 pub use location::Location;
-pub use log::{cycle_log_level, debug_cycle, log_cycle, log_cycle_bytes, Level, LogContext};
+pub use log::{cycle_log_level, debug_cycle, log_cycle, log_cycle_bytes, Level, LogContext, ServerLog};
 pub use module::{cycle_main_conf, full_path, prefix};
 pub use observe::Observed;
 pub use pcre::{

@@ -155,6 +155,7 @@ fn configure(cf: &mut Cf) -> Result<(), super::ConfError> {
         // a second set could only come from a second postconfiguration
         let _ = cf.main_conf().observed.set(observed);
     }
+    cf.script_handshakes()?;
     let main = cf.main_conf();
     let first = |no_postpone: Option<bool>| no_postpone == Some(true);
     let rewrite_first = first(main.settings.rewrite_no_postpone);
@@ -256,17 +257,22 @@ impl Cf {
     }
 
     fn has_module(&self, name: &CStr) -> bool {
+        self.module_index(name).is_some()
+    }
+
+    /// Where the structures of the HTTP module with this name lie.
+    pub(super) fn module_index(&self, name: &CStr) -> Option<usize> {
         // SAFETY: the cycle's list of modules ends with null; each has a name once modules are counted.
         unsafe {
             let mut m = (*(*self.raw()).cycle).modules;
             while !(*m).is_null() {
                 if !(**m).name.is_null() && CStr::from_ptr((**m).name) == name {
-                    return true;
+                    return Some((**m).ctx_index);
                 }
                 m = m.add(1);
             }
         }
-        false
+        None
     }
 
     /// Adds a phase handler. nginx runs those added last first; `first` is the usual place, in front of the modules

@@ -12,6 +12,8 @@ pub mod log;
 pub mod precontent;
 pub mod rewrite;
 pub mod set;
+#[cfg(ngx_feature = "http_ssl")]
+pub mod ssl;
 
 /// Where a script runs. The discriminant is the bit that API masks in the prelude test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,10 +33,16 @@ pub enum Phase {
     Balancer = 1 << 11,
     Timer = 1 << 12,
     Precontent = 1 << 13,
+    SslClientHello = 1 << 14,
+    SslCert = 1 << 15,
+    SslSessionFetch = 1 << 16,
+    SslSessionStore = 1 << 17,
+    ProxySslCert = 1 << 18,
+    ProxySslVerify = 1 << 19,
 }
 
 /// Every phase, in the order of their bits.
-pub const ALL: [Phase; 14] = [
+pub const ALL: [Phase; 20] = [
     Phase::Init,
     Phase::InitWorker,
     Phase::ExitWorker,
@@ -49,6 +57,12 @@ pub const ALL: [Phase; 14] = [
     Phase::Balancer,
     Phase::Timer,
     Phase::Precontent,
+    Phase::SslClientHello,
+    Phase::SslCert,
+    Phase::SslSessionFetch,
+    Phase::SslSessionStore,
+    Phase::ProxySslCert,
+    Phase::ProxySslVerify,
 ];
 
 /// The phases of a request whose script may wait.
@@ -59,7 +73,13 @@ pub const REQUEST_YIELDING: u32 = Phase::ServerRewrite.bit()
     | Phase::Content.bit();
 
 /// All phases whose script may wait.
-pub const YIELDING: u32 = REQUEST_YIELDING | Phase::Timer.bit();
+pub const YIELDING: u32 = REQUEST_YIELDING
+    | Phase::Timer.bit()
+    | Phase::SslClientHello.bit()
+    | Phase::SslCert.bit()
+    | Phase::SslSessionFetch.bit()
+    | Phase::ProxySslCert.bit()
+    | Phase::ProxySslVerify.bit();
 
 impl Phase {
     /// The phase's bit in an API mask.
@@ -89,6 +109,12 @@ impl Phase {
             Phase::Log => "log",
             Phase::Balancer => "balancer",
             Phase::Timer => "timer",
+            Phase::SslClientHello => "ssl_client_hello",
+            Phase::SslCert => "ssl_cert",
+            Phase::SslSessionFetch => "ssl_session_fetch",
+            Phase::SslSessionStore => "ssl_session_store",
+            Phase::ProxySslCert => "proxy_ssl_cert",
+            Phase::ProxySslVerify => "proxy_ssl_verify",
         }
     }
 }
@@ -98,6 +124,8 @@ impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Phase::Timer => f.write_str("ngx.timer"),
+            Phase::SslCert => f.write_str("ssl_certificate_by_lua"),
+            Phase::ProxySslCert => f.write_str("proxy_ssl_certificate_by_lua"),
             _ => write!(f, "{}_by_lua", self.name()),
         }
     }

@@ -1,10 +1,12 @@
 //! Whose script a task is: a request's, or nobody's.
 
-use std::rc::Rc;
+use core::cell::Cell;
+use std::rc::{Rc, Weak};
 
-use super::{go_on, Owned, Progress, Task};
+use super::{go_on, End, Owned, Progress, Task};
 use crate::native::{self, Scope};
-use crate::ngx::{debug_cycle, log_cycle, Level, Location, LogContext, Request, Shared};
+use crate::ngx::tls::Handshake;
+use crate::ngx::{debug_cycle, log_cycle, Level, Location, LogContext, Request, ServerLog, Shared};
 use crate::phase::Phase;
 use crate::vm::Vm;
 
@@ -20,13 +22,19 @@ pub struct Background {
     pub shared: Shared,
     /// What its log lines end with.
     log_suffix: Vec<u8>,
+    /// Where they go, if not to the cycle's log.
+    log: Option<ServerLog>,
+    /// The TLS handshake that the script is a part of.
+    handshake: Option<Weak<Handshake>>,
     /// Under which it was made.
     location: Option<Location>,
     owned: Rc<Owned>,
     pub vm: Rc<Vm>,
     /// Called once when the script has ended.
-    pub ended: core::cell::Cell<Option<Box<dyn FnOnce()>>>,
+    pub ended: Cell<Option<Ended>>,
 }
+
+type Ended = Box<dyn FnOnce(&Background, End)>;
 
 /// While it lives, natives are called in the name of a host.
 pub struct Entered<'a> {
@@ -66,7 +74,7 @@ impl Host {
             }
             Host::Background(background) => Entered {
                 _scope: native::enter_background(phase, background),
-                _context: Some(LogContext::enter(&background.log_suffix)),
+                _context: Some(background.log_context()),
             },
         })
     }
@@ -75,7 +83,7 @@ impl Host {
         match self {
             Host::Request(request) => request.log(level, message),
             Host::Background(background) => {
-                let _context = LogContext::enter(&background.log_suffix);
+                let _context = background.log_context();
                 log_cycle(level, message);
             }
         }
@@ -113,19 +121,35 @@ impl Drop for Background {
 }
 
 impl Background {
-    pub fn new(
-        vm: Rc<Vm>,
-        location: Option<Location>,
-        log_suffix: Vec<u8>,
-        ended: Box<dyn FnOnce()>,
-    ) -> Background {
+    pub fn new(vm: Rc<Vm>, location: Option<Location>, log_suffix: Vec<u8>, ended: Ended) -> Background {
         Background {
             shared: Shared::default(),
             vm,
             location,
             log_suffix,
             owned: Rc::default(),
-            ended: core::cell::Cell::new(Some(ended)),
+            ended: Cell::new(Some(ended)),
+            log: None,
+            handshake: None,
+        }
+    }
+
+    /// For a script that is a part of a handshake.
+    pub fn of_handshake(mut self, handshake: &Rc<Handshake>, log: Option<ServerLog>) -> Background {
+        self.handshake = Some(Rc::downgrade(handshake));
+        self.log = log;
+        self
+    }
+
+    /// The handshake that the script is a part of.
+    pub fn handshake(&self) -> Option<Rc<Handshake>> {
+        self.handshake.as_ref()?.upgrade()
+    }
+
+    fn log_context(&self) -> LogContext<'_> {
+        match &self.log {
+            Some(log) => LogContext::enter_server(log, &self.log_suffix),
+            None => LogContext::enter(&self.log_suffix),
         }
     }
 
@@ -135,9 +159,9 @@ impl Background {
 
     /// Tells whoever started the script when it has ended.
     pub fn settle(&self, progress: Progress) {
-        if matches!(progress, Progress::Ended(_)) {
+        if let Progress::Ended(end) = progress {
             if let Some(ended) = self.ended.take() {
-                ended();
+                ended(self, end);
             }
         }
     }

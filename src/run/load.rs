@@ -4,6 +4,28 @@ use crate::conf::{Handler, Source};
 use crate::ngx::{Ctx, Level, Rc, Request};
 use crate::vm::{FileError, Function, Vm};
 
+/// The function of `handler` for what has no request; `cached`: one that was compiled once serves for ever.
+pub fn plain_function(vm: &Vm, handler: &Handler, cached: bool) -> Result<Function, String> {
+    if let (true, Some(function)) = (cached, handler.function.get()) {
+        return Ok(function);
+    }
+    let loaded = match &handler.source {
+        Source::Inline { code, name } => {
+            vm.load_script(code, name).map_err(|e| format!("failed to load inlined Lua code: {e}"))?
+        }
+        Source::File(path) => {
+            let full = crate::ngx::full_path(path.text());
+            let shown = String::from_utf8_lossy(&full);
+            vm.file(&full, !cached)
+                .map_err(|e| format!("failed to load external Lua file \"{shown}\": {e}"))?
+        }
+    };
+    if cached {
+        handler.function.set(Some(loaded));
+    }
+    Ok(loaded)
+}
+
 /// The function of `handler`, compiled now if need be; on failure what to answer, the reason being logged.
 pub fn function(request: Request, ctx: &Ctx, vm: &Vm, handler: &Handler) -> Result<Function, Rc> {
     let shared = !ctx.has_own_vm();

@@ -28,10 +28,10 @@ mod work;
 
 use abort::Gone;
 pub use host::{Background, Host};
-pub use load::function;
+pub use load::{function, plain_function};
 pub use owned::{Ends, Owned, Place};
 pub use semaphore::Semaphore;
-pub use task::Task;
+pub use task::{run as start, Task};
 pub use threads::{Crowd, KillError, ThreadId};
 pub use timers::{Script, Timers};
 pub use wait::{Armed, Held, Op, Prepared, Waker, PREPARED};
@@ -98,11 +98,11 @@ pub fn enter(request: Request, phase: Phase, handler: &Handler) -> Progress {
             request.watch_client();
             Progress::Waiting
         }
-        _ => start(request, ctx, phase, handler),
+        _ => begin(request, ctx, phase, handler),
     }
 }
 
-fn start(request: Request, ctx: &Ctx, phase: Phase, handler: &Handler) -> Progress {
+fn begin(request: Request, ctx: &Ctx, phase: Phase, handler: &Handler) -> Progress {
     if request.loc_conf().settings.need_request_body == Some(true) {
         if let Some(progress) = read_body_first(request, ctx) {
             return progress;

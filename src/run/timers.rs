@@ -142,7 +142,7 @@ impl Timers {
         let mut running = self.running.borrow_mut();
         let entry = running.vacant_entry();
         let key = entry.key();
-        let ended = Box::new(move || drop(self.running.borrow_mut().try_remove(key)));
+        let ended = Box::new(move |_: &Background, _| drop(self.running.borrow_mut().try_remove(key)));
         let background = Rc::new(Background::new(
             Rc::clone(&script.vm),
             script.location,

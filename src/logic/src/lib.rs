@@ -10,3 +10,4 @@ pub mod log_ring;
 pub mod lua_lex;
 pub mod receive;
 pub mod text;
+pub mod tls_hello;

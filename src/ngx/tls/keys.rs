@@ -14,6 +14,28 @@ pub struct Chain(ffi::stack_st_X509);
 /// An `EVP_PKEY` at an address that a script holds.
 pub struct Key(EVP_PKEY);
 
+/// An `X509` at an address that a script holds.
+pub struct Certificate(X509);
+
+impl Certificate {
+    /// Ends a script's hold, once.
+    pub fn give_back(&self) {
+        // SAFETY: the prelude gives back, once, what it was given a reference to.
+        unsafe { ffi::X509_free(ptr::from_ref(&self.0).cast_mut()) };
+    }
+}
+
+/// An `SSL` at an address that a script has from `ngx.ssl` or some library.
+pub struct RawConnection(SSL);
+
+impl RawConnection {
+    /// Whether its handshake went on with an earlier session.
+    pub fn is_reused(&self) -> bool {
+        // SAFETY: the script vouches for the connection.
+        unsafe { ffi::SSL_session_reused(&raw const self.0) == 1 }
+    }
+}
+
 /// An `X509_STORE` at an address that a script has from some library.
 pub struct RawStore(ffi::X509_STORE);
 
@@ -95,6 +117,10 @@ impl Chain {
         ptr::from_ref(&self.0).cast_mut()
     }
 
+    pub(super) fn certificates(&self) -> impl Iterator<Item = *mut X509> {
+        certificates(self.raw())
+    }
+
     /// Writes the certificates to `out` in DER format, one after the other.
     pub fn write_der(&self, out: &mut Vec<u8>) -> bool {
         for x509 in certificates(self.raw()) {
@@ -143,7 +169,7 @@ impl Key {
         NonNull::new(key).map(NonNull::cast).ok_or("d2i_PrivateKey_bio() failed")
     }
 
-    fn raw(&self) -> *mut EVP_PKEY {
+    pub(super) fn raw(&self) -> *mut EVP_PKEY {
         ptr::from_ref(&self.0).cast_mut()
     }
 

@@ -17,6 +17,8 @@ mod context;
 mod handshake;
 #[cfg(ngx_feature = "ssl")]
 mod keys;
+#[cfg(ngx_feature = "http_ssl")]
+mod scripted;
 #[cfg(ngx_feature = "ssl")]
 mod session;
 
@@ -27,7 +29,9 @@ pub use context::Context;
 #[cfg(ngx_feature = "ssl")]
 pub(super) use handshake::{is_tls, peek, say_goodbye, shut_down, Tls};
 #[cfg(ngx_feature = "ssl")]
-pub use keys::{Chain, Identity, Key, RawStore, Store, Wrong};
+pub use keys::{Certificate, Chain, Identity, Key, RawConnection, RawStore, Store, Wrong};
+#[cfg(ngx_feature = "http_ssl")]
+pub use scripted::{Connection, Handshake, Handshakes, Random, Responder};
 #[cfg(ngx_feature = "ssl")]
 pub use session::Session;
 
@@ -69,6 +73,9 @@ pub struct ContextOptions {
 
 /// Whether this nginx has TLS.
 pub const AVAILABLE: bool = cfg!(ngx_feature = "ssl");
+
+/// Whether scripts can take part in the handshakes of servers.
+pub const SCRIPTABLE: bool = cfg!(ngx_feature = "http_ssl");
 
 /// The names of protocols, and their bits in nginx.
 pub const PROTOCOLS: [(&str, u32); 6] =

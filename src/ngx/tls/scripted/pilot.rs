@@ -1,0 +1,487 @@
+//! Shakes hands in nginx's place, as long as scripts may have to wait.
+//!
+//! When a handshake begins, inside nginx's call of OpenSSL, the connection is given an empty source to read from. So
+//! nginx is told to wait for something to read, arms its timer, and says what is to be called once hands are shaken.
+//! Right after that the source is put back, and the connection's events come here. A server's handshake goes back to
+//! nginx when the client's first message has been answered, an upstream's when it is over; whoever refuses something
+//! lets nginx meet the refusal. All by what OpenSSL and nginx offer to any module.
+
+use core::cell::{Cell, RefCell};
+use core::ffi::c_int;
+use core::ptr::{self, NonNull};
+use std::rc::Rc;
+
+use ::ngx::ffi::{self, ngx_connection_t, ngx_event_handler_pt, ngx_event_t, BIO, SSL};
+
+use super::super::keys::clear_errors;
+use super::{connection, Handshake};
+use crate::native::guard;
+use crate::ngx::event::Posted;
+
+/// What OpenSSL calls at each step of a handshake.
+pub type Info = Option<unsafe extern "C" fn(*const SSL, c_int, c_int)>;
+
+pub struct Pilot {
+    /// Where the connection reads from.
+    source: Bio,
+    /// nginx's own function for OpenSSL's steps.
+    info: Info,
+    /// nginx's handlers of the connection's events, while ours are in their place.
+    handlers: Cell<Option<(ngx_event_handler_pt, ngx_event_handler_pt)>>,
+    plan: RefCell<Option<Posted>>,
+    /// OpenSSL is called by us.
+    drives: Cell<bool>,
+    /// The connection reads from nowhere.
+    barred: Cell<bool>,
+    /// Whatever comes next is nginx's.
+    leaves: Cell<bool>,
+}
+
+/// A counted reference.
+struct Bio(NonNull<BIO>);
+
+impl Drop for Bio {
+    fn drop(&mut self) {
+        // SAFETY: the reference is ours.
+        unsafe { ffi::BIO_free(self.0.as_ptr()) };
+    }
+}
+
+impl Pilot {
+    pub fn drives(&self) -> bool {
+        self.drives.get()
+    }
+
+    /// As soon as OpenSSL returns, nginx takes over.
+    pub fn leave(&self) {
+        self.leaves.set(true);
+    }
+
+    pub fn forget_plans(&self) {
+        self.plan.take();
+    }
+}
+
+/// What a handshake that has been driven for a while wants.
+enum Want {
+    /// That something happens to the connection.
+    Events,
+    Script,
+    Nginx,
+    /// OpenSSL's error, and the system's.
+    Failed(c_int, c_int),
+}
+
+impl Handshake {
+    /// Whether a script that is asked for something now may wait.
+    pub(super) fn may_wait(&self) -> bool {
+        self.pilot.get().is_some_and(Pilot::drives)
+    }
+
+    /// Begins to shake hands in nginx's place; called while nginx begins to.
+    pub(super) fn pilot(self: &Rc<Self>, info: Info) -> Option<()> {
+        let ssl = self.raw();
+        // SAFETY: the connection is live; references are counted.
+        let source = unsafe {
+            let source = Bio(NonNull::new(ffi::SSL_get_rbio(ssl))?);
+            if ffi::BIO_up_ref(source.0.as_ptr()) != 1 {
+                core::mem::forget(source);
+                return None;
+            }
+            source
+        };
+        let pilot = Pilot {
+            source,
+            info,
+            handlers: Cell::new(None),
+            plan: RefCell::default(),
+            drives: Cell::new(false),
+            barred: Cell::new(false),
+            leaves: Cell::new(false),
+        };
+        // there is none: a connection begins once
+        let _ = self.pilot.set(pilot);
+        self.bar()?;
+        self.go_on_soon();
+        Some(())
+    }
+
+    /// Has the connection read from nowhere: OpenSSL says that nothing can be read yet.
+    fn bar(&self) -> Option<()> {
+        let pilot = self.pilot.get()?;
+        // SAFETY: the connection is live, and takes the empty source over.
+        unsafe {
+            let nothing = NonNull::new(ffi::BIO_new(ffi::BIO_s_mem()))?;
+            ffi::SSL_set0_rbio(self.raw(), nothing.as_ptr());
+        }
+        pilot.barred.set(true);
+        Some(())
+    }
+
+    fn unbar(&self) {
+        let Some(pilot) = self.pilot.get() else { return };
+        if pilot.barred.replace(false) {
+            // SAFETY: the connection is live, and takes over the reference that is counted here.
+            unsafe {
+                ffi::BIO_up_ref(pilot.source.0.as_ptr());
+                ffi::SSL_set0_rbio(self.raw(), pilot.source.0.as_ptr());
+            }
+        }
+    }
+
+    /// Goes on right after the events at hand.
+    pub(super) fn go_on_soon(self: &Rc<Self>) {
+        let Some(pilot) = self.pilot.get() else { return };
+        let handshake = Rc::downgrade(self);
+        let posted = Posted::now(Box::new(move || {
+            if let Some(handshake) = handshake.upgrade() {
+                handshake.go_on();
+            }
+        }));
+        pilot.plan.replace(Some(posted));
+    }
+
+    fn go_on(self: &Rc<Self>) {
+        let Some(pilot) = self.pilot.get() else { return };
+        let c = self.connection.as_ptr();
+        if pilot.handlers.get().is_none() {
+            // SAFETY: the connection is live.
+            unsafe {
+                pilot.handlers.set(Some(((*(*c).read).handler, (*(*c).write).handler)));
+                (*(*c).read).handler = Some(on_event);
+                (*(*c).write).handler = Some(on_event);
+            }
+            self.unbar();
+            // SAFETY: as above.
+            unsafe { ffi::SSL_set_info_callback(self.raw(), Some(on_step)) };
+        }
+        if self.is_waiting() {
+            return;
+        }
+        let wants = self.drive(pilot);
+        match wants {
+            Want::Nginx => self.hand_over(pilot),
+            Want::Failed(error, system) => self.fail(pilot, error, system),
+            Want::Events | Want::Script => {
+                // SAFETY: the connection is live.
+                if unsafe { !listen(c) } {
+                    self.fail(pilot, 0, 0);
+                }
+            }
+        }
+    }
+
+    /// Calls OpenSSL.
+    fn drive(&self, pilot: &Pilot) -> Want {
+        let (c, ssl) = (self.connection.as_ptr(), self.raw());
+        clear_errors();
+        pilot.drives.set(true);
+        // SAFETY: the connection is live and shakes hands.
+        let n = unsafe { shake(c, ssl) };
+        pilot.drives.set(false);
+        // SAFETY: as above; the system's error is that of the call just made.
+        let (error, system) = unsafe { (ffi::SSL_get_error(ssl, n), last_system_error()) };
+        if pilot.leaves.get() || error == ffi::SSL_ERROR_NONE as c_int {
+            return Want::Nginx;
+        }
+        match error as u32 {
+            ffi::SSL_ERROR_WANT_READ | ffi::SSL_ERROR_WANT_WRITE if pilot.barred.get() => Want::Nginx,
+            ffi::SSL_ERROR_WANT_READ => {
+                // SAFETY: as above.
+                unsafe { (*(*c).read).set_ready(0) };
+                Want::Events
+            }
+            ffi::SSL_ERROR_WANT_WRITE => {
+                // SAFETY: as above.
+                unsafe { (*(*c).write).set_ready(0) };
+                Want::Events
+            }
+            _ if self.is_waiting() => Want::Script,
+            _ => Want::Failed(error, system),
+        }
+    }
+
+    /// Gives nginx the connection back as it was.
+    fn release(&self, pilot: &Pilot) -> Option<ngx_event_handler_pt> {
+        self.unbar();
+        pilot.plan.take();
+        let (read, write) = pilot.handlers.take()?;
+        let c = self.connection.as_ptr();
+        // SAFETY: the connection is live.
+        unsafe {
+            ffi::SSL_set_info_callback(self.raw(), pilot.info);
+            (*(*c).read).handler = read;
+            (*(*c).write).handler = write;
+        }
+        Some(read)
+    }
+
+    /// nginx goes on with the handshake, which may end the connection.
+    fn hand_over(&self, pilot: &Pilot) {
+        clear_errors();
+        if let Some(Some(read)) = self.release(pilot) {
+            // SAFETY: nginx's own handler, for the connection that it was made for.
+            unsafe { read((*self.connection.as_ptr()).read) };
+        }
+    }
+
+    /// The handshake has failed in a way that nginx has not seen.
+    fn fail(&self, pilot: &Pilot, error: c_int, system: c_int) {
+        let c = self.connection.as_ptr();
+        self.release(pilot);
+        // SAFETY: the connection is live; these are the marks that nginx leaves on one whose handshake has failed.
+        unsafe {
+            let tls = &mut *(*c).ssl;
+            tls.set_no_wait_shutdown(1);
+            tls.set_no_send_shutdown(1);
+            (*(*c).read).set_eof(1);
+            log_failure(c, error, system);
+            (*(*c).read).set_error(1);
+        }
+        clear_errors();
+        self.tell_nginx();
+    }
+
+    /// Calls what nginx has left to be called when the handshake is over, well or not.
+    fn tell_nginx(&self) {
+        let c = self.connection.as_ptr();
+        // SAFETY: the connection is live; nginx sets the handler whenever it waits.
+        unsafe {
+            if let Some(handler) = (*(*c).ssl).handler {
+                handler(c);
+            }
+        }
+    }
+
+    /// Something has happened to the connection.
+    fn event(self: &Rc<Self>, event: *mut ngx_event_t) {
+        let Some(pilot) = self.pilot.get() else { return };
+        let c = self.connection.as_ptr();
+        // SAFETY: event and connection are live.
+        unsafe {
+            if (*event).timedout() != 0 {
+                self.cancel();
+                self.release(pilot);
+                self.tell_nginx();
+                return;
+            }
+            if !self.is_waiting() {
+                self.go_on();
+                return;
+            }
+            if event == (*c).read && has_gone(c) {
+                self.cancel();
+                self.fail(pilot, 0, 0);
+            } else if !listen(c) {
+                self.cancel();
+                self.fail(pilot, 0, 0);
+            }
+        }
+    }
+}
+
+/// # Safety
+/// Both must be live and shaking hands.
+unsafe fn shake(c: *mut ngx_connection_t, ssl: *mut SSL) -> c_int {
+    // SAFETY: the caller vouches for both.
+    unsafe {
+        if (*(*c).ssl).try_early_data() == 0 {
+            return ffi::SSL_do_handshake(ssl);
+        }
+        // nothing is read: by the time early data may be, the connection is barred
+        let (mut byte, mut read) = (0u8, 0usize);
+        ffi::SSL_read_early_data(ssl, ptr::from_mut(&mut byte).cast(), 1, &raw mut read);
+        -1
+    }
+}
+
+/// Asks for events of the connection.
+///
+/// # Safety
+/// `c` must be live.
+unsafe fn listen(c: *mut ngx_connection_t) -> bool {
+    const OK: isize = ffi::NGX_OK as isize;
+    // SAFETY: the caller vouches for the connection.
+    unsafe {
+        ffi::ngx_handle_read_event((*c).read, 0) == OK && ffi::ngx_handle_write_event((*c).write, 0) == OK
+    }
+}
+
+/// Whether the other side has closed the connection, seen without taking anything from it.
+///
+/// # Safety
+/// `c` must be live.
+unsafe fn has_gone(c: *mut ngx_connection_t) -> bool {
+    let mut byte = 0u8;
+    // SAFETY: the caller vouches for the connection, whose descriptor is open.
+    unsafe {
+        if (*(*c).read).pending_eof() != 0 {
+            return true;
+        }
+        match libc::recv((*c).fd, ptr::from_mut(&mut byte).cast(), 1, libc::MSG_PEEK) {
+            0 => true,
+            n if n > 0 => false,
+            _ => {
+                (*(*c).read).set_ready(0);
+                !matches!(last_system_error(), libc::EAGAIN | libc::EINTR)
+            }
+        }
+    }
+}
+
+fn last_system_error() -> c_int {
+    std::io::Error::last_os_error().raw_os_error().unwrap_or(0)
+}
+
+/// Writes what nginx would have written of a failed handshake.
+///
+/// # Safety
+/// `c` must be live.
+unsafe fn log_failure(c: *mut ngx_connection_t, error: c_int, system: c_int) {
+    let system = if error == ffi::SSL_ERROR_SYSCALL as c_int { system } else { 0 };
+    // SAFETY: the caller vouches for the connection; both texts are constants without anything to be filled in.
+    unsafe {
+        let first = ffi::ERR_peek_error();
+        if error == 0 || error == ffi::SSL_ERROR_ZERO_RETURN as c_int || first == 0 {
+            let text = c"peer closed connection in SSL handshake".as_ptr().cast_mut();
+            ffi::ngx_connection_error(c, system, text);
+            return;
+        }
+        let level = if error == ffi::SSL_ERROR_SSL as c_int && is_peers_fault(first as u32) {
+            match (*c).log_error() {
+                ffi::ngx_connection_log_error_e_NGX_ERROR_ERR => ffi::NGX_LOG_ERR,
+                ffi::ngx_connection_log_error_e_NGX_ERROR_ALERT => ffi::NGX_LOG_CRIT,
+                _ => ffi::NGX_LOG_INFO,
+            }
+        } else {
+            ffi::NGX_LOG_CRIT
+        };
+        let text = c"SSL_do_handshake() failed".as_ptr().cast_mut();
+        ffi::ngx_ssl_error(level as usize, (*c).log, system, text);
+    }
+}
+
+/// Whether a failure is one that anybody who connects can cause. The list follows nginx's.
+fn is_peers_fault(error: u32) -> bool {
+    const REASONS: &[u32] = &[
+        ffi::SSL_R_BAD_CHANGE_CIPHER_SPEC,
+        ffi::SSL_R_NO_SUITABLE_KEY_SHARE,
+        ffi::SSL_R_NO_SUITABLE_SIGNATURE_ALGORITHM,
+        ffi::SSL_R_BLOCK_CIPHER_PAD_IS_WRONG,
+        ffi::SSL_R_DIGEST_CHECK_FAILED,
+        ffi::SSL_R_ERROR_IN_RECEIVED_CIPHER_LIST,
+        ffi::SSL_R_EXCESSIVE_MESSAGE_SIZE,
+        ffi::SSL_R_HTTPS_PROXY_REQUEST,
+        ffi::SSL_R_HTTP_REQUEST,
+        ffi::SSL_R_LENGTH_MISMATCH,
+        ffi::SSL_R_NO_CIPHERS_SPECIFIED,
+        ffi::SSL_R_NO_COMPRESSION_SPECIFIED,
+        ffi::SSL_R_NO_SHARED_CIPHER,
+        ffi::SSL_R_RECORD_LENGTH_MISMATCH,
+        ffi::SSL_R_CLIENTHELLO_TLSEXT,
+        ffi::SSL_R_PARSE_TLSEXT,
+        ffi::SSL_R_CALLBACK_FAILED,
+        ffi::SSL_R_NO_APPLICATION_PROTOCOL,
+        ffi::SSL_R_UNEXPECTED_MESSAGE,
+        ffi::SSL_R_UNEXPECTED_RECORD,
+        ffi::SSL_R_UNKNOWN_ALERT_TYPE,
+        ffi::SSL_R_UNKNOWN_PROTOCOL,
+        ffi::SSL_R_UNSUPPORTED_PROTOCOL,
+        ffi::SSL_R_WRONG_VERSION_NUMBER,
+        ffi::SSL_R_DECRYPTION_FAILED_OR_BAD_RECORD_MAC,
+        ffi::SSL_R_RENEGOTIATE_EXT_TOO_LONG,
+        ffi::SSL_R_RENEGOTIATION_ENCODING_ERR,
+        ffi::SSL_R_RENEGOTIATION_MISMATCH,
+        ffi::SSL_R_UNSAFE_LEGACY_RENEGOTIATION_DISABLED,
+        ffi::SSL_R_SCSV_RECEIVED_WHEN_RENEGOTIATING,
+        ffi::SSL_R_INAPPROPRIATE_FALLBACK,
+        ffi::SSL_R_CERT_CB_ERROR,
+        ffi::SSL_R_VERSION_TOO_LOW,
+    ];
+    // from here on reasons are alerts that the other side has sent
+    const ALERTS: u32 = ffi::SSL_AD_REASON_OFFSET;
+    let reason = error & 0xfff;
+    reason >= ALERTS || REASONS.contains(&reason)
+}
+
+unsafe extern "C" fn on_event(event: *mut ngx_event_t) {
+    guard(|| {
+        // SAFETY: a connection's events have it as their data; it is live, and so is what it shakes hands with.
+        let handshake = unsafe {
+            let c = (*event).data.cast::<ngx_connection_t>();
+            Handshake::known((*(*c).ssl).connection)
+        };
+        if let Some(handshake) = handshake {
+            handshake.event(event);
+        }
+    });
+}
+
+/// A handshake begins: OpenSSL's first call for a connection.
+pub unsafe extern "C" fn on_begin(ssl: *const SSL, what: c_int, value: c_int) {
+    // SAFETY: the context's `Originals` live as long as the configuration.
+    let info = unsafe { super::install::originals(ffi::SSL_get_SSL_CTX(ssl)) }.and_then(|o| o.info);
+    guard(|| {
+        // SAFETY: OpenSSL passes the live connection.
+        unsafe {
+            ffi::SSL_set_info_callback(ssl.cast_mut(), info);
+            let c = connection(ssl);
+            // QUIC has messages of its own in place of a stream, and nginx no way to be told to wait
+            let begins = what & ffi::SSL_CB_HANDSHAKE_START as c_int != 0
+                && !c.is_null()
+                && (*c).type_ == libc::SOCK_STREAM
+                && !(*c).ssl.is_null()
+                && (*(*c).ssl).handshaked() == 0;
+            if begins {
+                if let Some(handshake) = Handshake::of(ssl.cast_mut()) {
+                    handshake.pilot(info);
+                }
+            }
+        }
+    });
+    // SAFETY: nginx's own function, for the call that it was made for.
+    unsafe {
+        if let Some(info) = info {
+            info(ssl, what, value);
+        }
+    }
+}
+
+/// A handshake that we drive takes a step.
+unsafe extern "C" fn on_step(ssl: *const SSL, what: c_int, value: c_int) {
+    // SAFETY: OpenSSL passes the live connection.
+    let info = guard(|| unsafe {
+        let handshake = Handshake::known(ssl)?;
+        let pilot = handshake.pilot.get()?;
+        if what & ffi::SSL_CB_LOOP as c_int != 0 && pilot.drives() && !pilot.barred.get() && is_answered(ssl)
+        {
+            handshake.bar();
+        }
+        Some(pilot.info)
+    });
+    // SAFETY: nginx's own function, for the call that it was made for.
+    unsafe {
+        if let Some(Some(Some(info))) = info {
+            info(ssl, what, value);
+        }
+    }
+}
+
+/// Whether a server has begun to answer a client's first message in a way that needs no second one.
+///
+/// # Safety
+/// `ssl` must be live.
+unsafe fn is_answered(ssl: *const SSL) -> bool {
+    // SAFETY: the caller vouches for the connection.
+    unsafe {
+        ffi::SSL_is_server(ssl) == 1
+            && !matches!(
+                ffi::SSL_get_state(ssl),
+                // the greeting that asks for another first message (TLS 1.3) looks like any other
+                ffi::OSSL_HANDSHAKE_STATE_TLS_ST_BEFORE
+                    | ffi::OSSL_HANDSHAKE_STATE_TLS_ST_SR_CLNT_HELLO
+                    | ffi::OSSL_HANDSHAKE_STATE_TLS_ST_SW_SRVR_HELLO
+                    | ffi::OSSL_HANDSHAKE_STATE_TLS_ST_SW_CHANGE
+            )
+    }
+}
