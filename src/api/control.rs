@@ -11,6 +11,9 @@ use crate::vm::Stack;
 natives! {
     /// `ngx.exit(code)` in a phase that runs to its end first.
     fn exit_later(cx, code: val<i32>) -> () {
+        if let Some(host) = cx.host() {
+            host.debug(format_args!("lua exit with code {code}"));
+        }
         if let Some(ctx) = cx.request().and_then(crate::ngx::running_ctx) {
             ctx.exit.set(Some(Rc(code as isize)));
         }
@@ -30,7 +33,8 @@ natives! {
     }
 }
 
-fn exit(_: &Waker, stack: &mut Stack<'_>) -> Armed {
+fn exit(waker: &Waker, stack: &mut Stack<'_>) -> Armed {
+    waker.host().debug(format_args!("lua exit with code {}", stack.int(3)));
     Armed::End(End::Exit(Rc(stack.int(3) as isize)))
 }
 

@@ -3,7 +3,7 @@
 local error = error
 local type = type
 
-return function(ngx, _, base)
+return function(ngx, native, base)
     ngx.OK, ngx.ERROR, ngx.AGAIN, ngx.DONE, ngx.DECLINED = 0, -1, -2, -4, -5
     ngx.null = base.boot.null
 
@@ -35,6 +35,7 @@ return function(ngx, _, base)
     end
 
     local cur, null = base.cur, base.null
+    local handshake_slot = native.ssl_ctx_slot
 
     -- ngx.ctx: one table per request, in a slot that the request's end frees
     local slots = base.ctx_slots
@@ -81,6 +82,11 @@ return function(ngx, _, base)
             return slots[slot]
         end
         local table = given or {}
+        -- what scripts kept while the client shook hands shows through
+        local shaken = cur.req ~= null and handshake_slot() or 0
+        if shaken ~= 0 then
+            setmetatable(table, { __index = slots[shaken] })
+        end
         new_slot(table)
         return table
     end

@@ -28,6 +28,11 @@ natives! {
         answer(handshake(cx).and_then(|handshake| handshake.found_session(session)), out)
     }
 
+    /// Where the table lies that `ngx.ctx` was while the request's client shook hands; 0 if nowhere.
+    fn ssl_ctx_slot(cx) -> i32 {
+        cx.request().map_or(0, |request| request.handshake_table())
+    }
+
     /// OpenSSL's number for what is wrong with a server's certificate; -1 where nobody knows.
     fn ssl_verify_result(cx, out: out<Str>) -> i32 {
         match handshake(cx).and_then(|handshake| handshake.verify_result().ok_or("bad ssl conn")) {

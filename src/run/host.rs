@@ -96,7 +96,10 @@ impl Host {
                 request.log(Level::Debug, &message.to_string());
             }
             Host::Request(_) => {}
-            Host::Background(_) => debug_cycle(message),
+            Host::Background(background) => {
+                let _context = background.log_context();
+                debug_cycle(message);
+            }
         }
     }
 

@@ -9,9 +9,10 @@ use core::ptr;
 use ::ngx::ffi::{self, SSL, SSL_SESSION};
 
 use super::install::{originals, tls};
-use super::{connection, first_server, first_slots, hello, Answer, Handshake};
+use super::{asked_server, connection, first_server, first_slots, hello, Answer, Handshake};
 use crate::conf::SrvConf;
 use crate::native::guard;
+use crate::ngx::log::{debug_cycle, Level};
 use crate::phase::{ssl, Phase};
 
 /// The client's first message is there.
@@ -54,15 +55,26 @@ pub unsafe extern "C" fn client_hello(ssl: *mut SSL, alert: *mut c_int, conf: *m
 }
 
 /// A certificate is to be shown.
-pub unsafe extern "C" fn certificate(ssl: *mut SSL, conf: *mut c_void) -> c_int {
+pub unsafe extern "C" fn certificate(ssl: *mut SSL, _: *mut c_void) -> c_int {
     const LATER: c_int = -1;
     const FAILED: c_int = 0;
     const OK: c_int = 1;
     guard(|| {
-        // SAFETY: OpenSSL passes its live connection, and what `script_server` gave it.
-        let (conf, handshake) = unsafe { (&*conf.cast::<SrvConf>(), Handshake::of(ssl)) };
-        let Some(handshake) = handshake else { return FAILED };
-        let Some(handler) = &conf.tls.certificate else { return OK };
+        // SAFETY: OpenSSL passes its live connection.
+        let Some(handshake) = (unsafe { Handshake::of(ssl) }) else { return FAILED };
+        // a server without certificates of its own has those of the first one, and so its callback, but not its script
+        // SAFETY: as above.
+        let (conf, name) = unsafe { asked_server(connection(ssl)) };
+        let Some(handler) = &conf.tls.certificate else {
+            let name = String::from_utf8_lossy(name);
+            // SAFETY: the connection's log is live.
+            unsafe {
+                let log = (*connection(ssl)).log;
+                let text = format!("no ssl_certificate_by_lua* defined in server {name}");
+                crate::ngx::log::write(log, Level::Alert, text.as_bytes());
+            }
+            return FAILED;
+        };
         if !handshake.has_begun(Phase::SslCert) {
             // SAFETY: as above.
             let rc = unsafe { certificate_by_variables(ssl) };
@@ -104,6 +116,8 @@ pub unsafe extern "C" fn get_session(
 ) -> *mut SSL_SESSION {
     // SAFETY: OpenSSL passes its live connection; nginx's own function is called as it would be.
     if unsafe { is_tls_1_3(ssl) } {
+        debug_cycle(format_args!("ssl_session_fetch_by_lua*: skipped since TLS version >= 1.3 (304)"));
+        // SAFETY: as above.
         return unsafe {
             match of_nginx(ssl).and_then(|o| o.get_session) {
                 Some(get) => get(ssl, id, len, copy),
@@ -138,6 +152,8 @@ pub unsafe extern "C" fn get_session(
 pub unsafe extern "C" fn new_session(ssl: *mut SSL, session: *mut SSL_SESSION) -> c_int {
     // SAFETY: as in `get_session`.
     if unsafe { is_tls_1_3(ssl) } {
+        debug_cycle(format_args!("ssl_session_store_by_lua*: skipped since TLS version >= 1.3 (304)"));
+        // SAFETY: as above.
         return unsafe {
             match of_nginx(ssl).and_then(|o| o.new_session) {
                 Some(new) => new(ssl, session),

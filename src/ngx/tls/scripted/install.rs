@@ -59,9 +59,10 @@ impl Cf {
                 let context = (*tls(slots)).ssl.ctx;
                 if context.is_null() {
                     conf.tls.refuse_without_tls()?;
-                } else {
+                }
+                conf.tls.inherit(&above.tls);
+                if !context.is_null() {
                     any = true;
-                    conf.tls.inherit(&above.tls);
                     self.script_server(conf, context)?;
                 }
             }

@@ -323,7 +323,10 @@ impl crate::ngx::Request {
             if tls.is_null() || (*tls).connection.is_null() {
                 return 0;
             }
-            Handshake::known((*tls).connection).map_or(0, |handshake| handshake.ctx_slot.get())
+            let Some(handshake) = Handshake::known((*tls).connection) else { return 0 };
+            // a VM of its own has tables of its own
+            let is_ours = self.ctx().is_some_and(|ctx| Rc::ptr_eq(ctx.vm(), &handshake.vm));
+            if is_ours { handshake.ctx_slot.get() } else { 0 }
         }
     }
 }
@@ -426,6 +429,20 @@ unsafe fn main_conf<'a>(c: *mut ngx_connection_t, ssl: *const SSL) -> Option<&'a
 unsafe fn first_server<'a>(c: *mut ngx_connection_t) -> &'a SrvConf {
     // SAFETY: each address has a default server, whose configurations live as long as their connections.
     unsafe { &*first_slots(c).add(module::ctx_index()).read().cast::<SrvConf>() }
+}
+
+/// Our configuration of the server that a client asks for, and that server's name.
+///
+/// # Safety
+/// As for `first_server`.
+unsafe fn asked_server<'a>(c: *mut ngx_connection_t) -> (&'a SrvConf, &'a [u8]) {
+    // SAFETY: as there.
+    unsafe {
+        let slots = (*(*(*c).data.cast::<ngx_http_connection_t>()).conf_ctx).srv_conf;
+        let core = *slots.add((*ptr::addr_of!(ffi::ngx_http_core_module)).ctx_index);
+        let name = bytes((*core.cast::<ffi::ngx_http_core_srv_conf_t>()).server_name);
+        (&*slots.add(module::ctx_index()).read().cast::<SrvConf>(), name)
+    }
 }
 
 /// # Safety
