@@ -1,4 +1,4 @@
--- ngx.ssl, as far as it is about a client's connection; ngx.ssl.clienthello and ngx.ssl.proxysslcert.
+-- ngx.ssl, as far as it is about a client's connection; ngx.ssl.clienthello, ngx.ssl.proxysslcert and ngx.proxyssl.
 
 local bit = require "bit"
 
@@ -57,7 +57,8 @@ return function(_, native, base)
     local function object(value, kind, name)
         local got = type(value)
         if got ~= "cdata" or not find(tostring(ctype(value)), "[*&]>$") or cast("void *", value) == null then
-            error("bad argument #1 to '" .. name .. "' (" .. kind .. " by ngx.ssl.parse_*() expected, got " .. got .. ")", 3)
+            error("bad argument #1 to '" .. name .. "' (" .. kind .. " by ngx.ssl.parse_*() expected, got " .. got .. ")",
+                  3)
         end
         local is = kinds[value]
         if is and is ~= kind then
@@ -144,10 +145,9 @@ return function(_, native, base)
     -- versions
 
     local version = native.ssl_version
-    M.SSL3_VERSION, M.TLS1_VERSION, M.TLS1_1_VERSION = 0x300, 0x301, 0x302
-    M.TLS1_2_VERSION, M.TLS1_3_VERSION = 0x303, 0x304
     local versions = {
-        [2] = "SSLv2", [0x300] = "SSLv3", [0x301] = "TLSv1", [0x302] = "TLSv1.1", [0x303] = "TLSv1.2", [0x304] = "TLSv1.3",
+        [2] = "SSLv2", [0x300] = "SSLv3",
+        [0x301] = "TLSv1", [0x302] = "TLSv1.1", [0x303] = "TLSv1.2", [0x304] = "TLSv1.3",
     }
 
     local function get_version()
@@ -158,23 +158,31 @@ return function(_, native, base)
         return nil, text(out)
     end
 
-    function M.get_tls1_version()
-        check()
-        return get_version()
+    -- Adds to a module which version a connection speaks.
+    local function add_versions(functions, refuse)
+        functions.SSL3_VERSION, functions.TLS1_VERSION, functions.TLS1_1_VERSION = 0x300, 0x301, 0x302
+        functions.TLS1_2_VERSION, functions.TLS1_3_VERSION = 0x303, 0x304
+
+        function functions.get_tls1_version()
+            refuse()
+            return get_version()
+        end
+
+        function functions.get_tls1_version_str()
+            refuse()
+            local n, err = get_version()
+            if not n then
+                return nil, err
+            end
+            local name = versions[n]
+            if not name then
+                return nil, "unknown version"
+            end
+            return name
+        end
     end
 
-    function M.get_tls1_version_str()
-        check()
-        local n, err = get_version()
-        if not n then
-            return nil, err
-        end
-        local name = versions[n]
-        if not name then
-            return nil, "unknown version"
-        end
-        return name
-    end
+    add_versions(M, check)
 
     -- secrets
 
@@ -277,7 +285,8 @@ return function(_, native, base)
 
     local hello = { version = base.version }
     local hello_phase = base.phases("ssl_client_hello")
-    local extension, hello_numbers, set_protocols = native.hello_extension, native.hello_numbers, native.hello_set_protocols
+    local extension, hello_numbers = native.hello_extension, native.hello_numbers
+    local set_protocols = native.hello_set_protocols
     local EXTENSIONS, CIPHERS, SUPPORTED_VERSIONS = 0, 1, 43
 
     local function check_hello()
@@ -353,10 +362,10 @@ return function(_, native, base)
 
     -- ngx.ssl.proxysslcert
 
-    local proxy_phase = base.phases("proxy_ssl_cert")
+    local proxy_cert = base.phases("proxy_ssl_cert")
     local proxy = { version = base.version }
     add_identity(proxy, function()
-        if cur.phase ~= proxy_phase then
+        if cur.phase ~= proxy_cert then
             if band(cur.phase, lone) ~= 0 then
                 error("no request found", 3)
             end
@@ -364,6 +373,20 @@ return function(_, native, base)
         end
     end)
     base.module("ngx.ssl.proxysslcert", proxy)
+
+    -- ngx.proxyssl: the connection with the upstream
+
+    local proxy_phases = base.phases("proxy_ssl_cert", "proxy_ssl_verify")
+    local proxyssl = { version = base.version }
+    add_versions(proxyssl, function()
+        if band(cur.phase, lone) ~= 0 then
+            error("no request found", 3)
+        end
+        if band(cur.phase, proxy_phases) == 0 then
+            error("API disabled in the current context", 3)
+        end
+    end)
+    base.module("ngx.proxyssl", proxyssl)
 
     function M.ssl_session_reused(ssl)
         if not ssl or type(ssl) ~= "cdata" then

@@ -12,7 +12,7 @@ return function(_, native, base)
     local copy, new, sizeof, string = base.copy, base.new, base.sizeof, base.string
     local cast = base.cast
     local check = base.check
-    local allowed = base.request + base.phases("init_worker", "exit_worker", "timer")
+    local allowed = base.request + base.phases("init_worker", "exit_worker", "timer") + base.ssl
 
     local reasons = {
         [-1] = "upstream not found",

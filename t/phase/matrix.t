@@ -12,6 +12,7 @@ __DATA__
 env "MATRIX=is set";
 --- http_config eval
 my $lua = "$AutoscaleLua::Env::ROOT/t/phase/lua";
+my $certs = "$AutoscaleLua::Env::ROOT/t/cert";
 <<"CONF"
     lua_package_path "$lua/?.lua;;";
     lua_shared_dict matrix_seen 4m;
@@ -22,6 +23,7 @@ my $lua = "$AutoscaleLua::Env::ROOT/t/phase/lua";
     init_by_lua_block {
         require("matrix").port = \$TEST_NGINX_SERVER_PORT
         require("matrix").file = "$lua/matrix.lua"
+        require("matrix").tls_port = \$TEST_NGINX_SERVER_PORT + 1
         require("run_matrix").all("init")
     }
     init_worker_by_lua_block {
@@ -29,6 +31,20 @@ my $lua = "$AutoscaleLua::Env::ROOT/t/phase/lua";
         assert(ngx.timer.at(0, function() require("run_matrix").all_in_timers() end))
     }
     exit_worker_by_lua_block { require("run_matrix").all("exit_worker") }
+    ssl_session_fetch_by_lua_block { require("run_matrix").shaking("ssl_session_fetch") }
+    ssl_session_store_by_lua_block { require("run_matrix").shaking("ssl_session_store") }
+    server {
+        # a client that could speak TLS 1.3, too, names a session even if it has none
+        listen 127.0.0.1:1985 ssl;
+        ssl_protocols TLSv1.2;
+        ssl_session_tickets off;
+        ssl_certificate $certs/server.crt;
+        ssl_certificate_key $certs/server.key;
+        ssl_verify_client optional_no_ca;
+        ssl_client_hello_by_lua_block { require("run_matrix").shaking("ssl_client_hello") }
+        ssl_certificate_by_lua_block { require("run_matrix").shaking("ssl_cert") }
+        return 204;
+    }
     upstream matrix_idle { server 127.0.0.1:\$TEST_NGINX_SERVER_PORT; }
     upstream matrix_plain { server 127.0.0.1:\$TEST_NGINX_SERVER_PORT; }
     upstream matrix_balancer {
@@ -80,6 +96,17 @@ CONF
     }
     location = /balancer {
         proxy_pass http://matrix_balancer/done;
+    }
+    location = /shake {
+        content_by_lua_block { require("run_matrix").shake(ngx.var.arg_phase, ngx.var.arg_row) }
+    }
+    location /proxy_ssl_ {
+        proxy_pass https://127.0.0.1:1985;
+        proxy_ssl_name $arg_phase.$arg_row.matrix;
+        proxy_ssl_server_name on;
+        proxy_ssl_session_reuse off;
+        proxy_ssl_certificate_by_lua_block { require("run_matrix").shaking("proxy_ssl_cert") }
+        proxy_ssl_verify_by_lua_block { require("run_matrix").shaking("proxy_ssl_verify") }
     }
     location = /done { return 204; }
     location = /other { return 204; }

@@ -10,16 +10,23 @@
 --   any       nowhere
 --   request   where there is no request
 --   yielding  outside of server_rewrite, rewrite, access, precontent, content
---   waiting   the same, but for timers
+--   waiting   the same, but for timers and the handshakes that may wait
 --
 -- EXCEPTIONS has other results by phase, or "skip: REASON".
 
 local M = { rows = {}, index = {} }
 
 local PHASES = "init init_worker exit_worker set server_rewrite rewrite access precontent content "
-    .. "header_filter body_filter log balancer timer"
+    .. "header_filter body_filter log balancer timer "
+    .. "ssl_client_hello ssl_cert ssl_session_fetch ssl_session_store proxy_ssl_cert proxy_ssl_verify"
 local yielding = { server_rewrite = true, rewrite = true, access = true, precontent = true, content = true }
 local lone = { init = true, init_worker = true, exit_worker = true, timer = true }
+-- Handshakes are not of a request, and of all of them but one may wait.
+local shaking = { ssl_client_hello = true, ssl_cert = true, ssl_session_fetch = true, proxy_ssl_cert = true,
+    proxy_ssl_verify = true }
+M.shaking = shaking
+local directives = { timer = "ngx.timer", ssl_cert = "ssl_certificate_by_lua*",
+    proxy_ssl_cert = "proxy_ssl_certificate_by_lua*" }
 
 M.phases = {}
 for phase in PHASES:gmatch("%S+") do
@@ -30,7 +37,7 @@ local NO_REQUEST = "error: no request found"
 local DISABLED = "error: API disabled in the current context"
 
 local function refused_in(phase)
-    return "error: API disabled in the context of " .. (phase == "timer" and "ngx.timer" or phase .. "_by_lua*")
+    return "error: API disabled in the context of " .. (directives[phase] or phase .. "_by_lua*")
 end
 
 local classes = {}
@@ -40,7 +47,7 @@ function classes.any(_, result)
 end
 
 function classes.request(phase, result)
-    if lone[phase] then
+    if lone[phase] or shaking[phase] or phase == "ssl_session_store" then
         return phase == "init" and NO_REQUEST or DISABLED
     end
     return result
@@ -51,7 +58,7 @@ function classes.yielding(phase, result)
 end
 
 function classes.waiting(phase, result)
-    return phase == "timer" and result or classes.yielding(phase, result)
+    return (phase == "timer" or shaking[phase]) and result or classes.yielding(phase, result)
 end
 
 -- The same exception for several phases: { ["set log"] = "x" }.
@@ -71,7 +78,8 @@ local function row(name, class, result, call, exceptions)
     M.index[name] = r
 end
 
-local LONE = "init init_worker exit_worker timer"
+local SHAKING = "ssl_client_hello ssl_cert ssl_session_fetch ssl_session_store proxy_ssl_cert proxy_ssl_verify"
+local LONE = "init init_worker exit_worker timer " .. SHAKING
 -- The response's header has left.
 local SENT = "body_filter log"
 
@@ -135,7 +143,8 @@ row("ngx.resp.get_headers", "request", "table", function() return type(ngx.resp.
 
 -- control
 
-row("ngx.exit", "waiting", "ended", function() return ngx.exit(204) end, { ["header_filter balancer"] = "" })
+row("ngx.exit", "waiting", "ended", function() return ngx.exit(204) end,
+    { ["header_filter balancer ssl_session_store"] = "" })
 row("ngx.exec", "yielding", "ended", function() return ngx.exec("/done", "b=2") end)
 row("ngx.redirect", "yielding", "ended", function() return ngx.redirect("/done", 307) end)
 row("ngx.sleep", "waiting", "", function() return ngx.sleep(0.001) end)
@@ -149,7 +158,7 @@ row("ngx.ctx", "request", "1, 2", function()
     local a = ngx.ctx.a
     ngx.ctx = { a = 2 }
     return a, ngx.ctx.a
-end, { ["init_worker exit_worker timer"] = "1, 2" })
+end, { ["init_worker exit_worker timer " .. SHAKING] = "1, 2" })
 row("ngx.var", "request", "POST, set, nil", function()
     ngx.var.matrix = "set"
     return ngx.var.request_method, ngx.var.matrix, ngx.var.no_such_variable
@@ -643,6 +652,149 @@ local function ssl(name, result)
     row("ngx.ssl." .. name, "any", "nil, " .. result, function() return require("ngx.ssl")[name]("none") end)
 end
 
+-- what needs a connection that speaks TLS: `shaken` in handshakes
+local NO_CONNECTION = "init init_worker exit_worker"
+
+local function tls(module, name, plain, shaken, call, exceptions)
+    local all = { [SHAKING] = shaken, [NO_CONNECTION] = NO_REQUEST }
+    row(module .. "." .. name, "any", plain, function() return call(require(module)[name]) end, all)
+    for phases, other in pairs(exceptions or {}) do
+        for phase in phases:gmatch("%S+") do
+            M.index[module .. "." .. name].expected[phase] = other
+        end
+    end
+end
+
+local function kind()
+    return function(f) return (type((f()))) end
+end
+
+tls("ngx.ssl", "clear_certs", "nil, bad request", "true", function(f) return f() end)
+for _, name in ipairs({ "set_cert", "set_priv_key" }) do
+    local what = name == "set_cert" and "cert" or "pkey"
+    local refused = "error: bad argument #1 to '" .. name .. "' (" .. what .. " by ngx.ssl.parse_*() expected, got nil)"
+    tls("ngx.ssl", name, refused, refused, function(f)
+        local ok, err = f()
+        return ok, err
+    end)
+end
+tls("ngx.ssl", "set_der_cert", "nil, d2i_X509_bio() failed", "nil, d2i_X509_bio() failed", function(f)
+    return f("none")
+end)
+tls("ngx.ssl", "set_der_priv_key", "nil, d2i_PrivateKey_bio() failed", "nil, d2i_PrivateKey_bio() failed", function(f)
+    return f("none")
+end)
+for _, name in ipairs({ "raw_server_addr", "raw_client_addr" }) do
+    tls("ngx.ssl", name, "nil, nil, bad request", "4, inet, nil", function(f)
+        local address, family, err = f()
+        return address and #address, family, err
+    end, { ["proxy_ssl_cert proxy_ssl_verify"] = name == "raw_client_addr" and "nil, nil, no address" or nil })
+end
+tls("ngx.ssl", "server_port", "nil", "number", kind())
+tls("ngx.ssl", "server_name", "nil", "string", kind())
+tls("ngx.ssl", "get_tls1_version", "nil", "number", kind())
+tls("ngx.ssl", "get_tls1_version_str", "nil", "string", kind())
+tls("ngx.ssl", "get_client_random", "nil, bad request", "32", function(f) return f(0) end)
+tls("ngx.ssl", "get_server_random", "nil, bad request", "32", function(f) return f(0) end)
+tls("ngx.ssl", "get_session_master_key", "nil, bad request", "0", function(f) return f(0) end,
+    { ssl_session_store = "48" })
+-- there are keys before all is agreed on, but they are worth nothing: OpenSSL says when it has some
+tls("ngx.ssl", "export_keying_material", "nil, nil, bad request", "string, 16, nil", function(f)
+    local key, err = f(16, "label")
+    return type(key), key and #key, err
+end, { ["ssl_client_hello ssl_cert ssl_session_fetch"] = "nil, nil, nil" })
+tls("ngx.ssl", "export_keying_material_early", "nil, bad request", "nil", function(f) return f(16, "label") end)
+local NOT_HERE = "nil, API disabled in the current context"
+tls("ngx.ssl", "verify_client", NOT_HERE, NOT_HERE, function(f) return f() end, { ssl_cert = "true" })
+tls("ngx.ssl", "get_req_ssl_pointer", "nil", "cdata", kind())
+tls("ngx.ssl", "get_upstream_ssl_pointer", "nil", "nil", kind())
+for _, name in ipairs({ "get_req_shared_ssl_ciphers", "get_shared_ssl_ciphers" }) do
+    tls("ngx.ssl", name, "nil", "nil", kind(), { ["ssl_cert ssl_session_store"] = "table" })
+end
+row("ngx.ssl.ssl_session_reused", "any", "nil, bad ssl", function()
+    return require("ngx.ssl").ssl_session_reused()
+end)
+for _, module in ipairs({ "ngx.ssl", "ngx.proxyssl" }) do
+    constants(module, { SSL3_VERSION = 768, TLS1_VERSION = 769, TLS1_1_VERSION = 770, TLS1_2_VERSION = 771,
+        TLS1_3_VERSION = 772 })
+end
+
+local function only_in(phases, module, name, result, call)
+    tls(module, name, DISABLED, DISABLED, call, { [phases] = result })
+end
+
+local hello, HELLO = "ngx.ssl.clienthello", "ssl_client_hello"
+only_in(HELLO, hello, "get_client_hello_server_name", "string", function(f) return (type((f()))) end)
+only_in(HELLO, hello, "get_client_hello_ext", "string, nil", function(f) return type((f(43))), (f(65000)) end)
+only_in(HELLO, hello, "get_client_hello_ext_present", "table", function(f) return (type((f()))) end)
+only_in(HELLO, hello, "get_client_hello_ciphers", "table", function(f) return (type((f()))) end)
+only_in(HELLO, hello, "get_supported_versions", "table", function(f) return (type((f()))) end)
+only_in(HELLO, hello, "set_protocols", "nil, invalid protocols failed", function(f)
+    local ok, err = f({ "none" })
+    return ok, err
+end)
+
+tls("ngx.ssl.session", "get_session_id", "nil, bad request", "nil, uninitialized session id len in lua context",
+    function(f)
+        local id, err = f()
+        return id and #id, err
+    end, { ["ssl_session_fetch ssl_cert ssl_session_store"] = "64, nil" })
+tls("ngx.ssl.session", "get_serialized_session", "nil, bad request", "nil, bad session in lua context", function(f)
+    local session, err = f()
+    return type(session), err
+end, { ssl_session_store = "string, nil" })
+tls("ngx.ssl.session", "set_serialized_session", "nil, bad request", "nil, failed to de-serialize session",
+    function(f) return f("none") end)
+
+for _, name in ipairs({ "set_cert", "set_priv_key" }) do
+    local what = name == "set_cert" and "cert" or "pkey"
+    only_in("proxy_ssl_cert", "ngx.ssl.proxysslcert", name,
+        "error: bad argument #1 to '" .. name .. "' (" .. what .. " by ngx.ssl.parse_*() expected, got nil)", function(f)
+            local ok, err = f()
+            return ok, err
+        end)
+end
+only_in("proxy_ssl_cert", "ngx.ssl.proxysslcert", "clear_certs", "true", function(f)
+    local ok = f()
+    return ok
+end)
+only_in("proxy_ssl_cert", "ngx.ssl.proxysslcert", "set_der_cert", "nil, d2i_X509_bio() failed", function(f)
+    local ok, err = f("none")
+    return ok, err
+end)
+only_in("proxy_ssl_cert", "ngx.ssl.proxysslcert", "set_der_priv_key", "nil, d2i_PrivateKey_bio() failed", function(f)
+    local ok, err = f("none")
+    return ok, err
+end)
+local verify = "ngx.ssl.proxysslverify"
+only_in("proxy_ssl_verify", verify, "get_verify_result", "20", function(f)
+    local result = f()
+    return result
+end)
+only_in("proxy_ssl_verify", verify, "set_verify_result", "true", function(f)
+    local ok = f(0)
+    return ok
+end)
+only_in("proxy_ssl_verify", verify, "get_verify_cert", "cdata", function(f) return (type((f()))) end)
+for name, result in pairs({ get_tls1_version = "771", get_tls1_version_str = "TLSv1.2" }) do
+    only_in("proxy_ssl_cert proxy_ssl_verify", "ngx.proxyssl", name, result, function(f)
+        local version = f()
+        return version
+    end)
+end
+
+for name, result in pairs({ get_ocsp_responder_from_der_chain = "d2i_X509_bio() failed",
+    create_ocsp_request = "d2i_X509_bio() failed", validate_ocsp_response = "d2i_OCSP_RESPONSE() failed" }) do
+    row("ngx.ocsp." .. name, "any", "nil, " .. result, function()
+        return require("ngx.ocsp")[name]("none", name:find("^validate") and "none")
+    end)
+end
+-- sockets do not ask for it
+tls("ngx.ocsp", "set_ocsp_status_resp", "nil, bad request", "true, no status req", function(f)
+    local ok, err = f("none")
+    return ok, err
+end)
+
 ssl("parse_pem_cert", "PEM_read_bio_X509_AUX() failed")
 ssl("parse_der_cert", "d2i_X509_bio() failed")
 ssl("cert_pem_to_der", "PEM_read_bio_X509_AUX() failed")
@@ -797,7 +949,7 @@ row("resty.core.base.ref_in_table", "any", "1", function() return core.ref_in_ta
 row("resty.core.base.get_request", "any", "true", function() return core.get_request() ~= nil end, { [LONE] = "false" })
 row("resty.core.ctx.get_ctx_table", "request", "table", function()
     return type(require("resty.core.ctx").get_ctx_table())
-end, { ["init_worker exit_worker timer"] = "table" })
+end, { ["init_worker exit_worker timer " .. SHAKING] = "table" })
 row("resty.core.misc.register_ngx_magic_key_getter", "any", "got", function()
     local register = require("resty.core.misc").register_ngx_magic_key_getter
     register("matrix_key", function() return "got" end)

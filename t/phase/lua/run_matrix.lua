@@ -32,6 +32,27 @@ function M.one(phase)
     seen:set(key, answer(row))
 end
 
+-- One row, in a handshake whose server's name says which.
+function M.shaking(phase)
+    local of, number = (require("ngx.ssl").server_name() or ""):match("^([%w_]+)%.(%d+)%.matrix$")
+    local row = of == phase and matrix.rows[tonumber(number)]
+    local key = phase .. " " .. tostring(number)
+    if row and seen:add(key, "ended") then
+        seen:set(key, answer(row))
+    end
+end
+
+-- Shakes hands with a server whose name says which row is to be run.
+function M.shake(phase, number)
+    local sock = ngx.socket.tcp()
+    sock:settimeout(5000)
+    if sock:connect("127.0.0.1", matrix.tls_port) then
+        sock:sslhandshake(nil, phase .. "." .. number .. ".matrix", false)
+        sock:close()
+    end
+    ngx.say("shaken")
+end
+
 -- All rows, in a phase without a request; kept at once, so that nobody reads a half of it.
 function M.all(phase)
     local lines = {}

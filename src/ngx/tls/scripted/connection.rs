@@ -118,6 +118,10 @@ impl Connection {
             }
             let (address, len) =
                 if own { ((*c).local_sockaddr, (*c).local_socklen) } else { ((*c).sockaddr, (*c).socklen) };
+            // nginx keeps an upstream's address elsewhere
+            if address.is_null() {
+                return Err("no address");
+            }
             match c_int::from((*address).sa_family) {
                 libc::AF_UNIX => {
                     let offset = core::mem::offset_of!(libc::sockaddr_un, sun_path);
