@@ -65,7 +65,10 @@ pub fn run_store(handshake: &Rc<Handshake>, handler: &Handler) {
         let host = Host::Background(Rc::clone(&background));
         debug_start(&host, phase);
         let Some(_entered) = host.enter(phase) else { return Err("out of memory".into()) };
-        handshake.vm().call(function, 0, |_| 0, |_| ()).map_err(|e| format!("failed to run session_store_by_lua*: {e}"))
+        handshake
+            .vm()
+            .call(function, 0, |_| 0, |_| ())
+            .map_err(|e| format!("failed to run session_store_by_lua*: {e}"))
     });
     match result {
         Ok(()) => debug_cycle(format_args!(

@@ -83,6 +83,20 @@ for my $hook (keys %HOOKS) {
 }
 $DIRECTIVES{"set$_"} = ['server, server if, location, location if', '$result ' . $BY_LUA{$_}] for keys %BY_LUA;
 
+my $TLS = "ssl_certificate $CERTS/server.crt; ssl_certificate_key $CERTS/server.key;";
+my %HANDSHAKES = (
+    ssl_client_hello => ['http, server', $TLS],
+    ssl_certificate => ['http, server', $TLS],
+    ssl_session_fetch => ['http'],
+    ssl_session_store => ['http'],
+    proxy_ssl_certificate => [$EVERYWHERE],
+    proxy_ssl_verify => [$EVERYWHERE],
+);
+for my $hook (keys %HANDSHAKES) {
+    my ($contexts, @extra) = @{$HANDSHAKES{$hook}};
+    $DIRECTIVES{"$hook$_"} = [$contexts, $BY_LUA{$_}, @extra] for qw(_by_lua_block _by_lua_file);
+}
+
 # Where each context is.
 my %PLACES = (
     main => 'LINE events {} http { EXTRA }',

@@ -747,12 +747,10 @@ tls("ngx.ssl.session", "set_serialized_session", "nil, bad request", "nil, faile
     function(f) return f("none") end)
 
 for _, name in ipairs({ "set_cert", "set_priv_key" }) do
-    local what = name == "set_cert" and "cert" or "pkey"
-    only_in("proxy_ssl_cert", "ngx.ssl.proxysslcert", name,
-        "error: bad argument #1 to '" .. name .. "' (" .. what .. " by ngx.ssl.parse_*() expected, got nil)", function(f)
-            local ok, err = f()
-            return ok, err
-        end)
+    only_in("proxy_ssl_cert", "ngx.ssl.proxysslcert", name, M.index["ngx.ssl." .. name].expected.ssl_cert, function(f)
+        local ok, err = f()
+        return ok, err
+    end)
 end
 only_in("proxy_ssl_cert", "ngx.ssl.proxysslcert", "clear_certs", "true", function(f)
     local ok = f()

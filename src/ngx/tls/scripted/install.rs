@@ -45,7 +45,6 @@ impl Cf {
         if !phases.into_iter().any(|phase| self.main_conf().uses_phase(phase)) {
             return Ok(());
         }
-        let mut any = false;
         // SAFETY: in postconfiguration the core module has the list of all servers, each with the configurations of all
         // modules, ours included; they live as long as the cycle.
         unsafe {
@@ -53,6 +52,7 @@ impl Cf {
             let above = &*(*(*ctx).srv_conf.add(module::ctx_index())).cast::<SrvConf>();
             let core = *(*ctx).main_conf.add((*ptr::addr_of!(ffi::ngx_http_core_module)).ctx_index);
             let servers = &(*core.cast::<ffi::ngx_http_core_main_conf_t>()).servers;
+            let mut any = servers.nelts == 0;
             for server in servers.as_slice::<*mut ffi::ngx_http_core_srv_conf_t>() {
                 let slots = (*(**server).ctx).srv_conf;
                 let conf = &mut *(*slots.add(module::ctx_index())).cast::<SrvConf>();

@@ -326,7 +326,11 @@ impl crate::ngx::Request {
             let Some(handshake) = Handshake::known((*tls).connection) else { return 0 };
             // a VM of its own has tables of its own
             let is_ours = self.ctx().is_some_and(|ctx| Rc::ptr_eq(ctx.vm(), &handshake.vm));
-            if is_ours { handshake.ctx_slot.get() } else { 0 }
+            if is_ours {
+                handshake.ctx_slot.get()
+            } else {
+                0
+            }
         }
     }
 }

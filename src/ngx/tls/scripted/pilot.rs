@@ -68,6 +68,8 @@ enum Want {
     Events,
     Script,
     Nginx,
+    /// That this first byte of early data, and what follows, is read.
+    Early(u8),
     /// OpenSSL's error, and the system's.
     Failed(c_int, c_int),
 }
@@ -161,6 +163,7 @@ impl Handshake {
         let wants = self.drive(pilot);
         match wants {
             Want::Nginx => self.hand_over(pilot),
+            Want::Early(byte) => self.hand_over_early(pilot, byte),
             Want::Failed(error, system) => self.fail(pilot, error, system),
             Want::Events | Want::Script => {
                 // SAFETY: the connection is live.
@@ -177,8 +180,12 @@ impl Handshake {
         clear_errors();
         pilot.drives.set(true);
         // SAFETY: the connection is live and shakes hands.
-        let n = unsafe { shake(c, ssl) };
+        let shaken = unsafe { shake(c, ssl) };
         pilot.drives.set(false);
+        let n = match shaken {
+            Ok(n) => n,
+            Err(byte) => return Want::Early(byte),
+        };
         // SAFETY: as above; the system's error is that of the call just made.
         let (error, system) = unsafe { (ffi::SSL_get_error(ssl, n), last_system_error()) };
         if pilot.leaves.get() || error == ffi::SSL_ERROR_NONE as c_int {
@@ -222,6 +229,39 @@ impl Handshake {
         if let Some(Some(read)) = self.release(pilot) {
             // SAFETY: nginx's own handler, for the connection that it was made for.
             unsafe { read((*self.connection.as_ptr()).read) };
+        }
+    }
+
+    /// The same, with early data to be read: OpenSSL gives none of it twice, so it is left where nginx would have put it.
+    fn hand_over_early(&self, pilot: &Pilot, byte: u8) {
+        let c = self.connection.as_ptr();
+        clear_errors();
+        self.release(pilot);
+        // SAFETY: the connection is live; these are the marks that nginx leaves on one with early data.
+        let validated = unsafe {
+            let tls = &mut *(*c).ssl;
+            tls.set_try_early_data(0);
+            tls.early_buf = byte;
+            tls.set_early_preread(1);
+            tls.set_in_early(1);
+            (*c).recv = Some(ffi::ngx_ssl_recv);
+            (*c).send = Some(ffi::ngx_ssl_write);
+            (*c).recv_chain = Some(ffi::ngx_ssl_recv_chain);
+            (*c).send_chain = Some(ffi::ngx_ssl_send_chain);
+            (*(*c).read).set_ready(1);
+            (*(*c).write).set_ready(1);
+            listen(c).then(|| ffi::ngx_ssl_ocsp_validate(c))
+        };
+        const AGAIN: isize = ffi::NGX_AGAIN as isize;
+        match validated {
+            // nginx's handlers go on once it knows about the client's certificate
+            Some(AGAIN) => {}
+            Some(0) => {
+                // SAFETY: as above.
+                unsafe { (*(*c).ssl).set_handshaked(1) };
+                self.tell_nginx();
+            }
+            _ => self.tell_nginx(),
         }
     }
 
@@ -280,18 +320,27 @@ impl Handshake {
     }
 }
 
+/// What OpenSSL says, or the first byte of early data that has come with the client's first message.
+///
 /// # Safety
 /// Both must be live and shaking hands.
-unsafe fn shake(c: *mut ngx_connection_t, ssl: *mut SSL) -> c_int {
+unsafe fn shake(c: *mut ngx_connection_t, ssl: *mut SSL) -> Result<c_int, u8> {
     // SAFETY: the caller vouches for both.
     unsafe {
         if (*(*c).ssl).try_early_data() == 0 {
-            return ffi::SSL_do_handshake(ssl);
+            return Ok(ffi::SSL_do_handshake(ssl));
         }
-        // nothing is read: by the time early data may be, the connection is barred
         let (mut byte, mut read) = (0u8, 0usize);
-        ffi::SSL_read_early_data(ssl, ptr::from_mut(&mut byte).cast(), 1, &raw mut read);
-        -1
+        let rc = ffi::SSL_read_early_data(ssl, ptr::from_mut(&mut byte).cast(), 1, &raw mut read);
+        match rc as u32 {
+            ffi::SSL_READ_EARLY_DATA_SUCCESS => Err(byte),
+            ffi::SSL_READ_EARLY_DATA_FINISH => {
+                // there is none to come, which OpenSSL says once: nginx goes on as if it had been told
+                (*(*c).ssl).set_try_early_data(0);
+                Ok(1)
+            }
+            _ => Ok(-1),
+        }
     }
 }
 

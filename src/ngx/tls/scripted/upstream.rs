@@ -113,8 +113,9 @@ pub unsafe extern "C" fn verify(store: *mut X509_STORE_CTX, _: *mut c_void) -> c
         unsafe {
             match answer {
                 Answer::Later => {
+                    // to be asked again is a kind of success
                     ffi::SSL_ctrl(ssl, ffi::SSL_CTRL_SET_RETRY_VERIFY as c_int, 0, ptr::null_mut());
-                    0
+                    1
                 }
                 Answer::GoOn => {
                     ffi::X509_STORE_CTX_set_error(store, result);
