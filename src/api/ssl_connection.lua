@@ -330,8 +330,11 @@ return function(_, native, base)
     function hello.get_supported_versions()
         check_hello()
         local list, err = text_result(extension(SUPPORTED_VERSIONS, out))
-        if not list or #list == 0 or byte(list) ~= #list - 1 then
+        if err then
             return nil, err
+        end
+        if not list or #list == 0 or byte(list) ~= #list - 1 then
+            return nil
         end
         local names = {}
         for i = #list - 1, 2, -2 do

@@ -21,7 +21,10 @@ fn origin(cx: Cx) -> Vec<u8> {
     let mut origin = b", context: ngx.timer".to_vec();
     match (cx.request(), cx.background()) {
         (Some(request), _) => request.describe_ends(&mut origin),
-        (None, Some(background)) => origin.clone_from(background.log_suffix()),
+        (None, Some(background)) => match background.handshake() {
+            Some(handshake) => handshake.describe_ends(&mut origin),
+            None => origin.clone_from(background.log_suffix()),
+        },
         (None, None) => {}
     }
     origin
