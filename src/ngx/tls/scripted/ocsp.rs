@@ -190,17 +190,40 @@ impl Responder {
     }
 }
 
-/// Whether the issuer has signed an answer, itself or by whom it has charged with that.
+/// Whether the issuer has signed an answer, itself or by whom it has charged with that (RFC 6960, section 4.2.2.2). OpenSSL
+/// alone, told not to look for a trusted root, would take the signature of anybody whose certificate is in the answer.
 fn is_signed(basic: &Basic, pair: &Pair) -> Result<(), &'static str> {
-    // SAFETY: the list holds the issuer without a reference of its own, and is freed alone.
+    // SAFETY: the list holds the issuer without a reference of its own, and is freed alone; the signer belongs to one of
+    // the two.
     let well = unsafe {
         let list = NonNull::new(ffi::OPENSSL_sk_new_null()).ok_or("sk_X509_new_null() failed")?.as_ptr();
         ffi::OPENSSL_sk_push(list, pair.issuer.raw().cast());
         let rc = ffi::OCSP_basic_verify(basic.raw(), list.cast(), ptr::null_mut(), ffi::OCSP_NOVERIFY.into());
+        let mut signer = ptr::null_mut();
+        let known = rc == 1 && ffi::OCSP_resp_get0_signer(basic.raw(), &raw mut signer, list.cast()) == 1;
         ffi::OPENSSL_sk_free(list);
-        rc == 1
+        known && may_sign(signer, pair.issuer.raw())
     };
     well.then_some(()).ok_or("OCSP_basic_verify() failed")
+}
+
+/// Whether `signer` is the issuer, or has a certificate of it for this purpose.
+///
+/// # Safety
+/// Both must be live.
+unsafe fn may_sign(signer: *mut X509, issuer: *mut X509) -> bool {
+    // SAFETY: the caller vouches for both; the key and the times belong to them.
+    unsafe {
+        if ffi::X509_cmp(signer, issuer) == 0 {
+            return true;
+        }
+        ffi::X509_check_issued(issuer, signer) == ffi::X509_V_OK as c_int
+            && ffi::X509_verify(signer, ffi::X509_get0_pubkey(issuer)) == 1
+            && ffi::X509_get_extension_flags(signer) & ffi::EXFLAG_XKUSAGE != 0
+            && ffi::X509_get_extended_key_usage(signer) & ffi::XKU_OCSP_SIGN != 0
+            && ffi::X509_cmp_current_time(ffi::X509_get0_notBefore(signer)) < 0
+            && ffi::X509_cmp_current_time(ffi::X509_get0_notAfter(signer)) > 0
+    }
 }
 
 fn status(basic: &Basic, id: &CertId) -> Result<Option<i64>, OcspError> {
