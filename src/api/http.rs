@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use hyper::body::Bytes;
 
-use super::socket::{refuse, wait, Answered};
+use super::socket::{refuse, Answered};
 use crate::http::{Answer as Response, Call, HttpError, Keepalive, Proxy, Request, TlsOptions};
 use crate::native::{classics, Answer, Cx, Raise};
 use crate::run::Owned;
@@ -80,7 +80,7 @@ where
         Err(e) => return failed(stack, &e),
     };
     let work = f(call);
-    Ok(wait(async move {
+    Ok(Answer::work(async move {
         let result = work.await;
         move |stack: &mut Stack<'_>| match result {
             Ok(value) => push(stack, value),

@@ -44,6 +44,7 @@ pub const PREPARED: i32 = -1;
 /// An operation that a classic has made ready, and yields.
 pub enum Prepared {
     /// It finds the values it was yielded with from stack index 3 on.
+    #[allow(clippy::type_complexity)]
     Call(Box<dyn FnOnce(&Waker, &mut Stack<'_>) -> Armed>),
     Work(Rc<dyn Work>),
 }
