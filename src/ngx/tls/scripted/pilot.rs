@@ -309,10 +309,7 @@ impl Handshake {
                 self.go_on();
                 return;
             }
-            if event == (*c).read && has_gone(c) {
-                self.cancel();
-                self.fail(pilot, 0, 0);
-            } else if !listen(c) {
+            if event == (*c).read && has_gone(c) || !listen(c) {
                 self.cancel();
                 self.fail(pilot, 0, 0);
             }
