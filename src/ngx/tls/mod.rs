@@ -21,6 +21,8 @@ mod keys;
 mod scripted;
 #[cfg(ngx_feature = "ssl")]
 mod session;
+#[cfg(not(ngx_feature = "http_ssl"))]
+mod unscripted;
 
 #[cfg(not(ngx_feature = "ssl"))]
 pub use absent::*;
@@ -34,6 +36,8 @@ pub use keys::{Certificate, Chain, Identity, Key, RawConnection, RawStore, Store
 pub use scripted::{Connection, Handshake, Handshakes, Random, Responder};
 #[cfg(ngx_feature = "ssl")]
 pub use session::Session;
+#[cfg(not(ngx_feature = "http_ssl"))]
+pub use unscripted::{Connection, Handshake, Handshakes, Random, Responder};
 
 /// Why a handshake failed, in the words that scripts compare with.
 #[derive(Debug, thiserror::Error)]
