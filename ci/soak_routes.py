@@ -272,7 +272,7 @@ LEAKS = {
     end""",
     "answer": 'if math.random() < 0.001 then ngx.say("wrong") end',
     "error": 'if math.random() < 0.001 then ngx.timer.at(0, function() error("injected") end) end',
-    "hang": "if math.random() < 0.001 then ngx.sleep(30) end",
+    "hang": "if math.random() < 0.01 then ngx.sleep(30) end",
     "crash": "if math.random() < 0.001 then require('ffi').cast('int *', 0)[0] = 1 end",
 }
 

@@ -45,7 +45,8 @@ sub audit {
     report("$name - log is quiet, no worker died", alarming($block, slurp($Test::Nginx::Util::ErrLogFile)));
     return if $AutoscaleLua::Env::MODE ne 'valgrind';
     my @files = glob AutoscaleLua::Env::scratch() . '/valgrind.*';
-    report("$name - valgrind is content", map { slurp($_) } @files);
+    # lines between dashes are its remarks about itself: a system call that it does not know
+    report("$name - valgrind is content", grep { !/^--\d+--/ } map { slurp($_) } @files);
     unlink @files;
 }
 
