@@ -16,7 +16,7 @@ my $certs = "$AutoscaleLua::Env::ROOT/t/cert";
 <<"CONF"
     lua_package_path "$lua/?.lua;;";
     lua_shared_dict matrix_seen 4m;
-    lua_shared_dict matrix_scratch 128k;
+    lua_shared_dict matrix_scratch 1m;
     lua_shared_dict matrix_flushed 128k;
     lua_capture_error_log 64k;
     autoscale_zone main:8m;

@@ -391,7 +391,7 @@ dictionary {
     get_keys = { "table", function(d) return type(d:get_keys(1)) end },
     flush_all = { "", function() return ngx.shared.matrix_flushed:flush_all() end },
     flush_expired = { "number", function() return type(ngx.shared.matrix_flushed:flush_expired()) end },
-    capacity = { "131072", function(d) return d:capacity() end },
+    capacity = { "1048576", function(d) return d:capacity() end },
     free_space = { "true", function(d) return d:free_space() >= 0 end },
 }
 
