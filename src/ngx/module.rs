@@ -422,6 +422,7 @@ unsafe extern "C" fn init_process(_: *mut ngx_cycle_t) -> ngx_int_t {
 unsafe extern "C" fn exit_process(_: *mut ngx_cycle_t) {
     guard(|| {
         let Some(main) = cycle_main_conf().filter(|_| !super::process::is_helper()) else { return };
+        main.handshakes.end();
         phase::init::worker_stopping(main);
         main.children.end();
         main.timers.end();

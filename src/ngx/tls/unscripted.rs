@@ -26,6 +26,10 @@ pub enum Random {
     MasterKey,
 }
 
+impl Handshakes {
+    pub fn end(&self) {}
+}
+
 impl Handshake {
     pub fn connection(&self) -> Connection {
         match self.0 {}

@@ -76,10 +76,11 @@ enum Answer {
 #[derive(Default)]
 pub struct Handshakes(RefCell<Slab<Weak<Handshake>>>);
 
-impl Drop for Handshakes {
-    fn drop(&mut self) {
-        // the worker ends, and leaves its connections as they are
-        for (_, handshake) in core::mem::take(self.0.get_mut()) {
+impl Handshakes {
+    /// The worker ends, and leaves its connections as they are: their scripts end while all that they use is still there.
+    pub fn end(&self) {
+        let all = self.0.take();
+        for (_, handshake) in all {
             if let Some(handshake) = handshake.upgrade() {
                 handshake.key.set(None);
                 handshake.cancel();
