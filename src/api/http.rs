@@ -79,7 +79,8 @@ where
         Ok(call) => call,
         Err(e) => return failed(stack, &e),
     };
-    let work = f(call);
+    // in its place from the start: it is large, and what waits is handed on from one to the next
+    let work = Box::pin(f(call));
     Ok(Answer::work(async move {
         let result = work.await;
         move |stack: &mut Stack<'_>| match result {

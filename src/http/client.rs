@@ -118,7 +118,8 @@ impl Client {
     async fn connect(&self, key: &Key, request: &Request) -> Result<Connection, HttpError> {
         let (part, limit) = (Cell::new(Part::Connect), request.timeouts.connect);
         let work = connect(key, request.url.host(), self.location, &self.kept, limit, &part);
-        let stream = within(limit, self.deadline, &part, work).await?;
+        // a place of its own, so that requests on kept connections are small
+        let stream = Box::pin(within(limit, self.deadline, &part, work)).await?;
         Connection::new(stream).await
     }
 

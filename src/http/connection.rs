@@ -21,7 +21,7 @@ type Answer = Result<hyper::Response<Incoming>, hyper::Error>;
 
 pub struct Connection {
     pub wire: Rc<Wire>,
-    bytes: http1::Connection<Io, Body>,
+    bytes: Box<http1::Connection<Io, Body>>,
     requests: http1::SendRequest<Body>,
     answer: Option<Pin<Box<dyn Future<Output = Answer>>>>,
     /// hyper is done with it.
@@ -35,7 +35,7 @@ impl Connection {
         let wire = Wire::new(stream);
         let shaken = http1::Builder::new().title_case_headers(true).handshake(wire.io()).await;
         let (requests, bytes) = shaken.map_err(|e| HttpError::of_exchange(&e, &wire, false))?;
-        Ok(Connection { wire, bytes, requests, answer: None, over: false, read_before: 0 })
+        Ok(Connection { wire, bytes: Box::new(bytes), requests, answer: None, over: false, read_before: 0 })
     }
 
     /// Whether the server has sent something since the request.
@@ -52,7 +52,7 @@ impl Connection {
     fn poll_bytes(&mut self, cx: &mut Context<'_>) {
         if !self.over {
             // what goes wrong is told to those who wait for an answer or a body
-            self.over = Pin::new(&mut self.bytes).poll(cx).is_ready();
+            self.over = Pin::new(&mut *self.bytes).poll(cx).is_ready();
         }
     }
 
