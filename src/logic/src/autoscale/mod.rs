@@ -1,10 +1,14 @@
 //! The loop, decided: what is measured, how it is named, how it is read and shown, which peer it prefers.
 //!
 //! A *zone* ([`metrics`]) holds what all workers know, in shared memory. A *signal* ([`signal`]) names one number of it with a
-//! window; [`read`] evaluates it. [`expose`] shows everything, [`pick`] chooses a peer.
+//! window; [`read`] evaluates it. [`expose`] shows everything, [`pick`] chooses a peer. [`conf`] reads what the configuration says
+//! about scaling, out of nginx's parser or out of a file ([`nginx_conf`]); [`policy`] decides.
 
+pub mod conf;
 pub mod expose;
 pub mod metrics;
+pub mod nginx_conf;
 pub mod pick;
+pub mod policy;
 pub mod read;
 pub mod signal;

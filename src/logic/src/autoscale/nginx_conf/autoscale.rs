@@ -1,0 +1,128 @@
+//! What a configuration says about autoscaling.
+
+use super::super::conf::{mode, External, Leader, Log, PolicyBuilder, PolicyConf, Settings, Target, Zones};
+use super::tree::{Block, Statement};
+use super::FileError;
+
+/// The settings of `http {}`, and the names they may use.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Found {
+    pub settings: Settings,
+    pub upstreams: Vec<String>,
+    pub keys: Vec<String>,
+}
+
+/// Collects the `autoscale*` directives of `http {}`, or of the whole text when it has no `http {}` (a piece of a configuration), in
+/// which case names of upstreams are not checked.
+pub fn settings(statements: &[Statement], zones: Zones<'_>) -> Result<Found, FileError> {
+    let http: Vec<&Statement> = statements.iter().filter(|statement| statement.name() == "http").collect();
+    let list: Vec<&Statement> = match http.is_empty() {
+        true => statements.iter().collect(),
+        false => http.iter().flat_map(|http| http.statements()).collect(),
+    };
+    let mut found = Found { settings: Settings::default(), upstreams: Vec::new(), keys: Vec::new() };
+    for statement in &list {
+        directive(statement, &mut found, zones)?;
+    }
+    keys(&list, &mut found.keys);
+    if http.is_empty() {
+        found.assume();
+    }
+    let names = |list: &[String]| list.to_vec();
+    let (upstreams, keys) = (names(&found.upstreams), names(&found.keys));
+    let upstreams: Vec<&str> = upstreams.iter().map(String::as_str).collect();
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    let whole = list.iter().rev().find(|statement| statement.name() == "autoscale_policy");
+    let at = |what: String| match whole {
+        Some(statement) => statement.error(what),
+        None => FileError { file: String::new(), line: 0, what },
+    };
+    found.settings.finish(&upstreams, &keys).map_err(|e| at(e.to_string()))?;
+    Ok(found)
+}
+
+fn directive(statement: &Statement, found: &mut Found, zones: Zones<'_>) -> Result<(), FileError> {
+    let (args, settings) = (statement.args(), &mut found.settings);
+    let result = match statement.name() {
+        "autoscale" => mode(&args).map(|mode| settings.mode = mode),
+        "autoscale_signal" => External::parse(&args).and_then(|signal| settings.add_signal(signal)),
+        "autoscale_target" => Target::parse(&args).and_then(|target| settings.add_target(target)),
+        "autoscale_leader" => Leader::parse(&args).map(|leader| settings.leader = leader),
+        "autoscale_log" => Log::parse(&args).map(|log| settings.log = Some(log)),
+        "autoscale_policy" => {
+            let policy = policy(statement, zones)?;
+            settings.add_policy(policy)
+        }
+        "upstream" => {
+            found.upstreams.extend(args.first().map(|name| (*name).to_string()));
+            Ok(())
+        }
+        _ => Ok(()),
+    };
+    result.map_err(|e| statement.error(e))
+}
+
+fn policy(statement: &Statement, zones: Zones<'_>) -> Result<PolicyConf, FileError> {
+    let mut builder = PolicyBuilder::new(&statement.args()).map_err(|e| statement.error(e))?;
+    let mut scripts = Vec::new();
+    if statement.block.is_none() {
+        return Err(statement
+            .error("autoscale_policy needs a block: write autoscale_policy NAME [target=T] { lines }"));
+    }
+    for line in statement.statements() {
+        let words: Vec<&str> = line.words.iter().map(String::as_str).collect();
+        match &line.block {
+            Some(Block::Lua(code)) => scripts.push(code.as_str().into()),
+            Some(_) => return Err(line.error(format!("\"{}\" has no block", line.name()))),
+            None if line.name() == "by_lua_block" => {
+                return Err(line.error("by_lua_block needs a block { … }"))
+            }
+            None => {}
+        }
+        builder.line(&words, zones).map_err(|e| line.error(e))?;
+    }
+    let policy = builder.finish().map_err(|e| statement.error(e))?;
+    Ok(PolicyConf { policy, scripts })
+}
+
+/// `autoscale_key NAME $variable`, wherever it stands.
+fn keys(list: &[&Statement], found: &mut Vec<String>) {
+    for statement in list {
+        if let ("autoscale_key", [name, ..]) = (statement.name(), &statement.args()[..]) {
+            found.push((*name).to_string());
+        }
+        keys(&statement.statements().iter().collect::<Vec<_>>(), found);
+    }
+}
+
+impl Found {
+    /// In a piece of a configuration every upstream, key and target that is named is taken to exist elsewhere.
+    fn assume(&mut self) {
+        use super::super::conf::Kind;
+        use super::super::policy::Action;
+        use super::super::signal::Scope;
+        for PolicyConf { policy, .. } in &mut self.settings.policies {
+            for watched in &policy.signals {
+                match &watched.signal.scope {
+                    Scope::Upstream(name) | Scope::Peer { upstream: name, .. } => {
+                        self.upstreams.push(name.clone())
+                    }
+                    Scope::Key { name, .. } => self.keys.push(name.clone()),
+                    _ => {}
+                }
+            }
+            for action in &policy.actions {
+                match action {
+                    Action::Route(upstream) => self.upstreams.push(upstream.clone()),
+                    Action::Throttle { key, .. } => self.keys.push(key.clone()),
+                    _ => {}
+                }
+            }
+        }
+        for target in &self.settings.targets {
+            if let Kind::Pool { upstream } = &target.kind {
+                self.upstreams.push(upstream.clone());
+            }
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! Policies: from signals to how many replicas a target should have.
+//!
+//! A [`Policy`] is what `autoscale_policy` says, parsed and valid ([`super::conf`] reads it). [`Policy::step`] takes it one evaluation
+//! further: configuration, a view of its signals and the time come in, an [`Evaluation`] comes out that says what to do and why, or
+//! why nothing is done. What must be remembered is a [`State`], plain numbers that can lie in shared memory. The same code runs in the
+//! tick of a worker and in the replay program.
+//!
+//! 1. Each rule has its say: step lines ([`lines`](line)), tracking ([`hpa`], [`kpa`]), calendar ([`schedule`]), forecast
+//!    ([`forecast`]), a script. The highest wish wins; `down` lines wish only when all of them hold.
+//! 2. A stale signal never scales down: whoever needs it wishes at least what there is.
+//! 3. The brakes ([`behavior`]): stabilisation window, rules of speed, `limit rate=`; then min and max, then the cooldown.
+//! 4. One absolute number is written, by the leader; [`Policy::settle`] says how that went, and only then the cooldown begins.
+//!
+//! *Monotone*: from the same state, more load never leads to fewer replicas, as long as the lines say "up above" and "down below".
+
+pub mod behavior;
+pub mod cron;
+pub mod decision;
+pub mod forecast;
+pub mod hpa;
+pub mod kpa;
+mod line;
+pub mod schedule;
+pub mod state;
+mod step;
+mod verdict;
+
+pub use line::{Condition, Hold, Line, Op, Step, Threshold};
+pub use state::State;
+pub use step::{Event, Input, Mode, Replicas, Script, View, Wish};
+pub use verdict::{Actions, Evaluation, Outcome, Seen, Verdict, Why};
+
+use super::read::Reading;
+use super::signal::{Metric, Scope, Signal, Window};
+use behavior::{Amount, Behavior};
+use kpa::Panic;
+use schedule::Schedule;
+
+/// A policy in hand is a valid one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Policy {
+    pub name: String,
+    /// The target it scales; without one it only acts inside the gateway (`do`).
+    pub target: Option<String>,
+    /// The signals of its rules, each once: a *slot* is a place in this list.
+    pub signals: Vec<Watched>,
+    pub rules: Vec<Rule>,
+    pub limits: Limits,
+    pub cooldown: Cooldown,
+    pub up: Behavior,
+    pub down: Behavior,
+    pub actions: Vec<Action>,
+    /// `mode observe`: everything is decided and logged, nothing is written.
+    pub observe: bool,
+}
+
+/// A signal, and the age in seconds from which it is stale.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Watched {
+    pub signal: Signal,
+    pub stale_s: f64,
+}
+
+/// A line that wishes. `text` is how it was written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rule {
+    pub text: String,
+    pub does: Does,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Does {
+    Up(Line),
+    Down(Line),
+    Track(Track),
+    Schedule(Schedule),
+    Forecast(Ahead),
+    /// The n-th `by_lua_block` of the policy.
+    Script(usize),
+}
+
+/// `track SIGNAL per=N`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Track {
+    pub slot: usize,
+    /// What one replica takes, of a total; the goal, of a mean.
+    pub per: f64,
+    pub share: hpa::Share,
+    pub tolerance: f64,
+    pub panic: Option<PanicTrack>,
+}
+
+/// Its panic window: another slot of the same signal.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PanicTrack {
+    pub slot: usize,
+    pub stable_s: u32,
+    pub panic: Panic,
+}
+
+/// `forecast period= lead=`, of the signal that is tracked.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Ahead {
+    pub slot: usize,
+    pub per: f64,
+    pub period_ms: u64,
+    pub lead_ms: u64,
+    pub observe: bool,
+}
+
+/// `limit`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Limits {
+    pub min: u32,
+    pub max: u32,
+    /// At most so much a minute, in either direction.
+    pub rate: Option<Amount>,
+    /// With a stale signal there are at least so many replicas; 0 is `stale=hold`.
+    pub stale: u32,
+}
+
+/// `cooldown`, in microseconds: how long after scaling up (in either direction) nothing is added (taken away).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cooldown {
+    pub up_us: u64,
+    pub down_us: u64,
+}
+
+/// `do`: what happens inside the gateway, or who is told.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Requests of the class are refused.
+    Shed(String),
+    /// Requests go to another upstream.
+    Route(String),
+    /// Requests of each value of the key are held to a rate a second.
+    Throttle { key: String, rate: f64 },
+    /// A target is told of each decision, and when the others begin.
+    Notify(String),
+}
+
+impl Watched {
+    /// Seconds after which a value that has no window of its own is stale, unless its source says otherwise.
+    pub const STALE_S: f64 = 30.0;
+
+    pub fn new(signal: Signal) -> Self {
+        let stale_s = match signal.window {
+            // what the window holds is as young as the window
+            Window::Seconds(s) => f64::from(s).max(Self::STALE_S),
+            _ => Self::STALE_S,
+        };
+        Self { signal, stale_s }
+    }
+
+    /// Without a value, or too old.
+    pub fn is_stale(&self, reading: &Reading) -> bool {
+        let finite = reading.value.is_some_and(f64::is_finite);
+        !finite || reading.age > self.stale_s
+    }
+
+    /// Somebody reports it (a poll, a script, a sampler), so that its absence is a failure; what the gateway counts itself is absent
+    /// when there are no requests.
+    pub fn is_reported(&self) -> bool {
+        matches!(self.signal.scope, Scope::Ext { .. } | Scope::Custom { .. })
+            || matches!(self.signal.metric, Metric::Cpu | Metric::Mem)
+    }
+}
+
+impl Policy {
+    /// Narrows the bounds to those of the target.
+    pub fn within(&mut self, min: Option<u32>, max: Option<u32>) {
+        self.limits.min = self.limits.min.max(min.unwrap_or(0));
+        self.limits.max = self.limits.max.min(max.unwrap_or(u32::MAX));
+    }
+
+    /// Says how the write of decision `id` went: the number of replicas there is now, or nothing if it failed.
+    ///
+    /// Only a write that succeeded begins a cooldown. An answer to a decision that is not the pending one is ignored, so it does no
+    /// harm to answer twice.
+    pub fn settle(&self, state: &mut State, now_us: u64, id: u64, written: Option<u32>) {
+        let pending = state.pending;
+        if pending.id != id || id == 0 {
+            return;
+        }
+        state.pending = state::Pending::default();
+        let Some(written) = written else { return };
+        let change = i64::from(written) - i64::from(pending.from);
+        if change != 0 {
+            state.events.push(now_us, change);
+            state.changed(change > 0, now_us);
+        }
+    }
+
+    /// Whether a rule looks at requests one by one, so that it is worth asking [`Policy::due`] as they end.
+    pub fn watches_requests(&self) -> bool {
+        self.rules.iter().any(|rule| rule.watches_requests(self))
+    }
+
+    /// Whether the request that just ended may make a rule act: a cheap look before [`Policy::step`] with [`Event::Request`].
+    pub fn due(&self, state: &State, view: &dyn View) -> bool {
+        let lines = self.rules.iter().zip(&state.rules).filter(|(rule, _)| rule.watches_requests(self));
+        lines.into_iter().any(|(rule, state)| match &rule.does {
+            Does::Up(line) => line.due(self, state, view),
+            _ => false,
+        })
+    }
+}
+
+impl State {
+    fn changed(&mut self, up: bool, now_us: u64) {
+        *(if up { &mut self.up_us } else { &mut self.down_us }) = now_us.max(1);
+    }
+
+    /// `as.policy(name):hold(s)`; 0 is `resume`.
+    pub fn hold(&mut self, now_us: u64, seconds: f64) {
+        self.hold_us = if seconds > 0.0 { now_us + (seconds * 1e6) as u64 } else { 0 };
+    }
+}
+
+impl Rule {
+    fn watches_requests(&self, policy: &Policy) -> bool {
+        let Does::Up(line) = &self.does else { return false };
+        matches!(line.hold, Hold::Requests(_))
+            || matches!(policy.signals[line.condition.slot].signal.window, Window::Requests(_))
+    }
+}
+
+#[cfg(test)]
+mod tests;
