@@ -1,9 +1,10 @@
 //! All directives together, and what only the whole can tell: names that nobody defines, bounds of policy and target, routes in a circle.
 
-use super::{ConfError, External, Leader, Log, Payload, Result, Target};
-use crate::autoscale::policy::{Action, Does, Mode, Policy};
+use super::{ConfError, External, Kind, Leader, Log, Payload, Result, Target};
+use crate::autoscale::policy::{Action, Does, Mode, Policy, Watched};
 use crate::autoscale::signal::{hint, Scope};
 use std::sync::Arc;
+use thiserror::Error;
 
 /// A policy and the code of its `by_lua_block` lines, in their order.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,83 +49,33 @@ impl Settings {
 
     /// When everything was read: resolves what policies name, narrows their bounds to the target's and takes over the age limits of
     /// polled signals. `upstreams` are the names that exist; `keys` those of `autoscale_key`.
-    pub fn finish(&mut self, upstreams: &[&str], keys: &[&str]) -> Result<()> {
-        let (signals, targets) = (&self.signals, &self.targets);
-        for target in targets {
-            if let super::Kind::Pool { upstream } = &target.kind {
-                exists("upstream", upstream, upstreams.iter().copied())?;
+    pub fn finish(&mut self, upstreams: &[&str], keys: &[&str]) -> core::result::Result<(), Misfit> {
+        let names = Names { upstreams, keys, signals: &self.signals, targets: &self.targets };
+        for target in &self.targets {
+            if let Kind::Pool { upstream } = &target.kind {
+                let found = exists("upstream", upstream, upstreams.iter().copied());
+                found.map_err(|error| Misfit { policy: None, target: Some(target.name.clone()), error })?;
             }
         }
-        let mut scaled: Vec<(&str, &str)> = Vec::new();
+        let mut scaled: Vec<(String, String)> = Vec::new();
         for PolicyConf { policy, .. } in &mut self.policies {
-            for watched in &mut policy.signals {
-                match &watched.signal.scope {
-                    Scope::Upstream(name) | Scope::Peer { upstream: name, .. } => {
-                        exists("upstream", name, upstreams.iter().copied())?;
-                    }
-                    Scope::Key { name, .. } => exists("key", name, keys.iter().copied())?,
-                    Scope::Ext { name, field } => {
-                        exists("signal", name, signals.iter().map(|s| s.name.as_str()))?;
-                        let external = signals.iter().find(|signal| signal.name == *name);
-                        if let Some(External { payload: Payload::Prometheus(metrics), .. }) = external {
-                            match field {
-                                Some(field) if !metrics.is_empty() => {
-                                    exists("metric", field, metrics.iter().map(String::as_str))?;
-                                }
-                                None if metrics.len() != 1 => {
-                                    let right = format!("it brings several metrics: write ext.{name}.METRIC");
-                                    return Err(ConfError::value(
-                                        "signal",
-                                        &watched.signal.to_string(),
-                                        right,
-                                    ));
-                                }
-                                _ => {}
-                            }
-                        }
-                        watched.stale_s = external.map_or(watched.stale_s, |external| external.stale_s);
-                    }
-                    Scope::Custom { .. } | Scope::Gateway => {}
-                }
-            }
-            for action in &policy.actions {
-                match action {
-                    Action::Notify(name) => exists("target", name, targets.iter().map(|t| t.name.as_str()))?,
-                    Action::Route(name) => exists("upstream", name, upstreams.iter().copied())?,
-                    Action::Throttle { key, .. } => exists("key", key, keys.iter().copied())?,
-                    Action::Shed(_) => {}
-                }
-            }
-            let Some(name) = policy.target.clone() else { continue };
-            exists("target", &name, targets.iter().map(|t| t.name.as_str()))?;
-            let Some(target) = targets.iter().find(|target| target.name == name) else { continue };
-            if let Some((_, other)) = scaled.iter().find(|(other, _)| *other == target.name) {
-                let why = format!(
-                    "target \"{name}\" is scaled by policy \"{other}\" already; two would fight over it"
-                );
-                return Err(ConfError::Policy { policy: policy.name.clone(), why });
-            }
-            policy.within(target.min, target.max);
-            bounded(policy, matches!(target.kind, super::Kind::Pool { .. }))?;
-            scaled.push((&target.name, &policy.name));
+            let fits = names.fit(policy, &mut scaled);
+            fits.map_err(|error| Misfit { policy: Some(policy.name.clone()), target: None, error })?;
         }
         self.circles()
     }
 
     /// A route from one upstream to another and back would hand requests round for ever.
-    fn circles(&self) -> Result<()> {
-        let routes: Vec<(&str, &str)> = self.policies.iter().flat_map(|p| routes(&p.policy)).collect();
-        for (from, _) in &routes {
+    fn circles(&self) -> core::result::Result<(), Misfit> {
+        let routes: Vec<(&str, &str, &str)> = self.policies.iter().flat_map(|p| routes(&p.policy)).collect();
+        for (policy, from, _) in &routes {
             let (mut at, mut path) = (vec![*from], vec![*from]);
             while let Some(upstream) = at.pop() {
-                for (_, to) in routes.iter().filter(|(other, _)| *other == upstream) {
+                for (_, _, to) in routes.iter().filter(|(_, other, _)| *other == upstream) {
                     if to == from {
-                        let shown = format!("{} -> {from}", path.join(" -> "));
-                        return Err(ConfError::value(
-                            "route",
-                            from,
-                            format!("requests would go in a circle: {shown}"),
-                        ));
+                        let shown = format!("requests would go in a circle: {} -> {from}", path.join(" -> "));
+                        let error = ConfError::value("route", from, shown);
+                        return Err(Misfit { policy: Some((*policy).into()), target: None, error });
                     }
                     if !path.contains(to) {
                         path.push(to);
@@ -137,8 +88,91 @@ impl Settings {
     }
 }
 
-/// From the upstreams a policy looks at in its `up` lines to where it sends their requests.
-fn routes(policy: &Policy) -> Vec<(&str, &str)> {
+/// An error of the whole, and the directive to point at.
+#[derive(Clone, Debug, Error, PartialEq)]
+#[error("{error}")]
+pub struct Misfit {
+    pub policy: Option<String>,
+    pub target: Option<String>,
+    pub error: ConfError,
+}
+
+/// What policies may name.
+struct Names<'a> {
+    upstreams: &'a [&'a str],
+    keys: &'a [&'a str],
+    signals: &'a [External],
+    targets: &'a [Target],
+}
+
+impl Names<'_> {
+    fn fit(&self, policy: &mut Policy, scaled: &mut Vec<(String, String)>) -> Result<()> {
+        for watched in &mut policy.signals {
+            self.signal(watched)?;
+        }
+        for action in &policy.actions {
+            match action {
+                Action::Notify(name) => self.target(name).map(drop)?,
+                Action::Route(name) => self.upstream(name)?,
+                Action::Throttle { key, .. } => self.key(key)?,
+                Action::Shed(_) => {}
+            }
+        }
+        let Some(name) = policy.target.clone() else { return Ok(()) };
+        let target = self.target(&name)?;
+        if let Some((_, other)) = scaled.iter().find(|(other, _)| *other == name) {
+            let why =
+                format!("target \"{name}\" is scaled by policy \"{other}\" already; two would fight over it");
+            return Err(ConfError::Policy { policy: policy.name.clone(), why });
+        }
+        policy.within(target.min, target.max);
+        bounded(policy, matches!(target.kind, Kind::Pool { .. }))?;
+        scaled.push((name, policy.name.clone()));
+        Ok(())
+    }
+
+    fn signal(&self, watched: &mut Watched) -> Result<()> {
+        match &watched.signal.scope {
+            Scope::Upstream(name) | Scope::Peer { upstream: name, .. } => self.upstream(name),
+            Scope::Key { name, .. } => self.key(name),
+            Scope::Custom { .. } | Scope::Gateway => Ok(()),
+            Scope::Ext { name, field } => {
+                let found = self.signals.iter().find(|signal| signal.name == *name);
+                let known = self.signals.iter().map(|signal| signal.name.as_str());
+                let Some(external) = found else { return exists("signal", name, known) };
+                match (&external.payload, field) {
+                    (Payload::Prometheus(metrics), Some(field)) if !metrics.is_empty() => {
+                        exists("metric", field, metrics.iter().map(String::as_str))?;
+                    }
+                    (Payload::Prometheus(metrics), None) if metrics.len() != 1 => {
+                        let right = format!("it brings several metrics: write ext.{name}.METRIC");
+                        return Err(ConfError::value("signal", &watched.signal.to_string(), right));
+                    }
+                    _ => {}
+                }
+                watched.stale_s = external.stale_s;
+                Ok(())
+            }
+        }
+    }
+
+    fn target(&self, name: &str) -> Result<&Target> {
+        let found = self.targets.iter().find(|target| target.name == name);
+        let known = self.targets.iter().map(|target| target.name.as_str());
+        found.ok_or_else(|| ConfError::NoSuch { what: "target", name: name.into(), hint: hint(name, known) })
+    }
+
+    fn upstream(&self, name: &str) -> Result<()> {
+        exists("upstream", name, self.upstreams.iter().copied())
+    }
+
+    fn key(&self, name: &str) -> Result<()> {
+        exists("key", name, self.keys.iter().copied())
+    }
+}
+
+/// The policy, an upstream its `up` lines look at, and where it sends requests.
+fn routes(policy: &Policy) -> Vec<(&str, &str, &str)> {
     let watched = policy.rules.iter().filter_map(|rule| match &rule.does {
         Does::Up(line) => match &policy.signals[line.condition.slot].signal.scope {
             Scope::Upstream(name) | Scope::Peer { upstream: name, .. } => Some(name.as_str()),
@@ -150,7 +184,7 @@ fn routes(policy: &Policy) -> Vec<(&str, &str)> {
         Action::Route(to) => Some(to.as_str()),
         _ => None,
     });
-    watched.flat_map(|from| to.clone().map(move |to| (from, to))).collect()
+    watched.flat_map(|from| to.clone().map(move |to| (policy.name.as_str(), from, to))).collect()
 }
 
 fn bounded(policy: &Policy, pool: bool) -> Result<()> {

@@ -32,12 +32,19 @@ pub fn settings(statements: &[Statement], zones: Zones<'_>) -> Result<Found, Fil
     let (upstreams, keys) = (names(&found.upstreams), names(&found.keys));
     let upstreams: Vec<&str> = upstreams.iter().map(String::as_str).collect();
     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
-    let whole = list.iter().rev().find(|statement| statement.name() == "autoscale_policy");
-    let at = |what: String| match whole {
-        Some(statement) => statement.error(what),
-        None => FileError { file: String::new(), line: 0, what },
+    let named = |directive: &str, name: &Option<String>| {
+        let is = |statement: &&&Statement| {
+            statement.name() == directive && statement.args().first().copied() == name.as_deref()
+        };
+        list.iter().find(is).filter(|_| name.is_some()).copied()
     };
-    found.settings.finish(&upstreams, &keys).map_err(|e| at(e.to_string()))?;
+    found.settings.finish(&upstreams, &keys).map_err(|misfit| {
+        let policy = named("autoscale_policy", &misfit.policy);
+        match policy.or_else(|| named("autoscale_target", &misfit.target)) {
+            Some(statement) => statement.error(misfit),
+            None => FileError { file: String::new(), line: 0, what: misfit.to_string() },
+        }
+    })?;
     Ok(found)
 }
 

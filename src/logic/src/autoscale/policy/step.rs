@@ -96,7 +96,7 @@ impl Policy {
         self.begin(state, known, &input);
         let verdicts: Vec<Verdict> =
             (0..self.rules.len()).map(|n| self.judge(n, state, &seen, known, &mut input)).collect();
-        let mut path = self.wish(&verdicts, &seen, known.wanted, &input);
+        let mut path = self.wish(&verdicts, known.wanted, &input);
         let outcome = match (input.mode, &self.target, replicas) {
             (Mode::Off, ..) => Outcome::Stay(Why::Off),
             (_, None, _) => Outcome::Stay(Why::NoTarget),
@@ -238,7 +238,7 @@ impl Policy {
     }
 
     /// The highest wish. A stale signal keeps what there is, and `limit stale=` may ask for more.
-    fn wish(&self, verdicts: &[Verdict], seen: &[Seen], current: u32, input: &Input<'_>) -> Path {
+    fn wish(&self, verdicts: &[Verdict], current: u32, input: &Input<'_>) -> Path {
         let mut best: Option<(u32, usize)> = None;
         let mut offer = |wish: u32, rule: usize| {
             if best.is_none_or(|(most, _)| wish > most) {
@@ -260,7 +260,6 @@ impl Policy {
                 _ => {}
             }
         }
-        debug_assert_eq!(seen.len(), self.signals.len());
         // only floors, or nobody: a calendar alone goes back to the minimum, all else keeps what there is
         let levels = verdicts.iter().any(|verdict| matches!(verdict, Verdict::Wish(_)));
         let keep = match (calendar, levels) {
