@@ -6,6 +6,7 @@
 //! | HPA on CPU | utilisation of ready pods over 30 s | 15 s | 12 s | `utilization`, tolerance 0.1, Kubernetes' default behavior |
 //! | HPA on rate | requests a second over 1 minute | 15 s | 15 s | `AverageValue`, tolerance 0.1, Kubernetes' default behavior |
 //! | KPA | concurrency over 60 s and 6 s | 2 s | 1 s | Knative's, panic at 200 % |
+//! | KPA on rate | requests a second over 60 s and 6 s | 2 s | 1 s | Knative's, panic at 200 % |
 //!
 //! The lags stand for the way of a number: kubelet and metrics-server (a resolution of 15 s each) put CPU about 27 s behind on average,
 //! which a window of 30 s that ended 12 s ago has; an adapter reads Prometheus, which scrapes every 15 s; Knative scrapes every second.
@@ -77,6 +78,13 @@ pub fn kpa(goal: f64, shape: Shape, bounds: Bounds) -> Contender {
     let per = shape.rate * shape.service_s * goal;
     let policy = policy(&format!("track upstream.app.inflight@1m per={per} panic=200%:6s;"), bounds);
     Contender { name: "KPA", setting: goal, policy, brain: Brain::Policy, every_s: 2, lag_s: 1 }
+}
+
+/// Knative on requests a second (`autoscaling.knative.dev/metric: rps`), which does not mistake a queue for work.
+pub fn kpa_rate(goal: f64, shape: Shape, bounds: Bounds) -> Contender {
+    let policy =
+        policy(&format!("track upstream.app.rate@1m per={} panic=200%:6s;", shape.rate * goal), bounds);
+    Contender { name: "KPA on rate", setting: goal, policy, brain: Brain::Policy, every_s: 2, lag_s: 1 }
 }
 
 /// The policy of a user, its `per=` multiplied by `factor`.

@@ -130,10 +130,11 @@ fn contest(options: &Options) -> Result<String, String> {
     let usual = settings.iter().position(|goal| *goal == USUAL).unwrap_or(0);
     let mut all = vec![sweep(&trace, shape, &own(options, &policy), usual)];
     if options.rivals {
-        let rivals: [&dyn Fn(f64) -> Contender; 3] = [
+        let rivals: [&dyn Fn(f64) -> Contender; 4] = [
             &|goal| contest::hpa_cpu(goal, bounds),
             &|goal| contest::hpa_rate(goal, shape, bounds),
             &|goal| contest::kpa(goal, shape, bounds),
+            &|goal| contest::kpa_rate(goal, shape, bounds),
         ];
         for rival in rivals {
             let contenders: Vec<Contender> = settings.iter().map(|goal| rival(*goal)).collect();
