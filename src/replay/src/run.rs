@@ -132,7 +132,7 @@ pub fn run(trace: &Trace, shape: Shape, contender: &Contender, tell: Tell) -> Sc
 }
 
 fn course(score: &mut Score, now: u64, stretch: u64, load: f64, ready: u32, wanted: u32) {
-    if now % stretch == 0 {
+    if now.is_multiple_of(stretch) {
         score.course.push((now, load, ready, wanted));
     } else if let Some((_, most, least_ready, most_wanted)) = score.course.last_mut() {
         *most = most.max(load);

@@ -29,7 +29,7 @@ pub use error::ConfError;
 pub use external::{External, Payload};
 pub use outward::{mode, Leader, Level, Lock, Log, Sink};
 pub use policy::{PolicyBuilder, Zones};
-pub use settings::{Misfit, PolicyConf, Settings};
+pub use settings::{Misfit, PolicyConf, Settings, Subject};
 pub use target::{Endpoint, Kind, Target};
 
 type Result<T> = core::result::Result<T, ConfError>;

@@ -54,13 +54,13 @@ impl Settings {
         for target in &self.targets {
             if let Kind::Pool { upstream } = &target.kind {
                 let found = exists("upstream", upstream, upstreams.iter().copied());
-                found.map_err(|error| Misfit { policy: None, target: Some(target.name.clone()), error })?;
+                found.map_err(|error| Misfit::of(Subject::Target(target.name.clone()), error))?;
             }
         }
         let mut scaled: Vec<(String, String)> = Vec::new();
         for PolicyConf { policy, .. } in &mut self.policies {
             let fits = names.fit(policy, &mut scaled);
-            fits.map_err(|error| Misfit { policy: Some(policy.name.clone()), target: None, error })?;
+            fits.map_err(|error| Misfit::of(Subject::Policy(policy.name.clone()), error))?;
         }
         self.circles()
     }
@@ -75,7 +75,7 @@ impl Settings {
                     if to == from {
                         let shown = format!("requests would go in a circle: {} -> {from}", path.join(" -> "));
                         let error = ConfError::value("route", from, shown);
-                        return Err(Misfit { policy: Some((*policy).into()), target: None, error });
+                        return Err(Misfit::of(Subject::Policy((*policy).into()), error));
                     }
                     if !path.contains(to) {
                         path.push(to);
@@ -92,9 +92,21 @@ impl Settings {
 #[derive(Clone, Debug, Error, PartialEq)]
 #[error("{error}")]
 pub struct Misfit {
-    pub policy: Option<String>,
-    pub target: Option<String>,
-    pub error: ConfError,
+    pub subject: Subject,
+    pub error: Box<ConfError>,
+}
+
+/// A directive, by its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    Policy(String),
+    Target(String),
+}
+
+impl Misfit {
+    fn of(subject: Subject, error: ConfError) -> Self {
+        Self { subject, error: Box::new(error) }
+    }
 }
 
 /// What policies may name.

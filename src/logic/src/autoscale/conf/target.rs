@@ -176,7 +176,7 @@ impl Kind {
                             .chars()
                             .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c))
                 };
-                parts.iter().all(|part| legal(&part)).then_some(())?;
+                parts.iter().all(legal).then_some(())?;
                 let known = ["deployment", "statefulset", "replicaset"].contains(&kind) || kind.contains('.');
                 known.then_some(())?;
                 Self::Kubernetes { namespace: namespace.into(), kind: kind.into(), name: name.into() }

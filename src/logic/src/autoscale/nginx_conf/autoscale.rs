@@ -1,6 +1,8 @@
 //! What a configuration says about autoscaling.
 
-use super::super::conf::{mode, External, Leader, Log, PolicyBuilder, PolicyConf, Settings, Target, Zones};
+use super::super::conf::{
+    mode, External, Leader, Log, PolicyBuilder, PolicyConf, Settings, Subject, Target, Zones,
+};
 use super::tree::{Block, Statement};
 use super::FileError;
 
@@ -32,17 +34,17 @@ pub fn settings(statements: &[Statement], zones: Zones<'_>) -> Result<Found, Fil
     let (upstreams, keys) = (names(&found.upstreams), names(&found.keys));
     let upstreams: Vec<&str> = upstreams.iter().map(String::as_str).collect();
     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
-    let named = |directive: &str, name: &Option<String>| {
-        let is = |statement: &&&Statement| {
-            statement.name() == directive && statement.args().first().copied() == name.as_deref()
-        };
-        list.iter().find(is).filter(|_| name.is_some()).copied()
-    };
     found.settings.finish(&upstreams, &keys).map_err(|misfit| {
-        let policy = named("autoscale_policy", &misfit.policy);
-        match policy.or_else(|| named("autoscale_target", &misfit.target)) {
-            Some(statement) => statement.error(misfit),
-            None => FileError { file: String::new(), line: 0, what: misfit.to_string() },
+        let (directive, name) = match &misfit.subject {
+            Subject::Policy(name) => ("autoscale_policy", name),
+            Subject::Target(name) => ("autoscale_target", name),
+        };
+        let is = |statement: &&&Statement| {
+            statement.name() == directive && statement.args().first() == Some(&name.as_str())
+        };
+        match list.iter().find(is) {
+            Some(statement) => statement.error(misfit.error),
+            None => FileError { file: String::new(), line: 0, what: misfit.error.to_string() },
         }
     })?;
     Ok(found)

@@ -20,6 +20,7 @@ pub mod forecast;
 pub mod hpa;
 pub mod kpa;
 mod line;
+pub mod live;
 pub mod schedule;
 pub mod state;
 mod step;

@@ -57,6 +57,33 @@ impl Resolved {
         }
     }
 
+    /// The values of the last requests one by one, the newest first: how many were found, and how many have ended since ever.
+    ///
+    /// A latency in seconds, without the requests that say nothing about speed; of errors and error rates a 1 for each that failed.
+    /// Nothing for what has no value for a single request.
+    pub fn newest(&self, zone: &Zone<'_>, into: &mut [f64]) -> Result<(usize, u64), Gone> {
+        match self.source {
+            Source::Upstream(entry) => self.requests(&zone.series(entry).ok_or(Gone)?, into),
+            Source::Peer(entry) => self.requests(&zone.series(entry).ok_or(Gone)?, into),
+            Source::Key(entry) => self.requests(&zone.series(entry).ok_or(Gone)?, into),
+            _ => Ok((0, 0)),
+        }
+    }
+
+    fn requests<S: Shape>(&self, series: &Series<'_, S>, into: &mut [f64]) -> Result<(usize, u64), Gone> {
+        if !matches!(self.metric, Metric::Latency | Metric::Errors | Metric::ErrorRate) {
+            return Ok((0, 0));
+        }
+        let mut ended = [Ended::default(); MOST];
+        let found = series.last(MOST, &mut ended);
+        let values = ended[..found].iter().filter_map(|ended| match self.metric {
+            Metric::Latency => ended.us.map(|us| f64::from(us) / MICROS),
+            _ => Some(f64::from(u8::from(ended.error))),
+        });
+        let n = values.zip(into.iter_mut()).map(|(value, to)| *to = value).count();
+        Ok((n, series.totals().classes.iter().sum()))
+    }
+
     fn series<K: Kind + Shape>(&self, zone: &Zone<'_>, entry: Ref<K>, now: Now) -> Result<Reading, Gone> {
         let series = zone.series(entry).ok_or(Gone)?;
         let time = time(self.metric);

@@ -3,6 +3,7 @@
 mod properties;
 mod scenarios;
 mod wishes;
+mod zone;
 
 use super::*;
 use crate::autoscale::metrics::Now;

@@ -182,7 +182,7 @@ fn a_script_holds_and_wishes() {
     let policy = lines("by_lua_block { return 7 -- } \n } limit max=9;");
     let mut state = State::default();
     let view = Board(&policy, &HashMap::new(), &[]);
-    let mut ask = |state: &mut State, says| {
+    let ask = |state: &mut State, says| {
         let input = Input {
             now: Now::from_ms(5000),
             unix_ms: 0,
