@@ -156,6 +156,11 @@ impl PolicyBuilder {
                 self.wrong("no line wishes anything; write up, down, track, schedule or by_lua_block")
             );
         }
+        if policy.target.is_none() && policy.actions.is_empty() {
+            return Err(self.wrong(
+                "it has neither a target nor a do line, so it could do nothing; write target=TARGET",
+            ));
+        }
         if policy.limits.min > policy.limits.max {
             let (min, max) = (policy.limits.min, policy.limits.max);
             return Err(self.wrong(format!("limit min={min} is more than max={max}")));

@@ -199,10 +199,21 @@ fn routes(policy: &Policy) -> Vec<(&str, &str, &str)> {
     watched.flat_map(|from| to.clone().map(move |to| (policy.name.as_str(), from, to))).collect()
 }
 
+/// The highest floor of a calendar.
+fn floor(policy: &Policy) -> Option<u32> {
+    let floors = policy.rules.iter().filter_map(|rule| match &rule.does {
+        Does::Schedule(schedule) => Some(schedule.min),
+        _ => None,
+    });
+    floors.max()
+}
+
 fn bounded(policy: &Policy, pool: bool) -> Result<()> {
     let (min, max) = (policy.limits.min, policy.limits.max);
     let why = if min > max {
         format!("together with its target min={min} is more than max={max}")
+    } else if let Some(floor) = floor(policy).filter(|floor| *floor > max) {
+        format!("a schedule asks for min={floor}, but max={max}")
     } else if max == u32::MAX && !pool {
         "no maximum: write max= at the target, or \"limit max=N\"".into()
     } else {

@@ -93,6 +93,8 @@ fn errors_have_file_and_line() {
         (policy(&format!("{up} do notify pager;")), "there is no target \"pager\""),
         (policy(&format!("{up} do route ap;")), "there is no upstream \"ap\" (did you mean"),
         (policy(&format!("{up} do route app;")), "requests would go in a circle: app -> app"),
+        (http(&format!("autoscale_policy p {{ {up} }}")), "neither a target nor a do line"),
+        (policy("schedule \"0 9 * * *\" min=9; limit max=4;"), "nginx.conf:5: policy \"p\": a schedule asks for min=9, but max=4"),
         (http("autoscale_policy p;"), "autoscale_policy needs a block"),
         (http("autoscale_target t pool:ap;"), "there is no upstream \"ap\""),
         (http("autoscale_target t pool:app;\nautoscale_target t pool:app;"), "nginx.conf:5: target \"t\" is duplicate"),

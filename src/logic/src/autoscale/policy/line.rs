@@ -123,6 +123,8 @@ pub(super) struct Look<'a> {
     pub view: &'a dyn View,
     pub reading: Reading,
     pub stale: bool,
+    /// That of the signal.
+    pub window: Window,
     pub now_us: u64,
     /// A tick counts time and ticks; a request counts only requests.
     pub tick: bool,
@@ -149,7 +151,7 @@ impl Line {
             }
             (Threshold::Fixed(than), None) => than,
         };
-        let holds = op.holds(value, than);
+        let holds = op.holds(value, than) && !self.spent(state, look);
         if look.tick {
             self.keep(state, look.now_us, holds);
         }
@@ -202,6 +204,12 @@ impl Line {
                 state.since_us = 0;
             }
         }
+    }
+
+    /// The value is still made of requests that the rule has acted on.
+    fn spent(&self, state: &RuleState, look: &Look<'_>) -> bool {
+        let Window::Requests(n) = look.window else { return false };
+        state.spent > 0 && look.view.last(self.condition.slot, &mut []).1 < state.spent + u64::from(n)
     }
 
     /// How many of the last requests in a row satisfy the condition, not counting those the rule has acted on.

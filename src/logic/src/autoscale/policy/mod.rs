@@ -24,6 +24,7 @@ pub mod live;
 pub mod schedule;
 pub mod state;
 mod step;
+pub mod store;
 mod verdict;
 
 pub use line::{Condition, Hold, Line, Op, Step, Threshold};
@@ -198,7 +199,11 @@ impl Policy {
     }
 
     /// Whether the request that just ended may make a rule act: a cheap look before [`Policy::step`] with [`Event::Request`].
-    pub fn due(&self, state: &State, view: &dyn View) -> bool {
+    pub fn due(&self, state: &State, view: &dyn View, now_us: u64) -> bool {
+        let cools = state.up_us > 0 && now_us < state.up_us + self.cooldown.up_us;
+        if cools || state.pending.id != 0 || now_us < state.hold_us {
+            return false;
+        }
         let lines = self.rules.iter().zip(&state.rules).filter(|(rule, _)| rule.watches_requests(self));
         lines.into_iter().any(|(rule, state)| match &rule.does {
             Does::Up(line) => line.due(self, state, view),

@@ -75,6 +75,9 @@ pub struct Input<'a> {
 /// `do` lines stay in force for at least so long after the last pressure.
 const RELIEF_US: u64 = 10_000_000;
 
+/// A write that was not settled for so long has no writer any more (a write may take 60 s): it counts as failed.
+const LOST_US: u64 = 120_000_000;
+
 /// What becomes of a wish on its way.
 struct Path {
     wish: u32,
@@ -181,7 +184,8 @@ impl Policy {
         match &rule.does {
             Does::Up(line) | Does::Down(line) => {
                 let Seen { reading, stale } = seen[line.condition.slot];
-                let look = Look { view: input.view, reading, stale, now_us: input.now.us, tick };
+                let window = self.signals[line.condition.slot].signal.window;
+                let look = Look { view: input.view, reading, stale, window, now_us: input.now.us, tick };
                 line.judge(&mut state.rules[number], &look, replicas.wanted)
             }
             Does::Track(track) => self.track(track, number, state, seen, replicas, input.now),
@@ -310,7 +314,8 @@ impl Policy {
             return Outcome::Stay(Why::Cooldown { wish, left_s: cooling as f64 / 1e6 });
         }
         let pending = state.pending;
-        if pending.id != 0 && to <= pending.to.max(current) {
+        let lost = now_us.saturating_sub(pending.at_us) > LOST_US;
+        if pending.id != 0 && !lost && to <= pending.to.max(current) {
             return Outcome::Stay(Why::Pending { wish, to: pending.to });
         }
         state.decisions += 1;

@@ -129,7 +129,8 @@ impl Rig {
         self.ms += 10;
         self.requests.push(latency);
         self.set("upstream.app.latency", latency);
-        let due = self.policy.due(&self.state, &Board(&self.policy, &self.values, &self.requests));
+        let due =
+            self.policy.due(&self.state, &Board(&self.policy, &self.values, &self.requests), self.ms * 1000);
         due && self.run(Event::Request).scale().is_some()
     }
 }

@@ -204,3 +204,26 @@ fn t22_a_write_that_fails_changes_nothing_and_one_that_hangs_is_not_doubled() {
     assert_eq!(rig.state.events.change(60, rig.ms * 1000), 2);
     assert!(matches!(rig.tick().outcome, Outcome::Stay(Why::Cooldown { wish: 7, .. })));
 }
+
+#[test]
+fn a_decision_whose_writer_died_is_made_again() {
+    let mut rig = Rig::new(lines("up upstream.app.rate > 100 by=+2; limit max=9;"), 3);
+    rig.writes = false;
+    rig.set("upstream.app.rate", 500.0);
+    assert_eq!(rig.tick().id, 1);
+    let ids: Vec<u64> = (0..125).map(|_| rig.tick().id).filter(|id| *id != 0).collect();
+    assert_eq!(ids, [2], "once a write cannot be under way any more");
+}
+
+#[test]
+fn a_window_of_requests_is_acted_on_once() {
+    let mut rig =
+        Rig::new(lines("up upstream.app.latency@10r > 500ms by=+2; limit max=20; cooldown up=1s;"), 2);
+    rig.set("upstream.app.latency@10r", 0.9);
+    assert!(rig.request(0.9));
+    rig.ms += 5000;
+    assert_eq!(rig.run(Event::Tick).scale(), None, "the same ten requests");
+    (0..8).for_each(|_| assert!(!rig.request(0.9)));
+    assert!(!rig.request(0.9), "nine new ones");
+    assert!(rig.request(0.9), "ten");
+}

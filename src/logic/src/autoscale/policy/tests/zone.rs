@@ -31,7 +31,7 @@ impl Gateway<'_> {
         let now = self.now();
         self.handles.refresh(&self.policy, self.zone, 1);
         let view = Live { zone: self.zone, handles: &self.handles, now };
-        if event == Event::Request && !self.policy.due(&self.state, &view) {
+        if event == Event::Request && !self.policy.due(&self.state, &view, now.us) {
             return Outcome::Stay(crate::autoscale::policy::Why::Enough);
         }
         let replicas = Some(Replicas { wanted: self.current, ready: self.current });
