@@ -138,6 +138,13 @@ impl Policy {
         let Some(rule) = evaluation.rule.and_then(|n| self.rules.get(n)) else {
             return "the bounds".into();
         };
+        // what held for single requests is not what the window's average says
+        if let super::Does::Up(super::Line { hold: super::Hold::Requests(n), .. }) = rule.does {
+            return match n {
+                1 => format!("\"{}\" (so when a request ended)", rule.text),
+                n => format!("\"{}\" (so for the last {n} requests)", rule.text),
+            };
+        }
         let slot = rule.slot();
         let seen = slot.and_then(|slot| Some((self.signals.get(slot)?, evaluation.seen.get(slot)?)));
         match seen.and_then(|(watched, seen)| value(watched, seen)) {

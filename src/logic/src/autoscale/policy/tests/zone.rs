@@ -20,6 +20,7 @@ struct Gateway<'a> {
     ms: u64,
     current: u32,
     writes: Vec<u32>,
+    told: Vec<String>,
 }
 
 impl Gateway<'_> {
@@ -41,6 +42,7 @@ impl Gateway<'_> {
             self.policy.settle(&mut self.state, now.us, evaluation.id, Some(to));
             self.current = to;
             self.writes.push(to);
+            self.told.push(self.policy.explain(&evaluation));
         }
         evaluation.outcome
     }
@@ -61,7 +63,16 @@ fn gateway(text: &str, test: impl FnOnce(&mut Gateway<'_>)) {
     let words: Vec<Word> = (0..SIZE / 8).map(|_| Word::new(0)).collect();
     let zone = Zone::create(&words, &Layout::plan(SIZE, 64, 8).unwrap(), 3, Now::from_ms(1_000_000_000));
     let (policy, state, handles) = (lines(text), State::default(), Handles::default());
-    test(&mut Gateway { zone: &zone, policy, state, handles, ms: 0, current: 2, writes: Vec::new() });
+    test(&mut Gateway {
+        zone: &zone,
+        policy,
+        state,
+        handles,
+        ms: 0,
+        current: 2,
+        writes: Vec::new(),
+        told: Vec::new(),
+    });
 }
 
 #[test]
@@ -75,6 +86,11 @@ fn t1_on_the_zone_the_eleventh_slow_request_writes_once() {
         assert_eq!(gateway.writes, [4], "with the request, not with a tick");
         (0..50).for_each(|_| gateway.request(600));
         assert_eq!((gateway.writes.len(), gateway.state.decisions), (1, 1));
+        assert!(
+            gateway.told[0].ends_with("for=11r by=+2\" (so for the last 11 requests)"),
+            "{}",
+            gateway.told[0]
+        );
     });
 }
 
