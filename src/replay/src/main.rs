@@ -22,6 +22,8 @@ struct Options {
     policy: Option<String>,
     shape: Shape,
     bounds: Bounds,
+    /// What `--min` said; a policy may go below the default.
+    min: Option<u32>,
     taken: Taken,
     actions: bool,
     rivals: bool,
@@ -60,6 +62,7 @@ fn options() -> Result<Wanted, String> {
         policy: None,
         shape,
         bounds: Bounds { min: 1, max: 1000 },
+        min: None,
         taken: Taken { speed: 1.0, peak: None, per_s: None, linear: false },
         actions: false,
         rivals: true,
@@ -89,7 +92,10 @@ fn options() -> Result<Wanted, String> {
             "--start" => options.shape.start_s = seconds(&value()?)?.round() as u32,
             "--queue" => options.shape.queue_s = seconds(&value()?)?,
             "--slo" => options.shape.slo_s = seconds(&value()?)?,
-            "--min" => options.bounds.min = unit::count(&value()?).map_err(text)?,
+            "--min" => {
+                options.bounds.min = unit::count(&value()?).map_err(text)?;
+                options.min = Some(options.bounds.min);
+            }
             "--max" => options.bounds.max = unit::count(&value()?).map_err(text)?,
             "--speed" => options.taken.speed = positive("speed", &value()?)?,
             "--peak" => options.taken.peak = Some(positive("peak", &value()?)?),
@@ -121,7 +127,7 @@ fn contest(options: &Options) -> Result<String, String> {
     let trace = Trace::parse(&text, options.taken).map_err(|e| format!("{}: {e}", options.trace))?;
     let shape = options.shape;
     let policy = chosen(options)?;
-    let (bounds, mut out) = (Bounds { min: policy.limits.min, max: policy.limits.max }, String::new());
+    let (bounds, mut out) = (Bounds { min: policy.limits.least(), max: policy.limits.max }, String::new());
     warnings(&policy, &trace, &mut out);
     let settings: &[f64] = match options.sweep {
         true => &GOALS,
@@ -187,7 +193,7 @@ fn chosen(options: &Options) -> Result<Policy, String> {
         0 => return Err("no such policy that scales a target; see --help".into()),
         _ => return Err(format!("several policies: choose one with --policy: {names}")),
     };
-    policy.within(Some(min), Some(max));
+    policy.within(options.min, Some(max));
     // what only observes would do nothing here
     policy.observe = false;
     for rule in &mut policy.rules {

@@ -73,7 +73,7 @@ impl Script for Cpu {
 /// Runs the contender through the trace.
 pub fn run(trace: &Trace, shape: Shape, contender: &Contender, tell: Tell) -> Score {
     let policy = &contender.policy;
-    let (min, max) = (policy.limits.min, policy.limits.max);
+    let (min, max) = (policy.limits.least(), policy.limits.max);
     let enough = |load: f64| hpa::ceil(load / shape.rate).clamp(min, max);
     // a start that favours nobody: what 70 % utilisation needs
     let mut service = Service::new(shape, enough(trace.load(0.0) / 0.7).max(1));

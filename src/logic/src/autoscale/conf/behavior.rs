@@ -80,7 +80,7 @@ pub(super) fn limit(words: &[&str], limits: &mut Limits) -> Result<()> {
     }
     let options = Options::parse(words, &["min", "max", "rate", "stale"])?;
     if let Some(min) = options.get("min", count)? {
-        limits.min = min;
+        limits.min = Some(min);
     }
     if let Some(max) = options.get("max", count)? {
         limits.max = max;

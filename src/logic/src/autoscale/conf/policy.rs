@@ -48,7 +48,7 @@ impl PolicyBuilder {
         let (first, rest) = words.split_first().ok_or_else(|| ConfError::usage("autoscale_policy", usage))?;
         let options = Options::parse(rest, &["target"])?;
         let target = options.text("target").map(|target| name("target", target)).transpose()?;
-        let limits = Limits { min: 1, max: u32::MAX, rate: None, stale: 0 };
+        let limits = Limits { min: None, max: u32::MAX, rate: None, stale: 0 };
         Ok(Self {
             policy: Policy {
                 name: name("policy", first)?,
@@ -161,12 +161,12 @@ impl PolicyBuilder {
                 "it has neither a target nor a do line, so it could do nothing; write target=TARGET",
             ));
         }
-        if policy.limits.min > policy.limits.max {
-            let (min, max) = (policy.limits.min, policy.limits.max);
-            return Err(self.wrong(format!("limit min={min} is more than max={max}")));
-        }
         if policy.limits.max == 0 {
             return Err(self.wrong("limit max=0 leaves nothing; leave the policy out, or write mode observe"));
+        }
+        if policy.limits.least() > policy.limits.max {
+            let (min, max) = (policy.limits.least(), policy.limits.max);
+            return Err(self.wrong(format!("limit min={min} is more than max={max}")));
         }
         if let Some(why) = self.contradiction() {
             return Err(self.wrong(why));

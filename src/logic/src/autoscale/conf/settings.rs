@@ -209,7 +209,7 @@ fn floor(policy: &Policy) -> Option<u32> {
 }
 
 fn bounded(policy: &Policy, pool: bool) -> Result<()> {
-    let (min, max) = (policy.limits.min, policy.limits.max);
+    let (min, max) = (policy.limits.least(), policy.limits.max);
     let why = if min > max {
         format!("together with its target min={min} is more than max={max}")
     } else if let Some(floor) = floor(policy).filter(|floor| *floor > max) {

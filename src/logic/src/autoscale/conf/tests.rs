@@ -100,7 +100,7 @@ fn the_other_lines_parse() {
         "mode observe",
     ])
     .unwrap();
-    assert_eq!((policy.limits.min, policy.limits.max, policy.limits.stale), (2, 1000, 6));
+    assert_eq!((policy.limits.min, policy.limits.max, policy.limits.stale), (Some(2), 1000, 6));
     assert_eq!(policy.limits.rate, Some(Amount::Part(0.5)));
     assert_eq!(policy.cooldown, Cooldown { up_us: 90_000_000, down_us: 300_000_000 });
     let rules = vec![

@@ -121,6 +121,16 @@ fn errors_have_file_and_line() {
 }
 
 #[test]
+fn a_target_may_go_to_zero_and_a_policy_may_not_let_it() {
+    let least = |target: &str, lines: &str| {
+        let text = format!("autoscale_target t pool:app {target}; autoscale_policy p target=t {{ track upstream.app.rate per=5; {lines} }}");
+        found(&text).unwrap().settings.policies[0].policy.limits.least()
+    };
+    assert_eq!((least("", ""), least("min=0", ""), least("", "limit min=0;")), (1, 0, 0));
+    assert_eq!((least("min=0", "limit min=3;"), least("min=4", "limit min=3;")), (3, 4));
+}
+
+#[test]
 fn a_piece_may_name_what_is_elsewhere() {
     let text = "autoscale_target t kubernetes:a/deployment/b max=9; autoscale_policy p target=t { track upstream.far.rate per=5; }";
     assert_eq!(found(text).unwrap().upstreams, ["far"]);

@@ -119,7 +119,7 @@ impl Policy {
                     stays(format!("{}, but {} is the maximum", asks(wish), self.limits.max))
                 }
                 Why::AtMin { wish } => {
-                    stays(format!("{}, but {} is the minimum", asks(wish), self.limits.min))
+                    stays(format!("{}, but {} is the minimum", asks(wish), self.limits.least()))
                 }
                 Why::Cooldown { wish, left_s } => {
                     stays(format!("{}, but the cooldown lasts {left_s:.1} s more", asks(wish)))

@@ -113,7 +113,7 @@ pub struct Ahead {
 /// `limit`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limits {
-    pub min: u32,
+    pub min: Option<u32>,
     pub max: u32,
     /// At most so much a minute, in either direction.
     pub rate: Option<Amount>,
@@ -139,6 +139,13 @@ pub enum Action {
     Throttle { key: String, rate: f64 },
     /// A target is told of each decision, and when the others begin.
     Notify(String),
+}
+
+impl Limits {
+    /// The fewest replicas: one, unless policy or target say otherwise.
+    pub fn least(&self) -> u32 {
+        self.min.unwrap_or(1)
+    }
 }
 
 impl Watched {
@@ -171,7 +178,8 @@ impl Watched {
 impl Policy {
     /// Narrows the bounds to those of the target.
     pub fn within(&mut self, min: Option<u32>, max: Option<u32>) {
-        self.limits.min = self.limits.min.max(min.unwrap_or(0));
+        // None is less than any number
+        self.limits.min = self.limits.min.max(min);
         self.limits.max = self.limits.max.min(max.unwrap_or(u32::MAX));
     }
 

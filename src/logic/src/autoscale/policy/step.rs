@@ -104,7 +104,7 @@ impl Policy {
             (Mode::Off, ..) => Outcome::Stay(Why::Off),
             (_, None, _) => Outcome::Stay(Why::NoTarget),
             (.., None) => Outcome::Stay(Why::Unknown),
-            (.., Some(Replicas { wanted: 0, .. })) if self.limits.min > 0 => Outcome::Stay(Why::Paused),
+            (.., Some(Replicas { wanted: 0, .. })) if self.limits.least() > 0 => Outcome::Stay(Why::Paused),
             (.., Some(replicas)) => self.outcome(state, &mut path, replicas.wanted, &input),
         };
         if matches!(outcome, Outcome::Scale { .. } | Outcome::Would { .. }) {
@@ -267,7 +267,7 @@ impl Policy {
         // only floors, or nobody: a calendar alone goes back to the minimum, all else keeps what there is
         let levels = verdicts.iter().any(|verdict| matches!(verdict, Verdict::Wish(_)));
         let keep = match (calendar, levels) {
-            (true, _) => self.limits.min,
+            (true, _) => self.limits.least(),
             (false, true) if !opinion => 0,
             _ => current,
         };
@@ -283,7 +283,7 @@ impl Policy {
     /// Brakes, bounds, cooldown.
     fn outcome(&self, state: &mut State, path: &mut Path, current: u32, input: &Input<'_>) -> Outcome {
         let now_us = input.now.us;
-        let bounds = (self.limits.min, self.limits.max.max(self.limits.min));
+        let bounds = (self.limits.least(), self.limits.max.max(self.limits.least()));
         let steady = self.stabilise(state, path.wish, current, input);
         let paced = self.pace(state, steady, current, now_us);
         let to = paced.clamp(bounds.0, bounds.1);
