@@ -70,6 +70,7 @@ pub struct MainConf {
     /// Memory of closed connections: dropped after all that may close one.
     pub spare_pools: crate::ngx::SparePools,
     /// Memory of tasks that have ended, for the next ones.
+    #[allow(clippy::vec_box, reason = "they move in and out of tasks as boxes")]
     pub spare_threads: RefCell<Vec<Box<crate::run::Crowd>>>,
     /// VMs of `ngx.run_worker_thread`.
     pub side_vms: crate::vm::SideVms,

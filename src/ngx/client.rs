@@ -46,12 +46,14 @@ pub enum ClientError {
     NoMemory,
 }
 
+type ReadAhead = Box<dyn Fn() -> Vec<u8>>;
+
 /// What a request's scripts have to do with its connection.
 pub struct Clients {
     /// The socket that reads, or did.
     stream: RefCell<Weak<Stream>>,
     /// Gives back what that one has read ahead, when a script ends.
-    ahead: RefCell<Option<Box<dyn Fn() -> Vec<u8>>>>,
+    ahead: RefCell<Option<ReadAhead>>,
     /// The buffer that nginx has read the header into, while one with what was given back is in its place.
     header: Cell<*mut ffi::ngx_buf_t>,
     /// Takes the place of the body that nginx would have read, while a script reads it.

@@ -313,7 +313,7 @@ trueHTTP/1.1 200 OK
             ngx.say(sock:send("x"))
         }
     }
-    location = /hold { client_max_body_size 200m; content_by_lua_block { ngx.sleep(0.5) } }
+    location = /hold { client_max_body_size 200m; content_by_lua_block { ngx.sleep(2) } }
 --- response_body
 niltimeout
 nilclosed
