@@ -235,15 +235,15 @@ impl Child {
         }
     }
 
-    /// Reads, however long that takes.
+    /// Reads what was not there at once, however long that takes.
     pub async fn read(&self, side: Side, wanted: &mut Wanted) -> Result<Found, ChildError> {
         let end = &self.ends[side as usize];
         loop {
+            let timeout = self.timeout(side);
+            end.stream()?.readable(timeout).await.map_err(|e| end.interrupted(e))?;
             if let Some(found) = self.read_at_once(side, wanted)? {
                 return Ok(found);
             }
-            let timeout = self.timeout(side);
-            end.stream()?.readable(timeout).await.map_err(|e| end.interrupted(e))?;
         }
     }
 

@@ -373,15 +373,10 @@ impl Tcp {
         }
     }
 
-    /// Receives, however long that takes.
+    /// Receives what has not come at once, however long that takes.
     pub async fn receive(self: Rc<Self>, mut ask: Ask, host: Host) -> (Result<Outcome, SocketError>, Ask) {
         let timeout = self.read_timeout.get().unwrap_or(self.settings().read_timeout());
         loop {
-            match self.receive_at_once(&mut ask) {
-                Ok(Some(outcome)) => return (Ok(outcome), ask),
-                Ok(None) => {}
-                Err(e) => return (Err(e), ask),
-            }
             let Ok(stream) = self.stream() else { return (Err(SocketError::Closed), ask) };
             host.debug(format_args!("lua tcp socket read timeout: {}", timeout.as_millis()));
             match stream.readable(timeout).await {
@@ -391,6 +386,11 @@ impl Tcp {
                     return (Err(SocketError::Timeout), ask);
                 }
                 Err(Interrupted::Closed) => return (Err(SocketError::Closed), ask),
+            }
+            match self.receive_at_once(&mut ask) {
+                Ok(Some(outcome)) => return (Ok(outcome), ask),
+                Ok(None) => {}
+                Err(e) => return (Err(e), ask),
             }
         }
     }
