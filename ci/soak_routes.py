@@ -2,7 +2,7 @@
 behind them, which fail now and then on purpose.
 
 To have another API in the soak, add a row to ROUTES: a path, the body of its
-location, and what is a right answer.
+location, and what is a right answer. Each is asked for with TLS, too.
 """
 import asyncio
 import hashlib
@@ -10,7 +10,9 @@ import os
 import re
 import struct
 
-GATEWAY, TLS, BACKEND, REDIS, FAULTY_REDIS, UDP, DNS = 8080, 8443, 8081, 6379, 6380, 8053, 5353
+from soak_tls import NAMES
+
+GATEWAY, GATEWAY_TLS, TLS, BACKEND, REDIS, FAULTY_REDIS, UDP, DNS = 8080, 8444, 8443, 8081, 6379, 6380, 8053, 5353
 
 
 class Route:
@@ -193,6 +195,68 @@ ROUTES = [
         autoscale.incr("asked", 1)
         autoscale.observe("random", math.random())
         ngx.say("counted")"""), b"counted\n"),
+    Route("/pipe", content("""
+        local proc = assert(require("ngx.pipe").spawn { "cat" })
+        local n = proc:write("hello\\n")
+        proc:shutdown("stdin")
+        local line = proc:stdout_read_line()
+        ngx.say(n, " ", line, " ", table.concat({ tostring(proc:wait()) }))"""), b"6 hello true\n"),
+    Route("/pipe_ends", content("""
+        local spawn = require("ngx.pipe").spawn
+        local left, killed, ended = spawn { "sleep", "60" }, spawn { "sleep", "60" }, spawn("exit 3")
+        ngx.sleep(math.random() * 0.01)
+        killed:kill(9)
+        local _, how, code = killed:wait()
+        local _, way, status = ended:wait()
+        ngx.say(how, " ", code, " ", way, " ", status, " ", left:pid() > 0)"""), b"signal 9 exit 3 true\n"),
+    Route("/http", content("""
+        local res, err = require("autoscale.http").get("http://127.0.0.1:BACKEND/",
+            { timeout = 1000, keepalive = { idle = 5000, size = 10 } })
+        ngx.say(res and res.body == "ok\\n" and res.status == 200 and "ok" or "failed: " .. tostring(err))"""),
+          b"ok\n", says_failed),
+    Route("/http_post", content("""
+        local pieces, sent, n = {}, {}, 0
+        local res, err = require("autoscale.http").post("http://127.0.0.1:GATEWAY/body", function()
+            n = n + 1
+            sent[n] = n < 6 and string.rep(n, math.random(9000)) or nil
+            if n == 3 then ngx.sleep(0.001) end
+            return sent[n]
+        end, { timeout = 5000, stream = true, keepalive = { idle = 2000, size = 5 } })
+        while res do
+            local piece, why = res.reader()
+            if not piece then err = why break end
+            pieces[#pieces + 1] = piece
+        end
+        local right = ngx.md5(table.concat(sent)) .. "\\n"
+        ngx.say(err and "failed: " .. err or table.concat(pieces) == right and "ok" or table.concat(pieces))"""),
+          b"ok\n", says_failed),
+    Route("/https", content("""
+        local res, err = require("autoscale.http").get("https://127.0.0.1:TLS/hello",
+            { timeout = 5000, tls = { server_name = "test.example" }, keepalive = { idle = 1000, size = 5 } })
+        ngx.say(res and res.body == "hello\\n" and "ok" or "failed: " .. tostring(err))"""), b"ok\n", says_failed),
+    Route("/https_other", content("""
+        local res, err = require("autoscale.http").get("https://127.0.0.1:TLS/hello",
+            { timeout = 5000, tls = { server_name = "other.example" } })
+        ngx.say(not res and err:find("certificate") and "refused" or "failed: " .. tostring(err))"""),
+          b"refused\n", lambda status, body: says_failed(status, body) and body != b"failed: nil\n"),
+    Route("/kept", """
+        proxy_http_version 1.1;
+        proxy_set_header Connection "";
+        proxy_read_timeout 1s;
+        proxy_pass http://kept;""", b"ok\n", gateway_error),
+    Route("/precontent", """
+        set $made "";
+        precontent_by_lua_block {
+            local sock = ngx.socket.tcp()
+            if sock:connect("127.0.0.1", BACKEND) then sock:close() end
+            ngx.sleep(0.001)
+            ngx.var.made = "made"
+        }
+        content_by_lua_block { ngx.say(ngx.var.made) }""", b"made\n"),
+    Route("/thread_regex", content("""
+        ngx.say(select(2, ngx.run_worker_thread("soak", "soak_thread", "regex", math.random(1000))))"""), b"20\n"),
+    Route("/thread_dict", content("""
+        ngx.say(select(2, ngx.run_worker_thread("soak", "soak_thread", "dict", math.random(1000))))"""), b"0\n"),
     Route("/status", "autoscale_status json;", lambda status, body, _: status == 200 and body.startswith(b"{")),
 ]
 
@@ -223,6 +287,9 @@ http {
     lua_socket_log_errors off;
     lua_ssl_trusted_certificate %(root)s/t/cert/ca.crt;
     lua_shared_dict counts 1m;
+    lua_shared_dict threads 128k;
+    lua_shared_dict certs 64k;
+    lua_shared_dict sessions 1m;
     resolver 127.0.0.1:%(dns)d ipv6=off valid=1s;
     resolver_timeout 400ms;
     autoscale_zone soak:8m;
@@ -231,12 +298,58 @@ http {
         server 0.0.0.1;
         balancer_by_lua_block { assert(require("ngx.balancer").set_current_peer("127.0.0.1", %(backend)d)) }
     }
+    upstream kept {
+        server 0.0.0.1;
+        balancer_by_lua_block {
+            local balancer = require "ngx.balancer"
+            assert(balancer.set_current_peer("127.0.0.1", %(backend)d))
+            assert(balancer.enable_keepalive(1, 50))
+        }
+    }
     init_worker_by_lua_block {
         turns = require("ngx.semaphore").new(4)
         assert(ngx.timer.every(0.5, function() ngx.shared.counts:incr("ticks", 1, 0) end))
     }
     server {
         listen 127.0.0.1:%(gateway)d backlog=4096;
+        listen 127.0.0.1:%(gateway_tls)d ssl backlog=4096;
+        ssl_protocols TLSv1.2 TLSv1.3;
+        ssl_session_tickets off;
+        ssl_certificate %(root)s/t/cert/selfsigned.crt;
+        ssl_certificate_key %(root)s/t/cert/server.key;
+        ssl_client_hello_by_lua_block {
+            local sock = ngx.socket.tcp()
+            sock:settimeout(500)
+            if sock:connect("127.0.0.1", %(backend)d) and sock:send("GET /hello HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n")
+                and sock:receiveuntil("\\r\\n\\r\\n")() and sock:receive(3) == "ok\\n" then
+                sock:setkeepalive(2000, 5)
+            else
+                sock:close()
+            end
+        }
+        ssl_certificate_by_lua_block {
+            local ssl, certs = require "ngx.ssl", ngx.shared.certs
+            local name = ssl.server_name()
+            ngx.sleep(math.random() * 0.01)
+            local file = ({ %(names)s })[name]
+            if not file then return ngx.exit(ngx.ERROR) end
+            local function pem(what)
+                local text = certs:get(what)
+                if not text then
+                    local fh = assert(io.open("%(root)s/t/cert/" .. what))
+                    text = fh:read("*a")
+                    fh:close()
+                    certs:set(what, text, 1)
+                    ngx.sleep(0.001)
+                end
+                return text
+            end
+            local cert = assert(ssl.parse_pem_cert(pem(file .. ".crt")))
+            local key = assert(ssl.parse_pem_priv_key(pem(file .. ".key")))
+            assert(ssl.clear_certs())
+            assert(ssl.set_cert(cert))
+            assert(ssl.set_priv_key(key))
+        }
         %(locations)s
         location = /rest {
             content_by_lua_block {
@@ -247,6 +360,16 @@ http {
             }
         }
     }
+    ssl_session_fetch_by_lua_block {
+        local sessions = require "ngx.ssl.session"
+        ngx.sleep(math.random() * 0.005)
+        local session = ngx.shared.sessions:get(sessions.get_session_id())
+        if session then assert(sessions.set_serialized_session(session)) end
+    }
+    ssl_session_store_by_lua_block {
+        local sessions = require "ngx.ssl.session"
+        ngx.shared.sessions:set(sessions.get_session_id(), sessions.get_serialized_session(), 600)
+    }
     server {
         listen 127.0.0.1:%(tls)d ssl backlog=4096;
         ssl_certificate %(root)s/t/cert/server.crt;
@@ -255,6 +378,38 @@ http {
         location = /hello { content_by_lua_block { ngx.say("hello") } }
     }
 }
+"""
+
+# What threads of the pool run.
+THREAD = """
+local M = {}
+function M.twice(n) return 2 * n end
+function M.regex(seed)
+    local right = 0
+    for i = 1, 20 do
+        local text = "k" .. seed .. "-" .. i
+        local m = ngx.re.match(text, "^k([0-9]+)-([0-9]+)$", i % 2 == 0 and "jo" or "")
+        local s = ngx.re.gsub(text, "-", "$0-", "jo")
+        if m and m[1] == tostring(seed) and m[2] == tostring(i) and s == "k" .. seed .. "--" .. i then
+            right = right + 1
+        end
+    end
+    return right
+end
+-- How many values were not whole.
+function M.dict(seed)
+    local dict, wrong = ngx.shared.threads, 0
+    for i = 1, 100 do
+        local text = ("x"):rep(1 + (i * seed) % 900)
+        dict:set("k" .. (i * seed) % 200, text .. #text)
+        local got = dict:get("k" .. i)
+        if got and (not got:find("^x+[0-9]+$") or #got:match("^x+") ~= tonumber(got:match("[0-9]+$"))) then
+            wrong = wrong + 1
+        end
+    end
+    return wrong
+end
+return M
 """
 
 # What ci/soak --self-check adds to every request; each must be found.
@@ -270,6 +425,11 @@ LEAKS = {
             sock:close()
         end)
     end""",
+    "program": 'if math.random() < 0.001 then leaked[#leaked + 1] = io.popen("exec sleep 3600") end',
+    "handshake": """if math.random() < 0.001 and ngx.shared.certs:get("server.crt") then
+        ngx.shared.certs:set("deep.crt", ngx.shared.certs:get("server.crt"), 0.05)
+        ngx.shared.certs:set("deep.key", ngx.shared.certs:get("server.key"), 0.05)
+    end""",
     "answer": 'if math.random() < 0.001 then ngx.say("wrong") end',
     "error": 'if math.random() < 0.001 then ngx.timer.at(0, function() error("injected") end) end',
     "hang": "if math.random() < 0.01 then ngx.sleep(30) end",
@@ -278,17 +438,18 @@ LEAKS = {
 
 
 def write_conf(directory, module, root, leak):
-    ports = {"BACKEND": BACKEND, "FAULTY_REDIS": FAULTY_REDIS, "TLS": TLS, "UDP": UDP}
+    ports = {"BACKEND": BACKEND, "FAULTY_REDIS": FAULTY_REDIS, "TLS": TLS, "UDP": UDP, "GATEWAY": GATEWAY}
     locations = "server_rewrite_by_lua_block { leaked = leaked or {} %s }\n        " % LEAKS[leak] if leak else ""
     for route in ROUTES:
         conf = re.sub(r"\b(%s)\b" % "|".join(ports), lambda m: str(ports[m.group(1)]), route.conf)
         locations += "location = %s { %s }\n        " % (route.path, conf)
-    facts = {"module": module, "dir": directory, "root": root, "gateway": GATEWAY, "tls": TLS, "backend": BACKEND,
-             "dns": DNS, "user": "user root;" if os.geteuid() == 0 else "", "locations": locations}
+    facts = {"module": module, "dir": directory, "root": root, "gateway": GATEWAY, "gateway_tls": GATEWAY_TLS, "tls": TLS,
+             "backend": BACKEND, "dns": DNS, "user": "user root;" if os.geteuid() == 0 else "", "locations": locations,
+             "names": ", ".join('["%s"] = "%s"' % (name, file[:-4]) for name, file in NAMES.items())}
     with open(os.path.join(directory, "nginx.conf"), "w") as fh:
         fh.write(CONF % facts)
     with open(os.path.join(directory, "soak_thread.lua"), "w") as fh:
-        fh.write("return { twice = function(n) return 2 * n end }\n")
+        fh.write(THREAD)
 
 
 # ---------------------------------------------------------------- servers
