@@ -7,6 +7,7 @@ daemon(5353, qw(dnsmasq --keep-in-foreground --no-resolv --no-hosts --no-daemon 
     --bind-interfaces --user=root --pid-file= --cache-size=0 --host-record=one.test,127.0.0.1 --host-record=six.test,::1
     --host-record=some.test,127.0.0.1 --host-record=some.test,127.0.0.9 --host-record=some.test,127.0.0.8
     --local=/test/));
+$ENV{TEST_NGINX_EXAMPLE_LOG} = example(8090, 'http-client.conf');
 
 add_block_preprocessor(sub {
     my $block = shift;
@@ -63,3 +64,31 @@ nilconnect: nowhere.test could not be resolved (3: Host not found)
 ["nilconnect: timeout\n", "nilconnect: one.test could not be resolved (110: Operation timed out)\n"]
 --- allow_log
 recv() failed
+
+
+=== TEST 5: the example of nginx-conf asks who may, and tells what has failed
+--- lua
+    local function ask(uri, word)
+        return http.get("http://127.0.0.1:8090" .. uri, { headers = { Authorization = word } })
+    end
+    local res = ask("/page", "Bearer open")
+    ngx.print(res.status, " ", res.body)
+    ngx.update_time()
+    local uri = "/closed?" .. ngx.worker.pid() .. "-" .. ngx.now()
+    ngx.say(ask(uri, "Bearer none").status)
+    ngx.say(ask("/page").status)
+    -- nobody waits for the webhook
+    local told
+    for _ = 1, 200 do
+        local log = assert(io.open("$TEST_NGINX_EXAMPLE_LOG"))
+        told = log:read("*a"):find("told: 403 " .. uri .. ",", 1, true)
+        log:close()
+        if told then break end
+        ngx.sleep(0.01)
+    end
+    ngx.say(told and "told" or "not told")
+--- response_body
+200 served
+403
+403
+told

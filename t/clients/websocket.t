@@ -1,19 +1,8 @@
 use lib 't/lib';
 use AutoscaleLua;
 use AutoscaleLua::Daemon;
-use File::Temp ();
 
-# The example of nginx-conf, as it is but for its paths and the user.
-my $Dir = File::Temp->newdir;
-open my $Example, '<', "$AutoscaleLua::Env::ROOT/nginx-conf/websocket.conf" or die $!;
-my $Conf = do { local $/; <$Example> };
-my $User = $> ? '' : 'user root;';
-$Conf =~ s/^load_module .*;$/AutoscaleLua::Env::load_modules() . $User/em or die 'no module';
-$Conf =~ s/^pid .*;$/pid $Dir\/pid;/m or die 'no pid';
-open my $Changed, '>', "$Dir/nginx.conf" or die $!;
-print $Changed $Conf;
-close $Changed;
-daemon(8090, 'nginx', '-p', "$Dir/", '-e', 'stderr', '-c', "$Dir/nginx.conf");
+example(8090, 'websocket.conf');
 
 # Debian's lua-nginx-websocket (lua-resty-websocket), unmodified: its server and its client, over this nginx.
 our $Config = <<'EOC';
