@@ -1,6 +1,6 @@
 # Every API that waits, in each phase that may: until it completes, and cancelled because the client goes, because another
-# thread leaves the request, because its thread is killed, because the worker is told to stop. The rows are in
-# t/run/lua/waits.lua; each cell is a test. Nothing may be left: descriptors, timers, Lua objects, connections.
+# thread leaves the request or handshake, because its thread is killed, because the worker is told to stop. The rows are
+# in t/run/lua/waits.lua; each cell is a test. Nothing may be left: descriptors, timers, Lua objects, connections.
 # modes: plain
 use lib 't/lib';
 use AutoscaleLua;
@@ -9,11 +9,11 @@ use AutoscaleLua::Waits;
 
 daemon(1990, $^X, "$AutoscaleLua::Env::ROOT/t/lib/AutoscaleLua/moody-peer", 1990, 1991, 1992);
 $ENV{TEST_NGINX_ROOT} = $AutoscaleLua::Env::ROOT;
-worker_connections(1024);
+worker_connections(4096);
 
 add_block_preprocessor(sub {
     my $block = shift;
-    $block->set_value('main_config', ($block->main_config // '') . "thread_pool waits threads=16;\n");
+    $block->set_value('main_config', ($block->main_config // '') . "thread_pool waits threads=32;\n");
     $block->set_value('http_config', <<'EOC');
     lua_package_path "$TEST_NGINX_ROOT/t/run/lua/?.lua;;";
     lua_check_client_abort on;
@@ -25,10 +25,35 @@ add_block_preprocessor(sub {
         listen 127.0.0.1:1993 ssl;
         ssl_certificate $TEST_NGINX_ROOT/t/cert/server.crt;
         ssl_certificate_key $TEST_NGINX_ROOT/t/cert/server.key;
+        ssl_client_certificate $TEST_NGINX_ROOT/t/cert/ca.crt;
+        ssl_verify_client optional;
+        location = /fine { return 200; }
     }
+    # handshakes with scripts; sessions are fetched up to TLS 1.2
+    ssl_session_fetch_by_lua_block { waits.run_in_handshake("ssl_session_fetch") }
+    server {
+        listen 127.0.0.1:1994 ssl;
+        ssl_protocols TLSv1.2;
+        ssl_session_tickets off;
+        ssl_certificate $TEST_NGINX_ROOT/t/cert/server.crt;
+        ssl_certificate_key $TEST_NGINX_ROOT/t/cert/server.key;
+        ssl_client_hello_by_lua_block { waits.run_in_handshake("ssl_client_hello") }
+        ssl_certificate_by_lua_block { waits.run_in_handshake("ssl_certificate") }
+    }
+    proxy_ssl_name $arg_cell;
+    proxy_ssl_server_name on;
+    proxy_ssl_verify on;
+    proxy_ssl_trusted_certificate $TEST_NGINX_ROOT/t/cert/ca.crt;
+    proxy_ssl_session_reuse off;
 EOC
     my $handlers = join '', map { "location = /$_ { ${_}_by_lua_block { waits.run_in_request('$_') } }\n" }
         qw(rewrite access precontent content);
+    $handlers .= join '', map {
+        "location = /$_ {
+            proxy_pass https://127.0.0.1:1993/fine;
+            ${_}_by_lua_block { waits.run_in_handshake('$_') }
+        }\n"
+    } qw(proxy_ssl_certificate proxy_ssl_verify);
     $block->set_value('config', <<"EOC");
     lingering_close off;
     keepalive_requests 100000;
@@ -79,3 +104,19 @@ GET /t
 --- error_code: 204
 --- once
 --- waits: pooled
+
+
+=== TEST 4: a worker that is told to stop at once does so while handshakes' scripts wait
+--- request
+GET /t
+--- error_code: 204
+--- once
+--- waits: end_at_once
+
+
+=== TEST 5: one that is told to stop gently lets handshakes' scripts end
+--- request
+GET /t
+--- error_code: 204
+--- once
+--- waits: end_gently

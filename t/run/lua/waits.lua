@@ -6,7 +6,7 @@
 -- WAIT(give) waits: for what comes soon, with the value RESULT as text, when `give` is true, else for what never comes.
 -- MORE may have:
 --
---   request   true when it needs a request: then not in a timer
+--   request   true when it needs a request: then not in a timer, and not in handshakes
 --   not_in    a phase in which it is refused
 --   client    "body": half of a body of ten bytes comes, the rest only for one that is to complete;
 --             "deaf": it does not read, but for one that is to complete
@@ -15,17 +15,26 @@
 --             "A|B" is A or B
 --   status, gone_status, exit_status
 --             what the log phase sees; if not given 200, 499 unless WAIT comes to something, 444
+--
+-- Handshakes of clients have no log phase: their client is the one who sees whether they go on. Which cell is to run is
+-- in the server's name, for which there is a certificate: PHASE-NUMBER-ENDING.wild.example, NUMBER being the row's and
+-- PHASE having "-" in place of "_".
 
 local M = { rows = {}, noted = {}, ended = {}, begun = 0, peer = 1990, full = 1991, dns = 1992 }
 
-local PHASES = "server_rewrite rewrite access precontent content timer"
+local PHASES = "server_rewrite rewrite access precontent content timer "
+    .. "ssl_client_hello ssl_session_fetch ssl_certificate proxy_ssl_certificate proxy_ssl_verify"
 local ENDINGS = "completes gone exit kill"
+
+-- What becomes of a client's handshake whose script ends with an error.
+local REFUSED = { ssl_client_hello = "refused", ssl_certificate = "refused", ssl_session_fetch = "goes on" }
+local PROXIES = { proxy_ssl_certificate = true, proxy_ssl_verify = true }
 
 local function row(name, result, wait, more)
     local r = more or {}
     r.name, r.result, r.wait = name, result, wait
     M.rows[#M.rows + 1] = r
-    M.rows[name] = r
+    r.number, M.rows[name] = #M.rows, r
 end
 
 -- helpers
@@ -257,6 +266,15 @@ function M.run_in_timer()
     ngx.say("started")
 end
 
+-- For each handshake, of which there are others than those of cells.
+function M.run_in_handshake(phase)
+    local name = require("ngx.ssl").server_name() or ""
+    local of, number, ending = name:match("^([%l-]+)-(%d+)-(%l+)%.wild%.example$")
+    if of == phase:gsub("_", "-") then
+        return M.run(phase, M.rows[tonumber(number)].name, ending)
+    end
+end
+
 -- A timer that has time until the worker stops, and then uses a connection that it gives back.
 function M.keep_when_told_to_stop()
     assert(ngx.timer.at(1000, function()
@@ -295,9 +313,14 @@ function M.kept()
     return n
 end
 
--- What is to become of a cell: what its wait notes, and the status of its request.
+-- What is to become of a cell: what its wait notes, and its request's status, or what a client sees of its handshake.
 local function expected(r, phase, ending)
-    if ending == "completes" then
+    if REFUSED[phase] then
+        if ending == "completes" then return r.result, "goes on" end
+        return ending == "kill" and (r.killed or "1") or "-", ending == "gone" and "-" or REFUSED[phase]
+    elseif PROXIES[phase] and (ending == "exit" or ending == "kill") then
+        return ending == "kill" and (r.killed or "1") or "-", 502
+    elseif ending == "completes" then
         return r.result, r.status or 200
     elseif ending == "gone" then
         return r.gone or "-", r.gone_status or (r.gone and 200) or 499
@@ -315,10 +338,12 @@ function M.plan()
         for phase in PHASES:gmatch("%S+") do
             for ending in ENDINGS:gmatch("%S+") do
                 local timer = phase == "timer"
-                if phase ~= r.not_in and not (timer and (r.request or ending == "gone")) then
-                    local noted, status = expected(r, phase, ending)
+                local alone = timer or REFUSED[phase] or PROXIES[phase]
+                if phase ~= r.not_in and not (alone and r.request) and not (timer and ending == "gone") then
+                    local noted, seen = expected(r, phase, ending)
                     lines[#lines + 1] = table.concat({
-                        phase, r.name, ending, r.client or "-", noted, timer and "-" or status,
+                        phase, r.name, ending, r.client or "-", noted, timer and "-" or seen, r.number,
+                        REFUSED[phase] and 1 or 0,
                     }, "\t")
                 end
             end
