@@ -299,7 +299,10 @@ impl Handshake {
         let c = self.connection.as_ptr();
         // SAFETY: event and connection are live.
         unsafe {
-            if (*event).timedout() != 0 {
+            // a client that the worker has no more time for is treated as one that took too long; what is proxied ends
+            // with its request
+            let has_to_close = (*c).close() != 0 && ffi::SSL_is_server(self.raw()) == 1;
+            if (*event).timedout() != 0 || has_to_close {
                 self.cancel();
                 self.release(pilot);
                 self.tell_nginx();
