@@ -42,7 +42,7 @@ init_by_lua_block {
     -- what a client that verifies gets to see
     function try(name, session)
         local sock = ngx.socket.tcp()
-        sock:settimeout(2000)
+        sock:settimeout(10000)
         assert(sock:connect("unix:$TEST_NGINX_HTML_DIR/server.sock"))
         local ok, err = sock:sslhandshake(session == nil and false or session, name or "test.example", true)
         if not ok then

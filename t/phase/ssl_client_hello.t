@@ -18,7 +18,7 @@ init_by_lua_block {
     end
     function try(name, alpn)
         local sock = ngx.socket.tcp()
-        sock:settimeout(2000)
+        sock:settimeout(10000)
         assert(sock:connect("unix:$TEST_NGINX_HTML_DIR/server.sock"))
         local ok, err = sock:sslhandshake(false, name, false)
         if not ok then

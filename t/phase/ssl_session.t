@@ -39,7 +39,7 @@ init_by_lua_block {
     local session
     function shake(new)
         local sock = ngx.socket.tcp()
-        sock:settimeout(2000)
+        sock:settimeout(10000)
         assert(sock:connect("unix:$TEST_NGINX_HTML_DIR/server.sock"))
         local ok, err = sock:sslhandshake(not new and session or nil, "test.example", true)
         if not ok then
