@@ -114,7 +114,7 @@ GET /t
 --- waits: end_at_once
 
 
-=== TEST 5: one that is told to stop gently lets handshakes' scripts end
+=== TEST 5: one that is told to stop gently stays until the clients of such handshakes go
 --- request
 GET /t
 --- error_code: 204

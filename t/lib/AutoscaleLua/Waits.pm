@@ -147,7 +147,7 @@ sub plan {
 
 sub each_ending {
     my @cells = plan();
-    Test::More::cmp_ok(scalar @cells, '>', 800, 'there are cells');
+    Test::More::cmp_ok(scalar @cells, '>', 1000, 'there are cells');
     # what is opened once for all: the resolver's socket
     begin($_, 'completes') for grep { $_->{row} =~ /looked up/ && $_->{phase} eq 'content' } @cells;
     sleep 0.05;
