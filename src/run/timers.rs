@@ -58,7 +58,7 @@ impl Script {
 
     /// The same once more.
     fn again(&mut self) -> Script {
-        let mut copy = self.vm.fresh_coroutine();
+        let mut copy = self.vm.coroutine();
         if let Some(co) = &mut self.co {
             copy.copy_values(&mut co.stack());
         }
