@@ -70,7 +70,8 @@ end
 -- Phases of a request whose script may wait, and all that may.
 base.request_yielding, base.yielding = boot.request_yielding, boot.yielding
 -- Phases of a TLS handshake whose script may wait, and all of them.
-base.ssl_yielding = base.phases("ssl_client_hello", "ssl_cert", "ssl_session_fetch", "proxy_ssl_cert", "proxy_ssl_verify")
+base.ssl_yielding = base.phases("ssl_client_hello", "ssl_cert", "ssl_session_fetch", "proxy_ssl_cert",
+    "proxy_ssl_verify")
 base.ssl = base.ssl_yielding + base.phases("ssl_session_store")
 -- Phases that belong to a request.
 base.request = base.request_yielding + base.phases("set", "header_filter", "body_filter", "log", "balancer")

@@ -57,8 +57,8 @@ return function(_, native, base)
     local function object(value, kind, name)
         local got = type(value)
         if got ~= "cdata" or not find(tostring(ctype(value)), "[*&]>$") or cast("void *", value) == null then
-            error("bad argument #1 to '" .. name .. "' (" .. kind .. " by ngx.ssl.parse_*() expected, got " .. got .. ")",
-                  3)
+            local expected = kind .. " by ngx.ssl.parse_*() expected"
+            error("bad argument #1 to '" .. name .. "' (" .. expected .. ", got " .. got .. ")", 3)
         end
         local is = kinds[value]
         if is and is ~= kind then
