@@ -210,7 +210,7 @@ TLSv1.2
 [qr/upstream SSL certificate verify error: \(23:certificate revoked\)/, qr/verify error: \(21:unable to verify the first certificate\)/]
 
 
-=== TEST 6: a script that fails refuses the server, even one that would not be verified
+=== TEST 6: a script that fails refuses the server
 --- proxy
     proxy_ssl_verify on;
     proxy_ssl_trusted_certificate $TEST_NGINX_CERTS/ca.crt;
@@ -303,3 +303,12 @@ true
 502
 --- no_error_log
 not reached
+
+
+=== TEST 11: a server that nginx would not verify is refused, too
+--- proxy
+    proxy_ssl_verify off;
+    proxy_ssl_verify_by_lua_block { ngx.log(ngx.WARN, "asked") ngx.exit(ngx.ERROR) }
+--- error_code: 502
+--- error_log
+asked

@@ -122,6 +122,9 @@ pub unsafe extern "C" fn verify(store: *mut X509_STORE_CTX, _: *mut c_void) -> c
                     c_int::from(result == ffi::X509_V_OK as c_int)
                 }
                 Answer::Refuse => {
+                    // with `proxy_ssl_verify off` nobody would mind
+                    let callback = ffi::SSL_get_verify_callback(ssl);
+                    ffi::SSL_set_verify(ssl, ffi::SSL_VERIFY_PEER as c_int, callback);
                     ffi::X509_STORE_CTX_set_error(store, ffi::X509_V_ERR_APPLICATION_VERIFICATION as c_int);
                     0
                 }
