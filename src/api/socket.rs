@@ -88,9 +88,9 @@ fn connect(cx: Cx, tcp: &Rc<Tcp>, what: &Connect<'_>) -> Result<Option<Answer>, 
     let main = cycle_main_conf().ok_or(SocketError::NotOurs)?;
     let Some(asked) = tcp.connect_at_once(&owned, what, &main.pools)? else { return Ok(None) };
     let (busy, tcp) = (tcp.begin(Doing::Connecting)?, Rc::clone(tcp));
-    let (name, port) = (what.host.to_vec(), what.port);
+    let to = Endpoint::parse(what.host, what.port).ok_or_else(|| (what.host.to_vec(), what.port));
     Ok(Some(Answer::work(async move {
-        let result = tcp.connect_slowly(name, port, asked, host).await;
+        let result = tcp.connect_slowly(to, asked, host).await;
         drop(busy);
         move |stack: &mut Stack<'_>| match result {
             Ok(()) => one(stack),

@@ -6,7 +6,7 @@ use core::pin::Pin;
 use core::ptr::{self, NonNull};
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
-use std::io;
+use std::io::{self, Write};
 use std::rc::Rc;
 
 use ::ngx::ffi::{self, ngx_connection_t, ngx_event_t};
@@ -77,8 +77,12 @@ impl Stream {
         if matches!((kind, to, &local), (Kind::Udp, Endpoint::Unix(_), None)) {
             local = Some(Address::unnamed_unix());
         }
-        let mut text = to.to_string().into_bytes();
-        let mut name = ffi::ngx_str_t { len: text.len(), data: text.as_mut_ptr() };
+        let mut text = [0; 160];
+        let mut rest = &mut text[..];
+        // it is for log lines; what there is no room for is left out
+        let _ = write!(rest, "{to}");
+        let len = 160 - rest.len();
+        let mut name = ffi::ngx_str_t { len, data: text.as_mut_ptr() };
         // SAFETY: nginx reads the structure during the call; what it keeps is the address, which the stream keeps too.
         unsafe {
             let mut from_text = from.map(|from| from.host().into_bytes()).unwrap_or_default();

@@ -257,11 +257,10 @@ impl Tcp {
         }
     }
 
-    /// Connects after what its pool has `asked`.
+    /// Connects after what its pool has `asked`; a name is looked up.
     pub async fn connect_slowly(
         self: Rc<Self>,
-        name: Vec<u8>,
-        port: u16,
+        to: Result<Endpoint, (Vec<u8>, u16)>,
         asked: Asked,
         host: Host,
     ) -> Result<(), SocketError> {
@@ -269,9 +268,13 @@ impl Tcp {
         let asked = match asked {
             Asked::Full(pool) => match pool.wait(timeout).await {
                 Err(SocketError::Timeout) => {
-                    let to = String::from_utf8_lossy(&name);
                     let late = "lua tcp socket queued connect timed out, when trying to connect to";
-                    self.log(&host, format_args!("{late} {to}:{port}"));
+                    match to {
+                        Ok(to) => self.log(&host, format_args!("{late} {to}")),
+                        Err((name, port)) => {
+                            self.log(&host, format_args!("{late} {}:{port}", String::from_utf8_lossy(&name)));
+                        }
+                    }
                     return Err(SocketError::Timeout);
                 }
                 given => given?,
@@ -286,10 +289,10 @@ impl Tcp {
             Asked::Make(leave) => Some(leave),
             Asked::Free | Asked::Full(_) => None,
         };
-        let endpoint = match Endpoint::parse(&name, port) {
-            Some(endpoint) => endpoint,
-            None if name.is_empty() => return Err(SocketError::NoHost),
-            None => {
+        let endpoint = match to {
+            Ok(endpoint) => endpoint,
+            Err((name, _)) if name.is_empty() => return Err(SocketError::NoHost),
+            Err((name, port)) => {
                 let all = self.location.resolve(&name).await?;
                 let one = all.get(clock::random() as usize % all.len().max(1)).ok_or(SocketError::Closed)?;
                 Endpoint::Ip((*one, port).into())

@@ -141,22 +141,22 @@ true 16
 nil
 
 
-=== TEST 8: a module that this nginx cannot have is not found, though its file lies on the path
+=== TEST 8: a module that is a part of OpenResty's is not found, though its file lies on the path
 --- http_config
     lua_package_path "$prefix/html/?.lua;;";
 --- user_files
->>> ngx/proxyssl.lua
+>>> resty/core/socket.lua
 return {}
 --- lua
     local ok, err = pcall(function()
-        require "ngx.proxyssl"
+        require "resty.core.socket"
     end)
     ngx.say(ok, " ", err)
-    ngx.say(select(2, pcall(require, "ngx.proxyssl")))
+    ngx.say(select(2, pcall(require, "resty.core.socket")))
 --- response_body_like
-^false content_by_lua\(nginx\.conf:\d+\):\d+: module 'ngx\.proxyssl' not found:
+^false content_by_lua\(nginx\.conf:\d+\):\d+: module 'resty\.core\.socket' not found:
 .*
-module 'ngx\.proxyssl' not found:
+module 'resty\.core\.socket' not found:
 
 
 === TEST 9: ffi and jit are LuaJIT's own

@@ -180,10 +180,15 @@ unsafe fn name(ssl: *mut SSL, name: &[u8]) -> Result<(), TlsError> {
         return Ok(());
     }
     const REFUSED: TlsError = TlsError::Refused("SSL_set_tlsext_host_name failed");
-    let name = CString::new(name).map_err(|_| REFUSED)?;
+    // with a zero byte at its end; longer ones OpenSSL refuses
+    let mut text = [0; 256];
+    if name.len() >= text.len() || name.contains(&0) {
+        return Err(REFUSED);
+    }
+    text[..name.len()].copy_from_slice(name);
     let command = ffi::SSL_CTRL_SET_TLSEXT_HOSTNAME as c_int;
     // SAFETY: the caller vouches for the connection, which copies the name; 0 is the kind "host name".
-    if unsafe { ffi::SSL_ctrl(ssl, command, 0, name.as_ptr().cast_mut().cast()) } == 0 {
+    if unsafe { ffi::SSL_ctrl(ssl, command, 0, text.as_mut_ptr().cast()) } == 0 {
         clear_errors();
         return Err(REFUSED);
     }
