@@ -1,5 +1,5 @@
 # ngx.shared.DICT: dictionaries that all workers share.
-# modes: plain hup workers valgrind
+# modes: plain hup workers
 use lib 't/lib';
 use AutoscaleLua;
 add_block_preprocessor(sub {

@@ -1,5 +1,5 @@
 # ngx.re.match and ngx.re.find: results, options, positions, the cache, errors.
-# modes: plain hup workers valgrind
+# modes: plain hup workers
 use lib 't/lib';
 use AutoscaleLua;
 run_tests();
