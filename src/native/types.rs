@@ -80,18 +80,13 @@ impl Pair {
     }
 }
 
-/// Something of ours on its way to Lua, which keeps it and gives it back to the native that takes it as `own`.
+/// Something on its way to Lua.
 #[repr(C)]
 pub struct Handle {
     object: *mut c_void,
 }
 
 impl Handle {
-    #[allow(dead_code)]
-    pub fn keep<T>(&mut self, object: T) {
-        self.object = Box::into_raw(Box::new(object)).cast();
-    }
-
     /// The address of something of another library.
     pub fn point(&mut self, address: usize) {
         self.object = address as *mut c_void;

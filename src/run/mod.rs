@@ -36,8 +36,6 @@ pub use threads::{Crowd, KillError, ThreadId};
 pub use timers::{Script, Timers};
 pub use wait::{Armed, Held, Op, Prepared, Waker, PREPARED};
 pub use work::later;
-#[allow(unused_imports)]
-pub use work::work;
 
 /// What a request's script is doing.
 #[derive(Default)]

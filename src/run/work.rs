@@ -7,17 +7,8 @@ use super::wait::{Armed, Waker};
 use crate::ngx::job::{Done, Job};
 use crate::vm::Stack;
 
-/// Runs `future` for the thread that `waker` wakes; it ends in what is to be left on the thread's stack. Killing the
-/// thread drops the future where it stands. For operations of the prelude; a classic answers with the future itself.
-#[allow(dead_code)]
-pub fn work<R>(waker: &Waker, stack: &mut Stack<'_>, future: impl Future<Output = R> + 'static) -> Armed
-where
-    R: FnOnce(&mut Stack<'_>) -> i32 + 'static,
-{
-    Job::new(future).begin(waker, stack)
-}
-
-/// Such a future that has not begun.
+/// A future that has not begun, and ends in what is to be left on the thread's stack. Killing the thread drops it where it
+/// stands.
 pub trait Work {
     fn begin(self: Rc<Self>, waker: &Waker, stack: &mut Stack<'_>) -> Armed;
 }
