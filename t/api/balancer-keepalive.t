@@ -514,3 +514,17 @@ invalid value "0" in "balancer_keepalive" directive
 ["reloads\n", "gone\n"]
 --- once
 --- modes: plain
+
+
+=== TEST 28: where a script chooses the certificate, a connection serves nobody else
+--- http_config
+    upstream app { server 0.0.0.1; SCRIPT }
+--- config
+    location = /t { proxy_pass https://app/; proxy_ssl_certificate_by_lua_block { return } }
+    location = /reused { proxy_pass https://app/session; proxy_ssl_certificate_by_lua_block { return } }
+    location = /plain { proxy_pass https://app/; }
+--- pipelined_requests eval
+[map { "GET /$_?port=$ENV{TEST_NGINX_TLS}" } qw(t t reused reused plain plain)]
+--- response_body eval
+[" 1\n", " 1\n", ". 1\n", ". 1\n", " 1\n", " 2\n"]
+--- once

@@ -10,6 +10,8 @@ use ::ngx::ffi::{self, ngx_addr_t, ngx_http_upstream_t, ngx_str_t};
 use super::super::request::Request;
 use super::super::text::bytes;
 use super::address::Address;
+#[cfg(upstream_tls)]
+use crate::phase::Phase;
 
 /// A key and its hash; the text lives in the request's pool.
 #[derive(Clone, Copy)]
@@ -107,6 +109,10 @@ impl Tls {
         unsafe {
             if (*u).ssl() == 0 {
                 return Some(Tls::NONE);
+            }
+            // a script may choose another certificate for each request: no connection is as good as another
+            if request.loc_conf().handler(Phase::ProxySslCert).is_some() {
+                return None;
             }
             let conf = &*(*u).conf;
             let mut tls = Tls {
