@@ -26,6 +26,20 @@ return function(_, native, base)
     end
     base.check_ssl = check
 
+    -- The same for what works in these phases alone.
+    local function checker(...)
+        local phases = base.phases(...)
+        return function()
+            if band(cur.phase, lone) ~= 0 then
+                error("no request found", 3)
+            end
+            if band(cur.phase, phases) == 0 then
+                error("API disabled in the current context", 3)
+            end
+        end
+    end
+    base.ssl_checker = checker
+
     local function result(rc)
         if rc == 0 then
             return true
@@ -284,19 +298,11 @@ return function(_, native, base)
     -- ngx.ssl.clienthello
 
     local hello = { version = base.version }
-    local hello_phase = base.phases("ssl_client_hello")
     local extension, hello_numbers = native.hello_extension, native.hello_numbers
     local set_protocols = native.hello_set_protocols
     local EXTENSIONS, CIPHERS, SUPPORTED_VERSIONS = 0, 1, 43
 
-    local function check_hello()
-        if cur.phase ~= hello_phase then
-            if band(cur.phase, lone) ~= 0 then
-                error("no request found", 3)
-            end
-            error("API disabled in the current context", 3)
-        end
-    end
+    local check_hello = checker("ssl_client_hello")
 
     function hello.get_client_hello_server_name()
         check_hello()
@@ -365,30 +371,14 @@ return function(_, native, base)
 
     -- ngx.ssl.proxysslcert
 
-    local proxy_cert = base.phases("proxy_ssl_cert")
     local proxy = { version = base.version }
-    add_identity(proxy, function()
-        if cur.phase ~= proxy_cert then
-            if band(cur.phase, lone) ~= 0 then
-                error("no request found", 3)
-            end
-            error("API disabled in the current context", 3)
-        end
-    end)
+    add_identity(proxy, checker("proxy_ssl_cert"))
     base.module("ngx.ssl.proxysslcert", proxy)
 
     -- ngx.proxyssl: the connection with the upstream
 
-    local proxy_phases = base.phases("proxy_ssl_cert", "proxy_ssl_verify")
     local proxyssl = { version = base.version }
-    add_versions(proxyssl, function()
-        if band(cur.phase, lone) ~= 0 then
-            error("no request found", 3)
-        end
-        if band(cur.phase, proxy_phases) == 0 then
-            error("API disabled in the current context", 3)
-        end
-    end)
+    add_versions(proxyssl, checker("proxy_ssl_cert", "proxy_ssl_verify"))
     base.module("ngx.proxyssl", proxyssl)
 
     function M.ssl_session_reused(ssl)

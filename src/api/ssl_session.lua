@@ -1,10 +1,7 @@
 -- ngx.ssl.session and ngx.ssl.proxysslverify.
 
-local band = require("bit").band
-local error = error
-
 return function(_, native, base)
-    local cur, text, gc = base.cur, base.text, base.gc
+    local text, gc = base.text, base.gc
     local to_number, to_string = base.to_number, base.to_string
     local read, found = native.ssl_session_read, native.ssl_session_found
     local out, handle = base.new("as_str[1]"), base.new("as_handle[1]")
@@ -43,16 +40,7 @@ return function(_, native, base)
 
     local verify_result, set_verify_result = native.ssl_verify_result, native.ssl_set_verify_result
     local verify_cert, free = native.ssl_verify_chain, native.ssl_x509_free
-    local phase, lone = base.phases("proxy_ssl_verify"), base.phases("init", "init_worker", "exit_worker")
-
-    local function check_verify()
-        if cur.phase ~= phase then
-            if band(cur.phase, lone) ~= 0 then
-                error("no request found", 3)
-            end
-            error("API disabled in the current context", 3)
-        end
-    end
+    local check_verify = base.ssl_checker("proxy_ssl_verify")
 
     local V = { version = base.version }
 
