@@ -3,6 +3,8 @@
 use core::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 
+use logic::autoscale::policy::Mode;
+
 use crate::ngx::{BalancerConf, Capture, Cf, ConfError, Directive, Observed, Variables};
 use crate::phase::{Phase, ALL};
 use crate::scale::status::Format;
@@ -14,12 +16,14 @@ mod dict;
 mod handler;
 mod handshakes;
 mod hooks;
+mod policies;
 mod scale;
 mod settings;
 mod sockets;
 mod tls;
 
 pub use handler::{Handler, Source};
+pub use policies::Autoscale;
 pub use settings::{LocSettings, MainSettings};
 
 /// Every directive family.
@@ -32,6 +36,7 @@ pub const DIRECTIVES: &[&[Directive]] = &[
     handshakes::DIRECTIVES,
     dict::DIRECTIVES,
     scale::DIRECTIVES,
+    policies::DIRECTIVES,
 ];
 
 /// Of `http {}`: one per cycle.
@@ -55,6 +60,8 @@ pub struct MainConf {
     pub zone: Option<Rc<ZoneConf>>,
     /// The names of all `autoscale_key` directives.
     pub keys: RefCell<Vec<Rc<KeyConf>>>,
+    /// `autoscale_policy` and its neighbours.
+    pub autoscale: Autoscale,
     /// Some location shows the status.
     pub shows_status: Cell<bool>,
     /// Handshakes whose scripts may wait. Dropped before what their scripts use.
@@ -167,6 +174,8 @@ pub struct LocConf {
     pub tls: tls::Settings,
     /// The location's keys, its own or inherited.
     pub keys: Vec<Rc<scale::Key>>,
+    /// `autoscale`
+    pub mode: Option<Mode>,
     /// `autoscale_status`; not inherited.
     pub status: Option<Format>,
     handlers: [Option<Rc<Handler>>; ALL.len()],
@@ -187,6 +196,7 @@ impl LocConf {
     pub fn merge(&mut self, above: &LocConf, cf: &mut Cf) -> Result<(), ConfError> {
         self.settings.merge(&above.settings);
         self.sockets.merge(&above.sockets);
+        self.mode = self.mode.or(above.mode);
         if self.keys.is_empty() {
             self.keys.clone_from(&above.keys);
         }

@@ -1,34 +1,50 @@
-//! Reads the body of a `*_by_lua_block { … }` straight from the parser's buffer: Lua is not nginx syntax.
+//! Reads the body of a block straight from the parser's buffer: Lua is not nginx syntax, and the lines of a policy are not directives.
+
+use core::cell::RefCell;
 
 use ::ngx::ffi;
 
 use super::conf::{Cf, ConfError};
+use logic::autoscale::nginx_conf::RawBlock;
 use logic::lua_lex::{Feed, LuaBlock};
 
 impl Cf {
     /// The Lua text up to the block's closing brace, which is consumed.
     pub fn lua_block(&mut self) -> Result<Vec<u8>, ConfError> {
-        let (_, line) = self.position();
-        let mut reader = LuaBlock::new(line);
-        let mut code = Vec::new();
+        let reader = RefCell::new(LuaBlock::new(self.position().1));
+        self.block(|chunk| Ok(reader.borrow_mut().feed(chunk)?), || reader.borrow().finish().into())
+    }
+
+    /// The text up to the closing brace of a block of statements, which is consumed.
+    pub fn raw_block(&mut self) -> Result<Vec<u8>, ConfError> {
+        let reader = RefCell::new(RawBlock::new(self.position().1));
+        self.block(|chunk| Ok(reader.borrow_mut().feed(chunk)?), || reader.borrow().finish().into())
+    }
+
+    fn block(
+        &mut self,
+        feed: impl Fn(&[u8]) -> Result<Feed, ConfError>,
+        unfinished: impl Fn() -> ConfError,
+    ) -> Result<Vec<u8>, ConfError> {
+        let mut text = Vec::new();
         loop {
             let chunk = self.unread();
             if chunk.is_empty() {
                 if !self.refill()? {
-                    return Err(reader.finish().into());
+                    return Err(unfinished());
                 }
                 continue;
             }
-            match reader.feed(chunk)? {
+            match feed(chunk)? {
                 Feed::More => {
-                    code.extend_from_slice(chunk);
+                    text.extend_from_slice(chunk);
                     let n = chunk.len();
                     self.consume(n);
                 }
                 Feed::Done { consumed } => {
-                    code.extend_from_slice(&chunk[..consumed - 1]);
+                    text.extend_from_slice(&chunk[..consumed - 1]);
                     self.consume(consumed);
-                    return Ok(code);
+                    return Ok(text);
                 }
             }
         }

@@ -26,6 +26,7 @@ pub enum Args {
     TwoOrMore,
     Block,
     BlockOne,
+    BlockOneOrMore,
 }
 
 /// What a directive does with its level of our configuration.
@@ -106,6 +107,7 @@ const fn command(d: &'static Directive) -> ngx_command_t {
         Args::TwoOrMore => ffi::NGX_CONF_2MORE,
         Args::Block => ffi::NGX_CONF_BLOCK | ffi::NGX_CONF_NOARGS,
         Args::BlockOne => ffi::NGX_CONF_BLOCK | ffi::NGX_CONF_TAKE1,
+        Args::BlockOneOrMore => ffi::NGX_CONF_BLOCK | ffi::NGX_CONF_1MORE,
     };
     let conf = match d.set {
         Setter::Main(_) => offset_of!(ngx_http_conf_ctx_t, main_conf),

@@ -20,6 +20,13 @@ impl<T: core::fmt::Display> From<T> for ConfError {
     }
 }
 
+/// A line of a file of the configuration.
+#[derive(Clone, Copy)]
+pub struct Place {
+    file: ngx_str_t,
+    pub line: usize,
+}
+
 /// nginx's parser, while it stands at one of our directives.
 pub struct Cf(pub(super) NonNull<ngx_conf_t>);
 
@@ -72,6 +79,25 @@ impl Cf {
         let (name, prefix) = unsafe { (bytes(name), bytes(prefix)) };
         let short = name.strip_prefix(prefix).unwrap_or(name);
         (String::from_utf8_lossy(short).into_owned(), line)
+    }
+
+    /// Where the parser is, to come back to with [`Cf::stand_at`].
+    pub fn place(&self) -> Place {
+        // SAFETY: as in `position`.
+        unsafe {
+            let file = (*self.raw()).conf_file;
+            Place { file: (*file).file.name, line: (*file).line }
+        }
+    }
+
+    /// Makes messages name a place that was read before. The configuration is refused then: nothing is parsed from there.
+    pub fn stand_at(&mut self, place: &Place) {
+        // SAFETY: as in `position`; the name is that of a file of this configuration, in the cycle's pool.
+        unsafe {
+            let file = (*self.raw()).conf_file;
+            (*file).file.name = place.file;
+            (*file).line = place.line;
+        }
     }
 
     /// Our main configuration; it exists from the opening brace of `http` on.

@@ -52,7 +52,7 @@ mod variables;
 pub use capture::Capture;
 pub use client::ClientError;
 pub use command::{Args, Directive, Setter, LOC, LOC_IF, MAIN, SRV, SRV_IF, UPSTREAM};
-pub use conf::{Cf, ConfError, Path};
+pub use conf::{Cf, ConfError, Path, Place};
 pub use ctx::{running_ctx, Ctx, Shared};
 pub use event::{Posted, Timer};
 pub use exit_watch::ExitWatch;

@@ -155,6 +155,10 @@ fn configure(cf: &mut Cf) -> Result<(), super::ConfError> {
         // a second set could only come from a second postconfiguration
         let _ = cf.main_conf().observed.set(observed);
     }
+    let main = ptr::from_ref(cf.main_conf());
+    let mode = cf.http_conf().mode.unwrap_or_default();
+    // SAFETY: the main configuration lives as long as the cycle.
+    unsafe { &*main }.finish_autoscale(cf, mode)?;
     cf.script_handshakes()?;
     let main = cf.main_conf();
     let first = |no_postpone: Option<bool>| no_postpone == Some(true);

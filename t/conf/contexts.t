@@ -61,6 +61,13 @@ my %DIRECTIVES = (
     precontent_by_lua_no_postpone => ['http', 'on;'],
     rewrite_by_lua_no_postpone => ['http', 'on;'],
     autoscale_key => ['http, server, location', 'tenant $host;', 'autoscale_zone main:8m;'],
+    autoscale => ['http, server, location', 'observe;'],
+    autoscale_leader => ['http', 'local ttl=5s;'],
+    autoscale_log => ['http', 'logs/decisions.log level=all;'],
+    autoscale_policy => ['http', 'orders target=orders { track self.rate per=10; }',
+        'autoscale_zone main:8m; autoscale_target orders webhook:http://127.0.0.1:1/ max=4;'],
+    autoscale_signal => ['http', 'queue http://127.0.0.1:1/depth path=/n;'],
+    autoscale_target => ['http', 'orders webhook:http://127.0.0.1:1/ max=4;', 'autoscale_zone main:8m;'],
     autoscale_status => ['location', 'json;', 'autoscale_zone main:8m;'],
     autoscale_zone => ['http', 'main:8m;'],
 );

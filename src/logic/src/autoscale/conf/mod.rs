@@ -45,7 +45,7 @@ pub use error::ConfError;
 pub use external::{External, Payload};
 pub use outward::{mode, Leader, Level, Lock, Log, Sink};
 pub use policy::{PolicyBuilder, Zones};
-pub use settings::{Misfit, PolicyConf, Settings, Subject};
+pub use settings::{Code, Misfit, PolicyConf, Settings, Subject};
 pub use target::{Endpoint, Kind, Target};
 
 type Result<T> = core::result::Result<T, ConfError>;

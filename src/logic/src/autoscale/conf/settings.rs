@@ -10,7 +10,15 @@ use thiserror::Error;
 #[derive(Clone, Debug, PartialEq)]
 pub struct PolicyConf {
     pub policy: Policy,
-    pub scripts: Vec<Arc<str>>,
+    pub scripts: Vec<Code>,
+}
+
+/// Lua code, and where its block begins.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Code {
+    pub text: Arc<str>,
+    pub file: String,
+    pub line: usize,
 }
 
 /// What `http {}` says about autoscaling.

@@ -1,7 +1,7 @@
 //! What a configuration says about autoscaling.
 
 use super::super::conf::{
-    mode, External, Leader, Log, PolicyBuilder, PolicyConf, Settings, Subject, Target, Zones,
+    mode, Code, External, Leader, Log, PolicyBuilder, PolicyConf, Settings, Subject, Target, Zones,
 };
 use super::tree::{Block, Statement};
 use super::FileError;
@@ -71,7 +71,8 @@ fn directive(statement: &Statement, found: &mut Found, zones: Zones<'_>) -> Resu
     result.map_err(|e| statement.error(e))
 }
 
-fn policy(statement: &Statement, zones: Zones<'_>) -> Result<PolicyConf, FileError> {
+/// `autoscale_policy` with its block.
+pub fn policy(statement: &Statement, zones: Zones<'_>) -> Result<PolicyConf, FileError> {
     let mut builder = PolicyBuilder::new(&statement.args()).map_err(|e| statement.error(e))?;
     let mut scripts = Vec::new();
     if statement.block.is_none() {
@@ -81,7 +82,11 @@ fn policy(statement: &Statement, zones: Zones<'_>) -> Result<PolicyConf, FileErr
     for line in statement.statements() {
         let words: Vec<&str> = line.words.iter().map(String::as_str).collect();
         match &line.block {
-            Some(Block::Lua(code)) => scripts.push(code.as_str().into()),
+            Some(Block::Lua(code)) => scripts.push(Code {
+                text: code.as_str().into(),
+                file: line.file.to_string(),
+                line: line.line,
+            }),
             Some(_) => return Err(line.error(format!("\"{}\" has no block", line.name()))),
             None if line.name() == "by_lua_block" => {
                 return Err(line.error("by_lua_block needs a block { … }"))

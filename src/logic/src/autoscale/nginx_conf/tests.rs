@@ -1,4 +1,5 @@
 use super::*;
+use crate::lua_lex::Feed;
 
 struct Two;
 
@@ -62,7 +63,7 @@ fn a_whole_configuration_is_read() {
     assert_eq!(found.settings.mode, crate::autoscale::policy::Mode::Observe);
     let policy = &found.settings.policies[0];
     assert_eq!((policy.policy.rules.len(), policy.policy.limits.max), (3, 9));
-    assert_eq!(policy.scripts[0].trim(), r#"return { "}", 3 }"#);
+    assert_eq!(policy.scripts[0].text.trim(), r#"return { "}", 3 }"#);
 }
 
 #[test]
@@ -134,4 +135,40 @@ fn a_target_may_go_to_zero_and_a_policy_may_not_let_it() {
 fn a_piece_may_name_what_is_elsewhere() {
     let text = "autoscale_target t kubernetes:a/deployment/b max=9; autoscale_policy p target=t { track upstream.far.rate per=5; }";
     assert_eq!(found(text).unwrap().upstreams, ["far"]);
+}
+
+/// What `RawBlock` takes of `text`, fed in pieces of `size`.
+fn raw(text: &str, size: usize) -> Result<usize, String> {
+    let mut block = RawBlock::new(1);
+    for (n, chunk) in text.as_bytes().chunks(size).enumerate() {
+        if let Feed::Done { consumed } = block.feed(chunk)? {
+            return Ok(n * size + consumed);
+        }
+    }
+    Err(block.finish())
+}
+
+#[test]
+fn a_block_ends_where_nginx_ends_it() {
+    let whole = [
+        "}",
+        "up a > 1 by=+1; }",
+        "# a } in a comment\n up a > 1; }",
+        "schedule \"} ; {\" min=1; }",
+        "schedule '}' min=1; x \"\\\"}\"; }",
+        "a}b c; }",
+        "a ${x} ; }",
+        "types { text/html html; } }",
+        "by_lua_block { return \"}\" --[[ } ]] } }",
+        "up x; by_lua_block{ local t = { a = {} } return 3 } down y; }",
+        "x by_lua_block; }",
+        "x\\;y; }",
+    ];
+    for text in whole {
+        for size in [1, 3, 1000] {
+            assert_eq!(raw(&format!("{text} after }}"), size), Ok(text.len()), "{text} by {size}");
+        }
+    }
+    assert_eq!(raw("up a;\n", 2).unwrap_err(), "the block that begins in line 1 is not closed by \"}\"");
+    assert!(raw("by_lua_block { if x then", 4).is_err());
 }
