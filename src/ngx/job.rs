@@ -39,6 +39,33 @@ impl Drop for Running {
     }
 }
 
+/// Runs a future that belongs to no script: on the event loop, from its next turn on, and then tells `done` what it has come to.
+/// Dropping what is returned drops the future where it stands; `done` may do that too.
+#[allow(dead_code, reason = "the engine is about to use it")]
+pub fn spawn<F>(future: F, done: impl FnOnce(F::Output) + 'static) -> Running
+where
+    F: Future + 'static,
+{
+    let job = Job::new(async move {
+        super::pause::next_turn().await;
+        future.await
+    });
+    match Rc::clone(&job).start(|| Tell(done)) {
+        Err(running) => running,
+        // a first poll does not get past the turn
+        Ok(_) => Running(job),
+    }
+}
+
+#[allow(dead_code, reason = "the engine is about to use it")]
+struct Tell<D>(D);
+
+impl<T, D: FnOnce(T)> Done<T> for Tell<D> {
+    fn done(self, value: T) {
+        (self.0)(value);
+    }
+}
+
 trait Cancel {
     fn cancel(&self);
 }

@@ -29,6 +29,7 @@ mod log;
 mod module;
 pub mod ndk;
 mod observe;
+mod pause;
 #[cfg_attr(not(ngx_feature = "pcre"), allow(dead_code))]
 mod pcre;
 pub mod process;
@@ -62,6 +63,8 @@ pub use location::Location;
 pub use log::{cycle_log_level, debug_cycle, log_cycle, log_cycle_bytes, Level, LogContext, ServerLog};
 pub use module::{cycle_main_conf, full_path, prefix};
 pub use observe::Observed;
+#[allow(unused_imports, reason = "the engine is about to use it")]
+pub use pause::sleep;
 pub use pcre::{
     Limits as RegexLimits, Regex, Workplace as RegexPlace, AVAILABLE as HAS_PCRE,
     IN_THREADS as PCRE_IN_THREADS,

@@ -2,6 +2,7 @@
 
 pub mod collect;
 mod fleet;
+pub mod outward;
 mod shell;
 mod signals;
 pub mod status;
