@@ -23,6 +23,7 @@ mod exec;
 mod exit_watch;
 mod headers_in;
 mod headers_out;
+mod heap;
 pub mod job;
 mod location;
 mod log;

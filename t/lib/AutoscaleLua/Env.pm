@@ -85,6 +85,7 @@ sub set_up {
     $ENV{$_} //= $mode->{env}{$_} for keys %{$mode->{env} // {}};
     if ($MODE eq 'valgrind') {
         $ENV{LD_PRELOAD} = keep_modules();
+        $ENV{AUTOSCALE_LUA_MALLOC} = 'system';    # which it watches
         $ENV{TEST_NGINX_USE_VALGRIND} = join ' ', qw(--tool=memcheck --vgdb=no --leak-check=full
             --show-leak-kinds=definite --errors-for-leak-kinds=definite --num-callers=40
             --keep-debuginfo=yes),
