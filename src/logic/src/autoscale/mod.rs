@@ -8,6 +8,7 @@ pub mod conf;
 pub mod expose;
 pub mod metrics;
 pub mod nginx_conf;
+pub mod outward;
 pub mod pick;
 pub mod policy;
 pub mod read;

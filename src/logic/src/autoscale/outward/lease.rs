@@ -1,0 +1,212 @@
+//! The election of one gateway by a Kubernetes Lease (`coordination.k8s.io/v1`).
+//!
+//! The rules are those of client-go's `leaderelection`:
+//! - Nobody compares clocks. What counts is for how long *this* gateway has seen an object that does not change; a lease is over when that
+//!   is as long as the record says (`leaseDurationSeconds`). Where client-go compares the record, the version is compared here: a holder
+//!   whose wall clock stands still is alive.
+//! - Every change names the `resourceVersion` that it was made from: of those who try at once, one succeeds.
+//! - The holder gives up before others may take over: it writes only for two thirds of the lease after it *asked* for the renewal that
+//!   succeeded (client-go's 10 s of 15 s). The last third is for what is under way, and for clocks that run at different speeds.
+//! - A record says how often the holder has changed. Together with the time at which the object was made, by the API server's clock, that
+//!   is the fence: it grows with each leader, also when somebody deletes the Lease.
+//!
+//! A gateway has many workers, one of which competes. The next one of the same gateway takes over at once: that the one before is gone is
+//! known from shared memory.
+
+use super::message::micro_time;
+use jiff::Timestamp;
+use serde_json::{json, Map, Value};
+
+/// A Lease as the API server has it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    holder: String,
+    duration_ms: Option<u64>,
+    version: String,
+    transitions: u64,
+    created_s: i64,
+    /// What else is in it is somebody's, and stays.
+    object: Map<String, Value>,
+}
+
+impl Record {
+    pub fn parse(body: &[u8]) -> Option<Record> {
+        let object: Map<String, Value> = serde_json::from_slice(body).ok()?;
+        let metadata = object.get("metadata")?.as_object()?;
+        let version = metadata.get("resourceVersion")?.as_str()?.to_string();
+        let created = metadata.get("creationTimestamp").and_then(Value::as_str);
+        let created_s =
+            created.and_then(|text| text.parse::<Timestamp>().ok()).map_or(0, Timestamp::as_second);
+        let spec = object.get("spec").and_then(Value::as_object).cloned().unwrap_or_default();
+        let text = |name: &str| spec.get(name).and_then(Value::as_str).map(str::to_string);
+        let number = |name: &str| spec.get(name).and_then(Value::as_u64);
+        Some(Record {
+            holder: text("holderIdentity").unwrap_or_default(),
+            duration_ms: number("leaseDurationSeconds").filter(|s| *s > 0).map(|s| s.saturating_mul(1000)),
+            version,
+            transitions: number("leaseTransitions").unwrap_or(0),
+            created_s,
+            object,
+        })
+    }
+
+    /// Grows with each holder; small enough for a double.
+    fn fence(&self) -> u64 {
+        (self.created_s.max(0) as u64 * (1 << 20)).saturating_add(self.transitions).saturating_add(1)
+    }
+
+    /// The object with another spec.
+    fn with(&self, spec: Map<String, Value>) -> String {
+        let mut object = self.object.clone();
+        let slot = object.entry("spec").or_insert_with(|| json!({}));
+        match slot.as_object_mut() {
+            Some(old) => old.extend(spec),
+            None => *slot = Value::Object(spec),
+        }
+        Value::Object(object).to_string()
+    }
+}
+
+/// Who competes, and for what.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    pub namespace: String,
+    pub lease: String,
+    /// What all workers of this gateway, and nobody else, begin their names with.
+    pub gateway: String,
+    /// This worker's name.
+    pub me: String,
+    pub ttl_ms: u64,
+}
+
+/// What there is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// `POST` this: there is no Lease.
+    Create(String),
+    /// `PUT` this.
+    Update(String),
+    /// Somebody else holds it.
+    Wait,
+}
+
+/// One worker's view of an election. Times are milliseconds of a clock that nobody sets.
+#[derive(Debug)]
+pub struct Election {
+    who: Candidate,
+    seen: Option<(Record, u64)>,
+    held: Option<Held>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    until: u64,
+    fence: u64,
+}
+
+impl Election {
+    pub fn new(who: Candidate) -> Election {
+        Election { who, seen: None, held: None }
+    }
+
+    /// The path of the Lease; without its last part that of all leases.
+    pub fn path(&self) -> (String, String) {
+        let all = format!("/apis/coordination.k8s.io/v1/namespaces/{}/leases", self.who.namespace);
+        (format!("{all}/{}", self.who.lease), all)
+    }
+
+    /// The leader's token, as long as this worker may act.
+    pub fn may_write(&self, now: u64) -> Option<u64> {
+        self.held.filter(|held| now < held.until).map(|held| held.fence)
+    }
+
+    /// How long until the next look: client-go's 2 s of 15 s; those who wait spread out.
+    pub fn pause(&self, now: u64, random: u64) -> u64 {
+        let period = (self.who.ttl_ms * 2 / 15).max(1);
+        match self.may_write(now) {
+            Some(_) => period,
+            None => period + random % (period * 6 / 5 + 1),
+        }
+    }
+
+    /// How long one call may take.
+    pub fn patience(&self) -> u64 {
+        self.who.ttl_ms / 3
+    }
+
+    /// What to do about the Lease that was found, `None` when there is none; `unix_us` is the wall clock, for people to read.
+    pub fn step(&mut self, found: Option<Record>, now: u64, unix_us: u64) -> Step {
+        let Some(found) = found else {
+            self.seen = None;
+            return Step::Create(self.new_object(unix_us));
+        };
+        let seen_at = match self.seen.take() {
+            Some((seen, at)) if found.version == seen.version => at,
+            _ => now,
+        };
+        let lasts = found.duration_ms.unwrap_or(self.who.ttl_ms);
+        let mine = found.holder == self.who.me;
+        let free = found.holder.is_empty()
+            || found.holder.starts_with(&self.who.gateway)
+            || now.saturating_sub(seen_at) >= lasts;
+        let step = match (mine, free) {
+            (true, _) => Step::Update(found.with(self.spec(None, unix_us))),
+            (false, true) => Step::Update(found.with(self.spec(Some(found.transitions + 1), unix_us))),
+            (false, false) => Step::Wait,
+        };
+        if !mine {
+            self.held = None;
+        }
+        self.seen = Some((found, seen_at));
+        step
+    }
+
+    /// The API server has taken a change that was asked for at `asked`; this is its answer.
+    pub fn taken(&mut self, answer: Record, asked: u64) {
+        if answer.holder == self.who.me {
+            self.held = Some(Held { until: asked + self.who.ttl_ms * 2 / 3, fence: answer.fence() });
+        } else {
+            self.held = None;
+        }
+        self.seen = Some((answer, asked));
+    }
+
+    /// Gives the lead up: from now on nothing may be written. What to `PUT` so that others need not wait, if there is anything.
+    pub fn give_up(&mut self, unix_us: u64) -> Option<String> {
+        self.held.take()?;
+        let (record, _) = self.seen.take().filter(|(record, _)| record.holder == self.who.me)?;
+        let now = micro_time(unix_us);
+        let spec = json!({
+            "holderIdentity": "", "leaseDurationSeconds": 1, "acquireTime": now, "renewTime": now,
+        });
+        Some(record.with(spec.as_object().cloned().unwrap_or_default()))
+    }
+
+    /// The spec of a holder; one that is new has a number of transitions, and says when it began.
+    fn spec(&self, transitions: Option<u64>, unix_us: u64) -> Map<String, Value> {
+        let now = micro_time(unix_us);
+        let mut spec = Map::new();
+        spec.insert("holderIdentity".into(), json!(self.who.me));
+        spec.insert("leaseDurationSeconds".into(), json!(self.who.ttl_ms.div_ceil(1000)));
+        if let Some(transitions) = transitions {
+            spec.insert("acquireTime".into(), json!(now));
+            spec.insert("leaseTransitions".into(), json!(transitions));
+        }
+        spec.insert("renewTime".into(), json!(now));
+        spec
+    }
+
+    fn new_object(&self, unix_us: u64) -> String {
+        json!({
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": {"name": self.who.lease, "namespace": self.who.namespace},
+            "spec": self.spec(Some(0), unix_us),
+        })
+        .to_string()
+    }
+}
+
+#[cfg(test)]
+#[path = "lease_tests.rs"]
+mod tests;
