@@ -74,6 +74,8 @@ pub struct MainConf {
     pub children: crate::child::Children,
     /// What HTTP requests leave for later ones.
     pub http: Rc<crate::http::Kept>,
+    /// What was learnt about clusters of Kubernetes.
+    pub clusters: crate::scale::outward::Known,
     /// Memory of closed connections: dropped after all that may close one.
     pub spare_pools: crate::ngx::SparePools,
     /// Memory of tasks that have ended, for the next ones.

@@ -11,6 +11,7 @@ use logic::autoscale::policy::Mode;
 
 use super::{LocConf, MainConf};
 use crate::ngx::{Args, Cf, ConfError, Directive, Place, Setter, LOC, MAIN, SRV};
+use crate::scale::outward::check;
 
 type Result<T = ()> = core::result::Result<T, ConfError>;
 
@@ -109,7 +110,10 @@ fn signal(cf: &mut Cf, conf: &mut MainConf) -> Result {
 }
 
 fn target(cf: &mut Cf, conf: &mut MainConf) -> Result {
-    let target = read(cf, Target::parse)?;
+    let mut target = read(cf, Target::parse)?;
+    if let Some(warning) = check(&mut target)? {
+        cf.warn(&format!("autoscale_target \"{}\": {warning}", target.name));
+    }
     let subject = Subject::Target(target.name.clone());
     conf.autoscale.parsed.get_mut().add_target(target)?;
     conf.autoscale.places.borrow_mut().push((subject, cf.place()));

@@ -46,6 +46,7 @@ impl Upload {
         request.complete()?;
         let client = Client::new(location, &request)?;
         let (mut connection, _) = client.connection(&client.key(&request), &request).await?;
+        request.pass_gate()?;
         let (message, pipe) = message(&request)?;
         let pipe = pipe.ok_or(HttpError::Over)?;
         connection.begin(message);
@@ -131,6 +132,7 @@ impl Client {
         let key = self.key(request);
         let (mut connection, used) = self.connection(&key, request).await?;
         let written = connection.wire.written();
+        request.pass_gate()?;
         connection.begin(message(request)?.0);
         match connection.answer(self.patience(request)).await {
             Ok(answer) => return Ok((connection, answer)),
@@ -145,6 +147,7 @@ impl Client {
         }
         drop(connection);
         let mut connection = self.connect(&key, request).await?;
+        request.pass_gate()?;
         connection.begin(message(request)?.0);
         let answer = connection.answer(self.patience(request)).await?;
         Ok((connection, answer))

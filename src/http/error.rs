@@ -91,6 +91,9 @@ pub enum HttpError {
     Redirect(&'static str),
     #[error("redirect: {0}")]
     RedirectUrl(UrlError),
+    /// Its gate was closed before anything left.
+    #[error("send: not allowed any more")]
+    Barred,
     /// Of a script's request that another thread waits for.
     #[error("busy")]
     Busy,

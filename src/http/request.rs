@@ -34,7 +34,11 @@ pub struct Request {
     pub redirects: u32,
     /// How large a body may be; a larger one is an error.
     pub max_body: u64,
+    /// Asked right before the request leaves: whether it still may.
+    pub gate: Option<Gate>,
 }
+
+pub type Gate = Rc<dyn Fn() -> bool>;
 
 #[derive(Clone)]
 pub enum Payload {
@@ -114,6 +118,7 @@ impl Request {
             keepalive: Some(Keepalive { idle: settings.keepalive_timeout(), size: settings.pool_size() }),
             redirects: 0,
             max_body: MAX_BODY,
+            gate: None,
         })
     }
 
@@ -180,6 +185,14 @@ impl Request {
             self.headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
         }
         Ok(())
+    }
+
+    /// An error when the request may not leave any more.
+    pub fn pass_gate(&self) -> Result<(), HttpError> {
+        match &self.gate {
+            Some(gate) if !gate() => Err(HttpError::Barred),
+            _ => Ok(()),
+        }
     }
 
     /// Whether the request may be sent again, or is the same when it is sent twice (RFC 9110, section 9.2.2).

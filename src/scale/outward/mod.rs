@@ -11,15 +11,26 @@
 //!
 //! Everything written is absolute and carries the key of its decision, so that whoever gets it twice has got it once. Whoever writes asks
 //! [`Env::may_write`] right before bytes leave, because to lose the lead takes less time than to connect.
-#![allow(dead_code, clippy::match_single_binding, reason = "the kinds and the engine are about to come")]
+#![allow(dead_code, reason = "the engine is about to use it")]
+
+mod call;
+mod cluster;
+mod files;
+mod kafka;
+mod kubernetes;
+mod stored;
+mod webhook;
 
 use core::time::Duration;
 use std::rc::Rc;
 
 use logic::autoscale::conf::{Kind, Target};
+use logic::autoscale::outward::message::{rfc3339, Message};
 use logic::autoscale::policy::Replicas;
 
 use crate::ngx::Location;
+
+pub use kubernetes::Known;
 
 /// One absolute number for a target; writing it twice does no harm.
 #[derive(Clone, Debug)]
@@ -81,37 +92,71 @@ pub struct Env {
     pub may_write: Rc<dyn Fn() -> bool>,
 }
 
+impl Order {
+    /// What every target but Kubernetes is told.
+    pub fn message(&self) -> Message {
+        Message {
+            id: self.key.clone(),
+            policy: self.policy.clone(),
+            target: self.target.clone(),
+            from: self.from,
+            to: self.to,
+            reason: self.reason.clone(),
+            time: rfc3339(self.unix_ms),
+            fence: self.fence,
+        }
+    }
+
+    pub fn json(&self) -> String {
+        self.message().json()
+    }
+}
+
 /// How many replicas there are. `None`: this kind cannot be asked, and the number that was written last counts.
 pub async fn read(target: &Target, env: &Env) -> Result<Option<Replicas>, Failure> {
-    let _ = env;
     match &target.kind {
-        kind => Err(unable(kind)),
+        Kind::Kubernetes { .. } => kubernetes::read(target, env).await,
+        Kind::Etcd { .. } | Kind::Consul { .. } => stored::read(target, env).await,
+        Kind::Webhook { .. } | Kind::Kafka { .. } => Ok(None),
+        kind => Err(unable(kind, "be read")),
     }
 }
 
 /// Sets them. Within the target's `timeout`, all retries included.
 pub async fn write(target: &Target, order: &Order, env: &Env) -> Result<Written, Failure> {
-    let _ = (order, env);
     match &target.kind {
-        kind => Err(unable(kind)),
+        Kind::Kubernetes { .. } => kubernetes::write(target, order, env).await,
+        Kind::Webhook { .. } => webhook::write(target, order, env).await,
+        Kind::Etcd { .. } | Kind::Consul { .. } => stored::write(target, order, env).await,
+        Kind::Kafka { .. } => kafka::write(target, order, env).await,
+        kind => Err(unable(kind, "be scaled")),
     }
 }
 
 /// Tells a message, an object in JSON: `do notify` and `as.notify`.
 pub async fn notify(target: &Target, json: &str, env: &Env) -> Result<(), Failure> {
-    let _ = (json, env);
     match &target.kind {
-        kind => Err(unable(kind)),
+        Kind::Webhook { .. } => webhook::notify(target, json, env).await,
+        Kind::Kafka { .. } => kafka::notify(target, json, env).await,
+        kind => Err(unable(kind, "be notified")),
     }
 }
 
-/// What can be told of a target before there is a worker: its files are there and of use.
-pub fn check(target: &Target) -> Result<(), String> {
-    let _ = target;
-    Ok(())
+/// What can be told of a target while the configuration is read: its files are there and of use. Fills in what a pod of Kubernetes has
+/// where nothing is configured. The answer may be a warning.
+pub fn check(target: &mut Target) -> Result<Option<String>, String> {
+    match &target.kind {
+        Kind::Kubernetes { .. } => {
+            cluster::complete(&mut target.api, &mut target.ca_file, &mut target.token_file)
+        }
+        _ => {
+            let (ca, token, secret) = (&target.ca_file, &target.token_file, &target.secret_file);
+            files::check(ca.as_deref(), token.as_deref(), secret.as_deref()).map(|()| None)
+        }
+    }
 }
 
-fn unable(kind: &Kind) -> Failure {
+fn unable(kind: &Kind, what: &str) -> Failure {
     let word = match kind {
         Kind::Pool { .. } => "pool",
         Kind::Kubernetes { .. } => "kubernetes",
@@ -122,5 +167,5 @@ fn unable(kind: &Kind) -> Failure {
         Kind::Amqp { .. } => "amqp",
         Kind::Kafka { .. } => "kafka",
     };
-    Failure::never(format!("a target of kind {word} cannot do this"))
+    Failure::never(format!("a target of kind {word} cannot {what}"))
 }

@@ -24,6 +24,15 @@ impl Message {
     }
 }
 
+/// The number that whoever was told answers with: `{"replicas":N}`.
+pub fn replicas_of(answer: &[u8]) -> Option<u32> {
+    #[derive(Deserialize)]
+    struct Answer {
+        replicas: u32,
+    }
+    serde_json::from_slice::<Answer>(answer).ok().map(|answer| answer.replicas)
+}
+
 /// A time of the wall clock as messages have it.
 pub fn rfc3339(unix_ms: u64) -> String {
     let time = Timestamp::from_millisecond(unix_ms as i64).unwrap_or_default();
@@ -55,6 +64,12 @@ mod tests {
         let json = r#"{"id":"g1-7","policy":"p","target":"t","from":2,"to":5,"reason":"latency \"high\"","time":"2023-11-14T22:13:20.123Z","fence":3}"#;
         assert_eq!(message.json(), json);
         assert_eq!(serde_json::from_str::<Message>(json).unwrap(), message);
+        assert_eq!(replicas_of(br#"{"ok":true,"replicas":4}"#), Some(4));
+        for other in
+            ["", "{}", "4", r#"{"replicas":-1}"#, r#"{"replicas":"4"}"#, r#"{"replicas":5000000000}"#]
+        {
+            assert_eq!(replicas_of(other.as_bytes()), None, "{other}");
+        }
         assert_eq!(micro_time(1_700_000_000_000_000), "2023-11-14T22:13:20.000000Z");
     }
 }
