@@ -104,7 +104,11 @@ impl MainConf {
     /// The worker that starts here joins the zone.
     pub fn join_zone(&self) {
         if let Some(shell) = Shell::join(self) {
-            self.shell.get_or_init(|| shell).start_ticking();
+            let shell = self.shell.get_or_init(|| shell);
+            shell.start_ticking();
+            if let Some(engine) = shell.engine() {
+                engine.start();
+            }
         }
     }
 

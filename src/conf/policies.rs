@@ -77,7 +77,6 @@ pub struct Autoscale {
 
 impl Autoscale {
     /// What the configuration says, once all of it was read.
-    #[expect(dead_code, reason = "the engine is its reader")]
     pub fn settings(&self) -> Option<&Settings> {
         self.settings.get()
     }

@@ -36,6 +36,13 @@ pub fn wall_clock() -> (i64, i32) {
     (now.sec, (now.gmtoff * 60) as i32)
 }
 
+/// Milliseconds since 1970, as of the last turn of the event loop.
+pub fn unix_ms() -> u64 {
+    // SAFETY: as above.
+    let now = unsafe { *ffi::ngx_cached_time };
+    (now.sec as u64).saturating_mul(1000) + now.msec as u64
+}
+
 /// A number that nobody needs to be unable to guess.
 pub fn random() -> u32 {
     // SAFETY: the C library's generator, which nginx has seeded; one thread.

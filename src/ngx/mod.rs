@@ -50,6 +50,7 @@ pub mod tls;
 mod upstream;
 mod var;
 mod variables;
+pub mod wake;
 
 pub use capture::Capture;
 pub use client::ClientError;

@@ -192,7 +192,9 @@ unsafe extern "C" fn free(pc: *mut ngx_peer_connection_t, data: *mut c_void, sta
         if let (Some(shell), Some(flight)) = (shell, (*watch).flight.as_mut()) {
             let request = (*watch).request;
             guard(|| collect::end(shell, flight, &outcome(request, pc, state)));
-            if !flight.is_ended() {
+            if flight.is_ended() {
+                guard(|| shell.request_ended((*watch).upstream as usize));
+            } else {
                 // whether another try follows is not known yet
                 end_with_pool(watch, shell);
             }
@@ -230,7 +232,12 @@ unsafe extern "C" fn close(data: *mut c_void) {
     let watch = unsafe { &mut *data.cast::<Watch>() };
     guard(|| {
         let shell = watch.request.main_conf().shell()?;
-        collect::close(shell, watch.flight.as_mut()?, watch.request.status());
+        let flight = watch.flight.as_mut()?;
+        let was_open = !flight.is_ended();
+        collect::close(shell, flight, watch.request.status());
+        if was_open {
+            shell.request_ended(watch.upstream as usize);
+        }
         Some(())
     });
 }

@@ -2,6 +2,7 @@
 
 use core::cell::{Cell, RefCell};
 use core::time::Duration;
+use std::rc::Rc;
 
 use logic::autoscale::metrics::columns::{Owner, Worker};
 use logic::autoscale::metrics::recall::Recall;
@@ -10,6 +11,7 @@ use logic::autoscale::metrics::table::Ref;
 use logic::autoscale::metrics::zone::Zone;
 use logic::autoscale::signal::hint;
 
+use super::engine::Engine;
 use super::fleet::Fleet;
 use super::signals::Signals;
 
@@ -33,6 +35,9 @@ pub struct Shell {
     controls: Cell<u64>,
     random: Cell<u64>,
     tick: RefCell<Option<Timer>>,
+    engine: Option<Rc<Engine>>,
+    /// By number of the observed upstream: whether a policy looks at its requests one by one. Empty when none does.
+    watches: Box<[bool]>,
 }
 
 /// Gives every name of a configuration its place in the zone. The master does it before there are workers, so that those who start
@@ -62,6 +67,7 @@ pub fn register(main: &MainConf) {
     for key in main.keys.borrow().iter() {
         let _ = zone.key_name(key.name.as_bytes(), key.top.get(), now).inspect_err(|e| refused(e));
     }
+    super::engine::register(main, zone, conf.workers());
 }
 
 impl Shell {
@@ -95,6 +101,8 @@ impl Shell {
         for key in main.keys.borrow().iter() {
             key.entry.set(zone.key_name(key.name.as_bytes(), key.top.get(), now).ok());
         }
+        let engine = Engine::join(main, &zone, me, conf.tick_s);
+        let watches = engine.as_ref().map(|engine| engine.watches()).unwrap_or_default();
         let shell = Shell {
             zone,
             worker,
@@ -107,6 +115,8 @@ impl Shell {
             controls: Cell::new(0),
             random: Cell::new(now.us ^ u64::from(me.pid) << 40),
             tick: RefCell::default(),
+            engine,
+            watches,
         };
         shell.sync();
         Some(shell)
@@ -150,8 +160,24 @@ impl Shell {
         z ^ z >> 31
     }
 
-    /// Gives the column back.
+    /// The outer loop; `None` without policies and targets.
+    pub fn engine(&self) -> Option<&Engine> {
+        self.engine.as_deref()
+    }
+
+    /// A request to this upstream has ended. One branch for those that no policy looks at one by one.
+    #[inline]
+    pub fn request_ended(&self, upstream: usize) {
+        if let (Some(true), Some(engine)) = (self.watches.get(upstream), &self.engine) {
+            engine.request_ended(upstream);
+        }
+    }
+
+    /// Gives the column back, and the lead.
     pub fn leave(&self) {
+        if let Some(engine) = &self.engine {
+            engine.end();
+        }
         self.tick.take();
         self.zone.columns().release(self.worker, self.me);
     }
@@ -183,6 +209,9 @@ impl Shell {
             self.zone.prepare(now);
             self.zone.drop_silent_peers(now);
         }
+        if let Some(engine) = &self.engine {
+            engine.tick();
+        }
     }
 }
 
@@ -191,7 +220,7 @@ fn owner(pid: i32) -> Owner {
     Owner { pid: pid as u32, stamp: started(pid as u32).unwrap_or(0) & 0x7fff_ffff }
 }
 
-fn alive(owner: Owner) -> bool {
+pub(super) fn alive(owner: Owner) -> bool {
     started(owner.pid).is_some_and(|s| s & 0x7fff_ffff == owner.stamp)
 }
 

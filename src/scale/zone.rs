@@ -45,12 +45,16 @@ impl ZoneConf {
         self.zone.get()
     }
 
+    /// How many workers the configuration asks for.
+    pub fn workers(&self) -> usize {
+        self.workers.as_ref().map_or(1, process::Workers::count).max(1)
+    }
+
     fn open(&self, memory: Memory) -> Result<Zone<'static>, String> {
         let words = memory.words();
         // so that a configuration with more workers has a column for each worker twice over; steps of 32, so that a
         // reload with a few workers more finds the layout unchanged
-        let workers =
-            (2 * self.workers.as_ref().map_or(1, process::Workers::count).max(1)).next_multiple_of(WORKERS);
+        let workers = (2 * self.workers()).next_multiple_of(WORKERS);
         let name = &self.name;
         let layout = Layout::plan(size_of_val(words), self.keys, workers)
             .map_err(|e| format!("zone \"{name}\": {e}"))?;

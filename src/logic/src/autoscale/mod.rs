@@ -2,8 +2,9 @@
 //!
 //! A *zone* ([`metrics`]) holds what all workers know, in shared memory. A *signal* ([`signal`]) names one number of it with a
 //! window; [`read`] evaluates it. [`expose`] shows everything, [`pick`] chooses a peer. [`conf`] reads what the configuration says
-//! about scaling, out of nginx's parser or out of a file ([`nginx_conf`]); [`policy`] decides.
+//! about scaling, out of nginx's parser or out of a file ([`nginx_conf`]); [`policy`] decides, and [`board`] is what workers share of it.
 
+pub mod board;
 pub mod conf;
 pub mod expose;
 pub mod metrics;

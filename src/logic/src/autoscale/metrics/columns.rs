@@ -60,11 +60,12 @@ impl Worker {
 const SWEEPING: u64 = 1 << 63;
 
 impl Owner {
-    fn word(self) -> u64 {
+    /// As 63 bits.
+    pub fn word(self) -> u64 {
         u64::from(self.stamp & 0x7fff_ffff) << 32 | u64::from(self.pid)
     }
 
-    fn of(word: u64) -> Self {
+    pub fn of(word: u64) -> Self {
         Self { pid: word as u32, stamp: (word >> 32) as u32 & 0x7fff_ffff }
     }
 }

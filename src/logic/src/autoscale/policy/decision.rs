@@ -135,6 +135,12 @@ impl Policy {
     }
 
     fn whom(&self, evaluation: &Evaluation) -> String {
+        if let Some(reason) = &evaluation.asked {
+            return match reason.as_str() {
+                "" => "a script".into(),
+                reason => format!("a script: {reason}"),
+            };
+        }
         let Some(rule) = evaluation.rule.and_then(|n| self.rules.get(n)) else {
             return "the bounds".into();
         };

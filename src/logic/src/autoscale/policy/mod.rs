@@ -29,7 +29,7 @@ mod verdict;
 
 pub use line::{Condition, Hold, Line, Op, Step, Threshold};
 pub use state::State;
-pub use step::{Event, Input, Mode, Replicas, Script, View, Wish};
+pub use step::{Event, Input, Mode, Replicas, Script, View, Wish, LOST_US};
 pub use verdict::{Actions, Evaluation, Outcome, Seen, Verdict, Why};
 
 use super::read::Reading;

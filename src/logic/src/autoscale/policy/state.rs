@@ -59,6 +59,8 @@ pub struct State {
     /// When it was last under pressure that more replicas cannot relieve, and whether its `do` lines are in force.
     pub pressed_us: u64,
     pub acting: bool,
+    /// The ticket of the last command of a script that is in here.
+    pub asked: u64,
     /// The last explanation, so that the same one is not logged every tick.
     pub reason: u32,
     pub pending: Pending,
@@ -78,6 +80,7 @@ impl Default for State {
             hold_us: 0,
             pressed_us: 0,
             acting: false,
+            asked: 0,
             reason: 0,
             pending: Pending::default(),
             rules: [RuleState::default(); RULES],
@@ -89,11 +92,11 @@ impl Default for State {
 }
 
 /// Changes whenever the layout does.
-const VERSION: u64 = 0x6173_706f_6c00_0001;
+const VERSION: u64 = 0x6173_706f_6c00_0002;
 const RULE_WORDS: usize = 8;
 const SEASON_WORDS: usize = SLOTS + LATELY + 9;
 /// How many 64-bit words a state takes.
-pub const WORDS: usize = 2 + 10 + RULES * RULE_WORDS + BUCKETS * 2 + EVENTS * 2 + SEASON_WORDS;
+pub const WORDS: usize = 2 + 11 + RULES * RULE_WORDS + BUCKETS * 2 + EVENTS * 2 + SEASON_WORDS;
 
 impl State {
     /// The state as words: version, checksum, contents.
@@ -154,6 +157,7 @@ impl State {
         let mut acting = u32::from(self.acting);
         io.pair(&mut acting, &mut self.reason);
         self.acting = acting != 0;
+        io.u64(&mut self.asked);
         io.u64(&mut self.pending.id);
         io.u64(&mut self.pending.at_us);
         io.pair(&mut self.pending.from, &mut self.pending.to);
@@ -233,7 +237,8 @@ mod tests {
     use super::*;
 
     fn some() -> State {
-        let mut state = State { decisions: 7, up_us: 5_000_000, acting: true, reason: 3, ..State::default() };
+        let mut state =
+            State { decisions: 7, up_us: 5_000_000, acting: true, asked: 9, reason: 3, ..State::default() };
         state.pending = Pending { id: 7, at_us: 6, from: 2, to: 4 };
         state.rules[RULES - 1].baseline.mean = 0.25;
         state.rules[2].panic = PanicState { at_us: 9_000_000, most: 12 };

@@ -55,6 +55,8 @@ pub enum Mode {
     #[default]
     On,
     Observe,
+    /// `on`, but another gateway is the one that writes.
+    Follow,
     Off,
 }
 
@@ -72,11 +74,13 @@ pub struct Input<'a> {
     pub script: Option<&'a mut dyn Script>,
 }
 
+const NOBODY: Replicas = Replicas { wanted: 0, ready: 0 };
+
 /// `do` lines stay in force for at least so long after the last pressure.
 const RELIEF_US: u64 = 10_000_000;
 
 /// A write that was not settled for so long has no writer any more (a write may take 60 s): it counts as failed.
-const LOST_US: u64 = 120_000_000;
+pub const LOST_US: u64 = 120_000_000;
 
 /// What becomes of a wish on its way.
 struct Path {
@@ -91,26 +95,55 @@ impl Policy {
     /// [`Policy::settle`].
     pub fn step(&self, state: &mut State, mut input: Input<'_>) -> Evaluation {
         let seen = self.look(&input);
-        let replicas = match (input.replicas, &self.target) {
-            (None, None) => Some(Replicas { wanted: 0, ready: 0 }),
-            (known, _) => known,
-        };
-        let known = replicas.unwrap_or(Replicas { wanted: 0, ready: 0 });
+        let known = self.replicas(&input).unwrap_or(NOBODY);
         self.begin(state, known, &input);
         let verdicts: Vec<Verdict> =
             (0..self.rules.len()).map(|n| self.judge(n, state, &seen, known, &mut input)).collect();
-        let mut path = self.wish(&verdicts, known.wanted, &input);
+        let path = self.wish(&verdicts, known.wanted, &input);
+        self.conclude(state, path, seen, verdicts, &input)
+    }
+
+    /// A script asks for a number of replicas, outside of the rules. It is braked, bounded and cooled down as any wish, and as a request
+    /// is: no tick is counted.
+    pub fn ask(&self, state: &mut State, input: Input<'_>, replicas: u32, reason: &str) -> Evaluation {
+        let input = Input { event: Event::Request, ..input };
+        let verdicts = vec![Verdict::NotNow; self.rules.len()];
+        let path = Path { wish: replicas, rule: None, limited: replicas, why: None };
+        let seen = self.look(&input);
+        let evaluation = self.conclude(state, path, seen, verdicts, &input);
+        Evaluation { asked: Some(reason.into()), news: true, ..evaluation }
+    }
+
+    /// What there is, `None` when it could not be learnt.
+    fn replicas(&self, input: &Input<'_>) -> Option<Replicas> {
+        match (input.replicas, &self.target) {
+            (None, None) => Some(NOBODY),
+            (known, _) => known,
+        }
+    }
+
+    /// From the wish to what becomes of it.
+    fn conclude(
+        &self,
+        state: &mut State,
+        mut path: Path,
+        seen: Vec<Seen>,
+        verdicts: Vec<Verdict>,
+        input: &Input<'_>,
+    ) -> Evaluation {
+        let replicas = self.replicas(input);
+        let known = replicas.unwrap_or(NOBODY);
         let outcome = match (input.mode, &self.target, replicas) {
             (Mode::Off, ..) => Outcome::Stay(Why::Off),
             (_, None, _) => Outcome::Stay(Why::NoTarget),
             (.., None) => Outcome::Stay(Why::Unknown),
             (.., Some(Replicas { wanted: 0, .. })) if self.limits.least() > 0 => Outcome::Stay(Why::Paused),
-            (.., Some(replicas)) => self.outcome(state, &mut path, replicas.wanted, &input),
+            (.., Some(replicas)) => self.outcome(state, &mut path, replicas.wanted, input),
         };
         if matches!(outcome, Outcome::Scale { .. } | Outcome::Would { .. }) {
             self.spend(state, &verdicts, input.view);
         }
-        let actions = self.actions(state, &verdicts, &path, known.wanted, outcome, &input);
+        let actions = self.actions(state, &verdicts, &path, known.wanted, outcome, input);
         let (wish, rule, after_limits) = (path.wish, path.rule, path.limited);
         let after_cooldown = match outcome {
             Outcome::Scale { to, .. } | Outcome::Would { to, .. } => to,
@@ -133,6 +166,7 @@ impl Policy {
             after_cooldown,
             outcome,
             actions,
+            asked: None,
             news,
         }
     }
@@ -319,7 +353,7 @@ impl Policy {
             return Outcome::Stay(Why::Pending { wish, to: pending.to });
         }
         state.decisions += 1;
-        if self.observe || input.mode == Mode::Observe {
+        if self.observe || input.mode != Mode::On {
             // a cooldown as if it had been written, or every tick would decide again
             state.changed(to > current, now_us);
             return Outcome::Would { from: current, to };
@@ -379,7 +413,8 @@ impl Policy {
         input: &Input<'_>,
     ) -> Actions {
         let acts = matches!(outcome, Outcome::Scale { .. });
-        if self.actions.is_empty() || input.mode != Mode::On || self.observe {
+        let idle = matches!(input.mode, Mode::Observe | Mode::Off);
+        if self.actions.is_empty() || idle || self.observe {
             let turned = core::mem::take(&mut state.acting);
             return Actions { in_force: false, turned, notify: false };
         }

@@ -127,6 +127,8 @@ pub struct Evaluation {
     pub after_cooldown: u32,
     pub outcome: Outcome,
     pub actions: Actions,
+    /// A script asked for it, and why.
+    pub asked: Option<String>,
     /// The explanation is another than last time.
     pub news: bool,
 }

@@ -1,23 +1,27 @@
 //! What is where in the zone, for a given size.
 //!
 //! ```text
-//! header | owners of columns | per table: states, entries, data | columns
+//! header | owners of columns | board of policies | decisions | per table: states, entries, data | columns
 //! ```
 //!
 //! The size and two parameters decide everything, so every process and every reload computes the same layout. What is left after the
 //! key values goes to upstreams and peers, four peers an upstream, with a small share for custom metrics.
 
 use super::{Dists, Meters};
+use crate::autoscale::board;
 use crate::autoscale::metrics::series::{Key, Name, Peer, Shape, Upstream};
 use crate::autoscale::metrics::table::Kind;
 use thiserror::Error;
 
 /// Changes whenever the meaning of a word changes in a way that the sizes below do not show.
-const VERSION: u64 = 2;
+const VERSION: u64 = 3;
 pub(super) const HEADER: usize = 64;
 pub(super) const TABLES: usize = 6;
 const KEY_NAMES: usize = 16;
 const WORD: usize = 8;
+/// Words of the ring of decisions.
+const MIN_DECISIONS: usize = 2048;
+const MAX_DECISIONS: usize = 16 * 1024;
 
 /// Why there is no layout. `Display` names the size that would do.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -58,8 +62,30 @@ pub struct Layout {
     pub workers: usize,
     pub(super) tables: [Place; TABLES],
     pub(super) owners: usize,
+    pub(super) board: usize,
+    pub(super) decisions: usize,
     pub(super) columns: usize,
     pub(super) entities: usize,
+}
+
+/// What the outer loop has of a zone: places of policies, and words for a ring of decisions.
+struct Outer {
+    places: usize,
+    decisions: usize,
+}
+
+impl Outer {
+    /// A twenty-fourth of the zone, and a sixty-fourth.
+    fn share(words: usize) -> Self {
+        Self {
+            places: board::places(words / 24),
+            decisions: (words / 64).clamp(MIN_DECISIONS, MAX_DECISIONS),
+        }
+    }
+
+    fn words(&self) -> usize {
+        board::words(self.places) + self.decisions
+    }
 }
 
 /// Words that one place costs: state, entry, data, and a word in each column.
@@ -90,17 +116,24 @@ impl Layout {
         };
         let (mut upstreams, mut peers, mut meters, mut dists) = (2, 8, 16, 4);
         let names = if keys == 0 { 0 } else { KEY_NAMES };
+        let words = bytes / WORD;
+        let outer = Outer::share(words);
         let least = HEADER
             + workers
+            + outer.words()
             + upstreams * units.upstream
             + peers * units.peer
             + names * units.name
             + keys * units.key
             + meters * units.meter
             + dists * units.dist;
-        let words = bytes / WORD;
         let Some(rest) = words.checked_sub(least) else {
-            return Err(TooSmall { have: bytes, need: (least * WORD).next_multiple_of(4096), keys, workers });
+            // a larger zone has a larger share for policies
+            let mut need = (least * WORD).next_multiple_of(4096);
+            while (least - outer.words() + Outer::share(need / WORD).words()) * WORD > need {
+                need += 4096;
+            }
+            return Err(TooSmall { have: bytes, need, keys, workers });
         };
         meters += rest / 32 / units.meter;
         dists += rest / 32 / units.dist;
@@ -112,7 +145,10 @@ impl Layout {
     }
 
     fn place(words: usize, workers: usize, keys: usize, places: [usize; TABLES]) -> Self {
-        let mut at = HEADER + workers;
+        let outer = Outer::share(words);
+        let board = HEADER + workers;
+        let decisions = board + board::words(outer.places);
+        let mut at = board + outer.words();
         let mut entities = 0;
         let mut tables = [Place::default(); TABLES];
         let sizes = [
@@ -135,7 +171,7 @@ impl Layout {
             at += places * (1 + entry + data);
             entities += if counted { places } else { 0 };
         }
-        Self { words, keys, workers, tables, owners: HEADER, columns: at, entities }
+        Self { words, keys, workers, tables, owners: HEADER, board, decisions, columns: at, entities }
     }
 
     /// How many upstreams, peers, key values, meters and distributions there is room for.
@@ -152,7 +188,8 @@ impl Layout {
 
     /// What tells a zone of this layout from any other: size, parameters, and every size the code was built with.
     pub fn mark(&self) -> u64 {
-        let parts = [self.words, self.keys, self.workers, HEADER, TABLES, KEY_NAMES];
+        let parts =
+            [self.words, self.keys, self.workers, HEADER, TABLES, KEY_NAMES, self.decisions - self.board];
         let shapes = [shape::<Upstream>(), shape::<Peer>(), shape::<Name>(), shape::<Key>()].concat();
         let custom = [Meters::DATA_WORDS, Meters::ENTRY_WORDS, Dists::DATA_WORDS, Dists::ENTRY_WORDS];
         let all = parts.iter().chain(&shapes).chain(&custom);
@@ -188,7 +225,7 @@ mod tests {
     fn the_default_zone_has_room() {
         let room = Layout::plan(8 * MB, 1024, 32).unwrap().room();
         assert_eq!(room.keys, 1024);
-        assert!(room.upstreams >= 12 && room.peers >= 56 && room.meters >= 64 && room.dists >= 8, "{room:?}");
+        assert!(room.upstreams >= 11 && room.peers >= 48 && room.meters >= 64 && room.dists >= 8, "{room:?}");
     }
 
     #[test]
@@ -216,7 +253,10 @@ mod tests {
         #[test]
         fn everything_fits_and_nothing_overlaps(bytes in MB..64 * MB, keys in 0usize..5000, workers in 1usize..300) {
             if let Ok(layout) = Layout::plan(bytes, keys, workers) {
-                let mut end = layout.owners + workers;
+                prop_assert_eq!(layout.board, layout.owners + workers);
+                prop_assert!(layout.decisions >= layout.board + board::words(4));
+                let mut end = layout.tables[0].states;
+                prop_assert!(end >= layout.decisions + MIN_DECISIONS);
                 for (i, table) in layout.tables.iter().enumerate() {
                     prop_assert_eq!(table.states, end, "table {}", i);
                     prop_assert!(table.states <= table.entries && table.entries <= table.data);

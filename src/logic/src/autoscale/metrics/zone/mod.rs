@@ -13,6 +13,7 @@ use super::series::{Key, Name, Peer, Series, Shape, Upstream};
 use super::table::{is_current, Kind, Ref, Table};
 use super::word::{get, put, Word};
 use super::Now;
+use crate::autoscale::board::Board;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 use thiserror::Error;
 
@@ -155,6 +156,16 @@ impl<'a> Zone<'a> {
 
     pub fn dist(&self, entry: Ref<Dists>) -> Option<Dist<'a>> {
         self.table::<Dists>().is_current(entry).then(|| Dist::new(self.data::<Dists>(entry.index())))
+    }
+
+    /// What the workers share about policies.
+    pub fn board(&self) -> Board<'a> {
+        Board::new(&self.words[self.layout.board..self.layout.decisions])
+    }
+
+    /// Room for a ring of decisions: 16 to 128 KB, as the size of the zone has it.
+    pub fn decisions(&self) -> &'a [Word] {
+        &self.words[self.layout.decisions..self.layout.tables[0].states]
     }
 
     /// The columns of the workers.

@@ -1,0 +1,238 @@
+use super::lead::Candidate;
+use super::*;
+use crate::autoscale::policy::{Replicas, State};
+use proptest::prelude::*;
+
+const PLACES: usize = 4;
+
+fn memory() -> Vec<Word> {
+    (0..words(PLACES)).map(|_| Word::new(0)).collect()
+}
+
+fn owner(pid: u32) -> Owner {
+    Owner { pid, stamp: 7 }
+}
+
+fn candidate(pid: u32, now_s: u64) -> Candidate {
+    Candidate {
+        me: owner(pid),
+        seat: pid as usize,
+        now_us: now_s * 1_000_000,
+        unix_ms: 500,
+        tick_us: 1_000_000,
+    }
+}
+
+fn scale(target: &str, replicas: u32) -> Command {
+    Command::Scale { target: target.into(), replicas, reason: "because".into() }
+}
+
+#[test]
+fn one_leads_until_it_resigns_dies_or_is_silent() {
+    let memory = memory();
+    let board = Board::new(&memory);
+    assert_eq!((board.leader(), board.seat()), (None, None));
+    assert_eq!(board.compete(&candidate(1, 100), |_| true), Some(500));
+    assert_eq!((board.leads(owner(1)), board.seat()), (true, Some(1)));
+    assert_eq!(board.compete(&candidate(2, 101), |_| true), None);
+    assert_eq!(board.compete(&candidate(1, 105), |_| true), None, "it leads already");
+    // dead
+    assert_eq!(board.compete(&candidate(2, 106), |o| o.pid != 1), Some(501));
+    assert_eq!((board.leads(owner(1)), board.leads(owner(2)), board.seat()), (false, true, Some(2)));
+    assert!(!board.resign(owner(1)) && board.resign(owner(2)));
+    assert_eq!(board.compete(&candidate(3, 107), |_| true), Some(502));
+    // stopped, or stuck: alive, and silent for more than ten seconds
+    assert_eq!(board.compete(&candidate(4, 117), |_| true), None);
+    assert_eq!(board.compete(&candidate(4, 118), |_| true), Some(503));
+    assert_eq!(board.compete(&candidate(5, 118), |_| true), None, "the new one is at work from the start");
+    assert_eq!(board.silent_since(), 118_000_000);
+}
+
+#[test]
+fn racing_candidates_have_one_winner_and_fences_grow() {
+    let memory = memory();
+    let board = Board::new(&memory);
+    let mut last = 0;
+    for round in 0..200 {
+        let wins: Vec<u64> = std::thread::scope(|scope| {
+            let one = |pid| scope.spawn(move || board.compete(&candidate(pid, 100 + round), |_| true));
+            let threads: Vec<_> = (1..5).map(one).collect();
+            threads.into_iter().filter_map(|thread| thread.join().unwrap()).collect()
+        });
+        assert_eq!(wins.len(), 1);
+        assert!(wins[0] > last);
+        last = wins[0];
+        assert!(board.resign(board.leader().unwrap()));
+    }
+}
+
+#[test]
+fn policies_keep_their_places_by_name() {
+    let memory = memory();
+    let board = Board::new(&memory);
+    assert!(board.register(&["a", "b", "target:c"]).is_empty());
+    let (a, b) = (board.find("a").unwrap(), board.find("b").unwrap());
+    a.save(&State { decisions: 3, ..State::default() });
+    b.save(&State { decisions: 4, ..State::default() });
+    board.set_in_force(b.bit(), true);
+    // b is dropped, others come: the free place first, then that of b
+    assert!(board.register(&["d", "a", "target:c"]).is_empty());
+    assert_eq!(board.find("b").and_then(|b| b.state()).unwrap().decisions, 4, "it may come back");
+    assert!(board.register(&["d", "a", "target:c", "e"]).is_empty());
+    assert!(board.find("b").is_none() && !b.is_mine() && a.is_mine());
+    assert_eq!(board.in_force(), 0, "what the dropped one said is not in force");
+    let e = board.find("e").unwrap();
+    assert_eq!((e.index, e.state(), e.version()), (b.index, None, 0));
+    // a former worker of b writes on
+    b.save(&State::default());
+    b.note(1, &OrderNote { unix_ms: 1, reason: "old".into() });
+    b.learn(Known { replicas: Replicas { wanted: 9, ready: 9 }, at_us: 1, source: Source::Told });
+    assert_eq!((e.state(), e.noted(1), e.known()), (None, None, None));
+    assert_eq!(board.find("a").unwrap().state().unwrap().decisions, 3);
+    // no place for a fifth, nor for a name that is too long
+    let long = "x".repeat(MOST_NAME + 1);
+    assert_eq!(board.register(&["a", "d", "e", "target:c", "f"]), ["f"]);
+    assert_eq!(board.register(&["a", &long]), [&long]);
+    assert_eq!(board.places().len(), PLACES);
+}
+
+#[test]
+fn an_order_is_believed_whole() {
+    let memory = memory();
+    let board = Board::new(&memory);
+    board.register(&["a"]);
+    let place = board.find("a").unwrap();
+    assert_eq!(place.noted(0), None);
+    let note = OrderNote { unix_ms: 77, reason: "from 2 to 4: 4 wanted".into() };
+    place.note(5, &note);
+    assert_eq!((place.noted(5), place.noted(4)), (Some(note), None));
+    let long = OrderNote { unix_ms: 78, reason: "ä".repeat(MOST_REASON) };
+    place.note(6, &long);
+    assert_eq!(place.noted(6).unwrap().reason, "ä".repeat(MOST_REASON / 2), "cut between letters");
+}
+
+#[test]
+fn replicas_are_of_one_target() {
+    let memory = memory();
+    let board = Board::new(&memory);
+    board.register(&["a"]);
+    let place = board.find("a").unwrap();
+    assert!(!place.bind(11), "the first one is no change");
+    let known = Known { replicas: Replicas { wanted: 4, ready: 3 }, at_us: 9, source: Source::Written };
+    assert_eq!(place.known(), None);
+    place.learn(known);
+    assert_eq!(place.known(), Some(known));
+    assert!(!place.bind(11) && place.known().is_some());
+    assert!(place.bind(12));
+    assert_eq!(place.known(), None);
+}
+
+#[test]
+fn bits_of_requests_are_told_once() {
+    let memory = memory();
+    let board = Board::new(&memory);
+    assert!(board.mark_due(0b01) && !board.mark_due(0b01) && board.mark_due(0b11));
+    assert_eq!((board.take_due(), board.take_due()), (0b11, 0));
+    assert!(board.mark_due(0b01));
+    assert_eq!((board.epoch(8), board.epoch(9)), (8, 8));
+}
+
+#[test]
+fn commands_come_out_in_order_and_once() {
+    let memory = memory();
+    let (board, leader) = (Board::new(&memory), owner(9));
+    let queue = board.queue();
+    assert!(queue.is_empty() && queue.take(leader).is_none());
+    let commands = [
+        scale("app", 4),
+        Command::Change { target: "app".into(), delta: -2, reason: String::new() },
+        Command::Notify { target: "chat".into(), json: "{\"a\":\"ü\"}".into() },
+        Command::Hold { policy: "orders".into(), seconds: 2.5 },
+    ];
+    let tickets: Vec<u64> = commands.iter().map(|command| queue.put(owner(1), command).unwrap()).collect();
+    assert!(tickets.is_sorted() && !queue.is_empty());
+    for (command, ticket) in commands.iter().zip(&tickets) {
+        let asked = queue.take(leader).unwrap();
+        assert_eq!((&asked.command, asked.ticket), (command, *ticket));
+        queue.done(leader, &asked);
+    }
+    assert!(queue.take(leader).is_none());
+}
+
+#[test]
+fn the_queue_is_bounded() {
+    let memory = memory();
+    let queue = Board::new(&memory).queue();
+    let long = |n: usize| Command::Notify { target: "t".into(), json: "x".repeat(n) };
+    assert_eq!(queue.put(owner(1), &long(MOST_TEXT + 1)), Err(Denied::LongText(MOST_TEXT + 1)));
+    assert_eq!(queue.put(owner(1), &scale(&"x".repeat(81), 1)), Err(Denied::LongName(81)));
+    queue.put(owner(1), &Command::Notify { target: "t".repeat(80), json: "x".repeat(MOST_TEXT) }).unwrap();
+    while queue.put(owner(1), &scale("app", 1)).is_ok() {}
+    assert_eq!(queue.put(owner(1), &scale("app", 1)), Err(Denied::Full));
+    let first = queue.take(owner(9)).unwrap();
+    assert!(matches!(&first.command, Command::Notify { json, .. } if json.len() == MOST_TEXT));
+    queue.done(owner(9), &first);
+    assert!(queue.put(owner(1), &scale("app", 1)).is_ok());
+}
+
+#[test]
+fn what_the_dead_had_claimed_is_given_back() {
+    let memory = memory();
+    let queue = Board::new(&memory).queue();
+    // the leader is killed while it carries out one command
+    queue.put(owner(1), &scale("app", 4)).unwrap();
+    queue.put(owner(1), &scale("app", 5)).unwrap();
+    assert_eq!(queue.take(owner(8)).unwrap().command, scale("app", 4));
+    queue.sweep(owner(9), |_| false);
+    assert_eq!(queue.take(owner(9)).unwrap().command, scale("app", 4), "begun again");
+    queue.sweep(owner(9), |_| false);
+    let second = queue.take(owner(9)).unwrap();
+    assert_eq!(second.command, scale("app", 5), "what the leader itself has begun stays its own");
+    queue.give_back(owner(9));
+    assert_eq!(queue.take(owner(9)).unwrap().command, scale("app", 4));
+}
+
+proptest! {
+    /// A worker that is killed after so many of its writes leaves a queue that works, and a command that is whole or absent.
+    #[test]
+    fn a_writer_killed_anywhere_leaves_the_queue_usable(killed in 0usize..16, reason in ".{0,40}") {
+        let (whole, torn) = (memory(), memory());
+        let command = Command::Scale { target: "app".into(), replicas: 4, reason };
+        Board::new(&whole).queue().put(owner(1), &command).unwrap();
+        // the order of the writes: holder, ticket, kind, number, lengths, bytes, holder again
+        let queue_at = words(PLACES) - QUEUE_WORDS;
+        put(&torn[queue_at], owner(1).word());
+        for i in 1..=killed {
+            put(&torn[queue_at + i], get(&whole[queue_at + i]));
+        }
+        let queue = Board::new(&torn).queue();
+        prop_assert!(queue.take(owner(9)).is_none(), "not whole");
+        queue.sweep(owner(9), |o| o.pid != 1);
+        prop_assert!(queue.take(owner(9)).is_none());
+        (0..32).for_each(|_| assert!(queue.put(owner(2), &command).is_ok()));
+        prop_assert_eq!(queue.take(owner(9)).unwrap().command, command);
+    }
+
+    /// The same of a name, an order and a claim.
+    #[test]
+    fn a_writer_killed_anywhere_leaves_names_whole(killed in 0usize..200) {
+        let (memory, after) = (memory(), memory());
+        for (words, name) in [(&memory, "before"), (&after, "after-it")] {
+            let board = Board::new(words);
+            board.register(&[name]);
+            board.find(name).unwrap().save(&State { decisions: 3, ..State::default() });
+        }
+        // the second claim stops after so many words
+        put(&memory[HEAD], 0);
+        for i in 2..2 + killed {
+            put(&memory[HEAD + i], get(&after[HEAD + i]));
+        }
+        let board = Board::new(&memory);
+        prop_assert!(board.places().is_empty());
+        prop_assert!(board.register(&["after-it", "x", "y", "z"]).is_empty());
+        let place = board.find("after-it").unwrap();
+        prop_assert_eq!(place.state(), None);
+        place.save(&State::default());
+        prop_assert_eq!(place.state(), Some(State::default()));
+    }
+}

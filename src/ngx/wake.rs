@@ -1,0 +1,111 @@
+//! Waking another worker: a descriptor for each place among the workers, made before they are forked.
+//!
+//! The master makes them once and keeps them over reloads, so that a worker of the former configuration, which still ends its requests,
+//! can wake one of the new. What is to be done is not said here: whoever is woken looks into shared memory.
+
+use core::ptr;
+use core::sync::atomic::{AtomicI32, Ordering::Relaxed};
+
+use ::ngx::ffi::{self, ngx_connection_t, ngx_event_t};
+
+/// Workers beyond find their work with the next tick.
+const MOST: usize = 256;
+
+/// Descriptors plus one; 0 is none.
+static SEATS: [AtomicI32; MOST] = [const { AtomicI32::new(0) }; MOST];
+
+/// Makes a descriptor for each of `count` workers that has none yet. To be called where they are forked from.
+pub fn prepare(count: usize) {
+    for seat in SEATS.iter().take(count).filter(|seat| seat.load(Relaxed) == 0) {
+        // SAFETY: a plain system call; the descriptor is new, and closed on exec.
+        let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+        if fd >= 0 {
+            seat.store(fd + 1, Relaxed);
+        }
+    }
+}
+
+fn descriptor(seat: usize) -> Option<i32> {
+    Some(SEATS.get(seat)?.load(Relaxed) - 1).filter(|fd| *fd >= 0)
+}
+
+/// Wakes the worker with this number.
+pub fn wake(seat: usize) {
+    if let Some(fd) = descriptor(seat) {
+        let one = 1u64;
+        // SAFETY: the descriptor is ours; a counter that is full wakes as well.
+        let _ = unsafe { libc::write(fd, (&raw const one).cast(), size_of::<u64>()) };
+    }
+}
+
+/// Wakes every worker.
+pub fn wake_all() {
+    (0..MOST).for_each(wake);
+}
+
+/// Has this worker be woken; dropping it ends that, and the descriptor with it: to be dropped when the worker exits.
+pub struct Listener(#[allow(dead_code, reason = "it is there to be dropped")] Box<Heard>);
+
+struct Heard {
+    connection: *mut ngx_connection_t,
+    tell: Box<dyn Fn()>,
+}
+
+impl Listener {
+    /// Calls `tell` from the event loop whenever somebody wakes the worker with this number; `None` when that cannot be.
+    pub fn new(seat: usize, tell: impl Fn() + 'static) -> Option<Listener> {
+        let fd = descriptor(seat)?;
+        // SAFETY: the cycle is running; the connection is ours until closed, and the box stays where it is until then.
+        unsafe {
+            let connection = ffi::ngx_get_connection(fd, (*ffi::ngx_cycle).log);
+            let c = connection.as_mut()?;
+            let mut heard = Box::new(Heard { connection, tell: Box::new(tell) });
+            c.data = (&raw mut *heard).cast();
+            (*c.read).handler = Some(readable);
+            (*c.read).log = c.log;
+            (*c.write).log = c.log;
+            if ffi::ngx_handle_read_event(c.read, 0) == ffi::NGX_OK as isize {
+                return Some(Listener(heard));
+            }
+            heard.connection = ptr::null_mut();
+            ffi::ngx_free_connection(connection);
+            (*connection).fd = -1;
+            None
+        }
+    }
+}
+
+impl Drop for Heard {
+    fn drop(&mut self) {
+        if !self.connection.is_null() {
+            // SAFETY: the connection is ours, and forgotten from here on; with it goes the descriptor, whose number must not be
+            // used any more.
+            unsafe {
+                let fd = (*self.connection).fd;
+                SEATS
+                    .iter()
+                    .filter(|seat| seat.load(Relaxed) == fd + 1)
+                    .for_each(|seat| seat.store(0, Relaxed));
+                ffi::ngx_close_connection(self.connection);
+            }
+        }
+    }
+}
+
+unsafe extern "C" fn readable(event: *mut ngx_event_t) {
+    // SAFETY: `data` of a connection's event is the connection, whose `data` is the box that lives as long as it does.
+    let (heard, fd) = unsafe {
+        let connection = (*event).data.cast::<ngx_connection_t>();
+        (&*(*connection).data.cast::<Heard>(), (*connection).fd)
+    };
+    let mut count = 0u64;
+    // SAFETY: the descriptor is the connection's, and there is room for what is read.
+    let _ = unsafe { libc::read(fd, (&raw mut count).cast(), size_of::<u64>()) };
+    crate::native::guard(|| (heard.tell)());
+    // SAFETY: as above; whoever was told does not drop the listener.
+    unsafe {
+        if ffi::ngx_handle_read_event(event, 0) != ffi::NGX_OK as isize {
+            super::log_cycle(super::Level::Error, "this worker cannot be woken any more");
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! One evaluation: what comes in, and where it goes.
+
+use logic::autoscale::board::OrderNote;
+use logic::autoscale::metrics::Now;
+use logic::autoscale::policy::live::Live;
+use logic::autoscale::policy::{Action, Evaluation, Event, Input, Mode, Outcome, State};
+
+use super::errand::Sent;
+use super::report;
+use super::seat::Seat;
+use super::Engine;
+use crate::ngx::clock;
+
+/// After a request that made a rule hold without anything to do about it, the next ones are not looked at for so long.
+const CALM_US: u64 = 100_000;
+
+impl Engine {
+    /// Evaluates a policy, and puts on the board what came out. Only the leader does.
+    pub(super) fn evaluate(&self, seat: &Seat, event: Event) {
+        let now = clock::monotonic();
+        let replicas = seat.replicas(now);
+        // how many there are is being asked for the first time
+        let too_early = replicas.is_none() && seat.target.is_some() && seat.failures.get() == 0;
+        if seat.bare || too_early || !seat.place.is_mine() {
+            return;
+        }
+        self.forget_orders(seat, now);
+        let evaluation = self.with(seat, event, now, |state, input| seat.policy.step(state, input));
+        let idle = !matches!(evaluation.outcome, Outcome::Scale { .. });
+        if event == Event::Request && idle {
+            seat.place.calm(now.us + CALM_US);
+        }
+        self.publish(seat, &evaluation);
+    }
+
+    /// Calls `f` with the state of a policy and what it is evaluated with.
+    pub(super) fn with(
+        &self,
+        seat: &Seat,
+        event: Event,
+        now: Now,
+        f: impl FnOnce(&mut State, Input<'_>) -> Evaluation,
+    ) -> Evaluation {
+        let mut handles = seat.handles.borrow_mut();
+        handles.refresh(&seat.policy, &self.zone, self.tick_s);
+        let view = Live { zone: &self.zone, handles: &handles, now };
+        let (unix_ms, mode, replicas) = (clock::unix_ms(), self.mode(), seat.replicas(now));
+        let input = Input { now, unix_ms, event, mode, replicas, view: &view, script: None };
+        f(&mut seat.state.borrow_mut(), input)
+    }
+
+    /// Puts on the board what an evaluation came to, and tells who wants to know. The order goes first: a state that has it pending
+    /// is not to be without its reason.
+    pub(super) fn publish(&self, seat: &Seat, evaluation: &Evaluation) {
+        let unix_ms = clock::unix_ms();
+        if let Outcome::Scale { .. } = evaluation.outcome {
+            let reason = seat.policy.explain(evaluation);
+            seat.place.note(evaluation.id, &OrderNote { unix_ms, reason });
+        }
+        seat.save();
+        self.board.set_in_force(seat.place.bit(), evaluation.actions.in_force);
+        report::evaluated(seat, evaluation);
+        if evaluation.actions.notify && self.may_write().is_some() {
+            let json = serde_json::to_string(&seat.policy.decision(evaluation, unix_ms));
+            for action in &seat.policy.actions {
+                if let (Action::Notify(target), Ok(json)) = (action, &json) {
+                    if self.notify(target, json.clone(), None) == Sent::Later {
+                        report::unsent(target);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What was decided under another configuration, or as a gateway that has lost the lead since, is not written any more.
+    fn forget_orders(&self, seat: &Seat, now: Now) {
+        let pending = seat.state.borrow().pending;
+        let writes = self.mode() == Mode::On && !seat.policy.observe;
+        if pending.id != 0 && !writes && seat.running.borrow().as_ref().is_none_or(|running| !running.writes)
+        {
+            seat.policy.settle(&mut seat.state.borrow_mut(), now.us, pending.id, None);
+            report::dropped(seat, &pending, "this gateway does not write now");
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Which worker of which gateway acts outward.
+//!
+//! Each gateway has a leader of its own among its workers, by shared memory ([`local`]). Only that one competes with other gateways, for
+//! what `autoscale_leader` names; without that it acts alone. A leader that has lost evaluates on, and writes nothing.
+//!
+//! What competes with other gateways ([`Outer`]) is driven by the engine: `work` each tick while this worker leads its gateway,
+//! `resign` when it no longer does. It keeps its own futures, and says in [`Leadership::may_write`], by the monotonic clock and before
+//! its lease ends, whether it still holds it. Its fence takes the place of the local one.
+
+pub mod local;
+
+pub use local::Local;
+
+use logic::autoscale::conf::{Leader, Lock};
+use logic::autoscale::metrics::Now;
+
+/// The lead of this worker, within its gateway and among gateways.
+pub struct Leadership {
+    pub local: Local,
+    outer: Outer,
+}
+
+/// What competes with other gateways.
+enum Outer {
+    /// Nobody: this gateway is the only one.
+    Alone,
+    /// A kind of lock that this build does not have.
+    Absent,
+}
+
+impl Leadership {
+    pub fn new(local: Local, conf: &Leader) -> Leadership {
+        let outer = match &conf.lock {
+            Lock::Local => Outer::Alone,
+            Lock::Kubernetes { .. } | Lock::Redis { .. } => Outer::Absent,
+        };
+        Leadership { local, outer }
+    }
+
+    /// Once a tick, while this worker leads its gateway.
+    pub fn work(&self, _now: Now) {
+        match &self.outer {
+            Outer::Alone | Outer::Absent => {}
+        }
+    }
+
+    /// This worker does not lead its gateway any more.
+    pub fn resign(&self) {
+        match &self.outer {
+            Outer::Alone | Outer::Absent => {}
+        }
+    }
+
+    /// The fence of what this worker writes now; `None` when it may not. Cheap: it is asked right before bytes leave.
+    pub fn may_write(&self) -> Option<u64> {
+        let fence = self.local.fence()?;
+        match &self.outer {
+            Outer::Alone => Some(fence),
+            Outer::Absent => None,
+        }
+    }
+}
