@@ -2,7 +2,8 @@
 //!
 //! A *zone* ([`metrics`]) holds what all workers know, in shared memory. A *signal* ([`signal`]) names one number of it with a
 //! window; [`read`] evaluates it. [`expose`] shows everything, [`pick`] chooses a peer. [`conf`] reads what the configuration says
-//! about scaling, out of nginx's parser or out of a file ([`nginx_conf`]); [`policy`] decides, and [`board`] is what workers share of it.
+//! about scaling, out of nginx's parser or out of a file ([`nginx_conf`]); [`policy`] decides, [`pool`] says which peers stand by,
+//! [`outward`] what others are told, and [`board`] is what workers share of it.
 
 pub mod board;
 pub mod conf;
@@ -12,5 +13,6 @@ pub mod nginx_conf;
 pub mod outward;
 pub mod pick;
 pub mod policy;
+pub mod pool;
 pub mod read;
 pub mod signal;

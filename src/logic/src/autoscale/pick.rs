@@ -55,7 +55,7 @@ impl Candidate {
             inflight: zone.levels(peer).active,
             weight: if control.weight > 0 { control.weight } else { weight },
             limit: control.limit,
-            state: control.state,
+            state: control.says(),
             excluded: false,
         })
     }

@@ -149,10 +149,11 @@ fn upstreams(zone: &Zone<'_>, now: Now) -> Vec<Upstream> {
         let peers = sorted(zone, zone.peers(entry)).into_iter().filter_map(|peer| {
             let snapshot = Snapshot::of(zone, peer, now, &SECONDS)?;
             let control = zone.control(peer);
-            let state = match control.state {
+            let state = match control.says() {
                 State::Up => "up",
                 State::Down => "down",
                 State::Drain => "drain",
+                State::Standby => "standby",
             };
             let failing = round(snapshot.failing);
             let (weight, limit) = (Some(control.weight), Some(control.limit));

@@ -58,10 +58,10 @@ fn peers(
     text.family(
         "autoscale_peer_up",
         "gauge",
-        "Whether requests may be sent to the peer: 0 is down or draining.",
+        "Whether requests may be sent to the peer: 0 is down, draining or standing by.",
     );
     for (labels, control) in &states {
-        text.sample("autoscale_peer_up", labels, &[], if control.state == State::Up { 1.0 } else { 0.0 });
+        text.sample("autoscale_peer_up", labels, &[], if control.says() == State::Up { 1.0 } else { 0.0 });
     }
     text.family("autoscale_peer_failing_ratio", "gauge", "Moving average of failing tries.");
     for (labels, snapshot) in &peers {

@@ -21,7 +21,8 @@ fn with_zone(test: impl FnOnce(&Zone<'_>)) {
     let app = zone.upstream(b"app", at(0)).unwrap();
     zone.upstream(b"unix:/run/idle.sock", at(0)).unwrap();
     let peers = [&b"10.0.0.1:80"[..], b"[::1]:80"].map(|addr| zone.peer(app, addr, at(0)).unwrap());
-    zone.set_control(peers[1], Control { state: State::Drain, forced: true, weight: 3, limit: 0 });
+    let control = Control { state: State::Drain, forced: true, weight: 3, ..Control::default() };
+    zone.set_control(peers[1], control);
     let tenant = zone.key_name(b"tenant", 32, at(0)).unwrap();
     let worker = zone.columns().claim(Owner { pid: 1, stamp: 1 });
     let hard = [&b"acme"[..], b"a\"b\\c\nd", b"\xff\xfe", "caf\u{e9}".as_bytes()];

@@ -3,7 +3,7 @@
 mod entry;
 mod layout;
 
-pub use entry::{Control, Denied, KeyRef, Reporter, State};
+pub use entry::{Control, Denied, Duty, KeyRef, Reporter, State};
 pub use layout::{Layout, Room, TooSmall};
 
 use super::columns::{Columns, Levels};
@@ -198,4 +198,4 @@ impl<'a> Zone<'a> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

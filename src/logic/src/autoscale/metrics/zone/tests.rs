@@ -45,7 +45,8 @@ fn peers_belong_to_their_upstream() {
         assert_eq!(zone.find_peer(b, b"10.0.0.1:80"), Some(two));
         assert_eq!(zone.find_peer(b, b"10.0.0.2:80"), None);
         assert_eq!(zone.name(one).as_deref(), Some(&b"10.0.0.1:80"[..]));
-        let control = Control { state: State::Drain, forced: true, weight: 5, limit: 70_000 };
+        let control =
+            Control { state: State::Drain, forced: true, weight: 5, limit: 70_000, ..Control::default() };
         assert_eq!(zone.control(one), Control::default());
         assert!(zone.set_control(one, control));
         assert_eq!((zone.control(one), zone.control(two)), (control, Control::default()));
