@@ -99,6 +99,7 @@ natives! {
         answer(cx, error, |shell| {
             let Some(fleet) = shell.fleet(upstream as usize) else { return Ok(STALE) };
             shell.sync();
+            shell.rouse(upstream as usize);
             match fleet.choose(&shell.zone, generation, excluded, shell.random(), clock::monotonic()) {
                 Choice::Member(i) => Ok(i as i32),
                 Choice::Nobody => Err(format!("no peer of upstream \"{}\" is left", fleet.name)),
@@ -128,7 +129,7 @@ natives! {
             row.latency.unwrap_or(f64::NAN),
             row.error_rate.unwrap_or(f64::NAN),
             f64::from(row.weight),
-            f64::from(row.control.state as u8),
+            f64::from(row.control.says() as u8),
             f64::from(u8::from(row.backup)),
             f64::from(u8::from(row.down)),
         ];

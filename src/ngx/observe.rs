@@ -100,7 +100,10 @@ unsafe extern "C" fn init_peer(
         };
         if let Some(shell) = main.shell() {
             // before the balancer looks: another worker may have changed a peer
-            guard(|| shell.sync());
+            guard(|| {
+                shell.sync();
+                shell.rouse(index);
+            });
         }
         let rc = all[index].init.map_or(ffi::NGX_ERROR as ngx_int_t, |init| init(r, us));
         if rc != ffi::NGX_OK as ngx_int_t || main.shell().is_none() {
@@ -171,7 +174,15 @@ unsafe extern "C" fn get(pc: *mut ngx_peer_connection_t, data: *mut c_void) -> n
             (*watch).flight = guard(|| start(shell, request, upstream));
         }
         let (balancer, inner) = ((*watch).get, (*watch).data);
-        let rc = balancer.map_or(ffi::NGX_ERROR as ngx_int_t, |get| get(pc, inner));
+        let ask = || balancer.map_or(ffi::NGX_ERROR as ngx_int_t, |get| get(pc, inner));
+        let mut rc = ask();
+        while rc == ffi::NGX_BUSY as ngx_int_t {
+            let upstream = (*watch).upstream as usize;
+            match shell.and_then(|shell| guard(|| shell.relieve(upstream))) {
+                Some(true) => rc = ask(),
+                _ => break,
+            }
+        }
         let (Some(shell), Some(flight)) = (shell, (*watch).flight.as_mut()) else { return rc };
         let chosen = rc == ffi::NGX_OK as ngx_int_t || rc == ffi::NGX_DONE as ngx_int_t;
         if chosen && !(*pc).name.is_null() && !(*pc).sockaddr.is_null() {

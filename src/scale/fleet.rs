@@ -8,8 +8,10 @@ use logic::autoscale::metrics::table::Ref;
 use logic::autoscale::metrics::zone::{Control, State, Zone};
 use logic::autoscale::metrics::Now;
 use logic::autoscale::pick::{pick, Candidate};
+use logic::autoscale::pool::Plan;
 use logic::autoscale::signal::hint;
 
+use super::pool::Pool;
 use crate::ngx::{PeerId, Upstream};
 
 /// Over how many seconds the error rate of a listed peer is: what a signal means without a window.
@@ -26,6 +28,9 @@ pub struct Fleet {
     candidates: RefCell<Vec<Candidate>>,
     roster: RefCell<Vec<Listed>>,
     replaced: RefCell<HashMap<Whose, Replaced>>,
+    pub pool: Option<Pool>,
+    /// Its pool could take requests, and nobody of it does.
+    asleep: Cell<bool>,
 }
 
 /// A peer of the configuration: the primary ones first, then the backup ones.
@@ -73,10 +78,11 @@ impl Fleet {
         name: &str,
         upstream: Option<Upstream>,
         entry: Ref<Group>,
+        plan: Option<Plan>,
         zone: &Zone<'_>,
         now: Now,
     ) -> Fleet {
-        let fleet = Fleet {
+        let mut fleet = Fleet {
             name: name.into(),
             upstream,
             entry,
@@ -85,8 +91,16 @@ impl Fleet {
             candidates: RefCell::default(),
             roster: RefCell::default(),
             replaced: RefCell::default(),
+            pool: None,
+            asleep: Cell::new(false),
         };
         fleet.refresh(zone, now);
+        match plan.zip(upstream) {
+            Some((plan, upstream)) => {
+                fleet.pool = Some(Pool::begin(name, upstream, entry, plan, zone, now));
+            }
+            None => Pool::release(zone, entry, fleet.members.borrow().iter().map(|m| m.entry.get())),
+        }
         fleet
     }
 
@@ -295,9 +309,10 @@ impl Fleet {
     }
 
     /// Tells nginx's balancer what has been said about its peers, and what the configuration says where that was taken back.
-    pub fn apply(&self, zone: &Zone<'_>) {
+    pub fn apply(&self, zone: &Zone<'_>, now: Now) {
         let Some(upstream) = self.upstream else { return };
         let mut replaced = self.replaced.borrow_mut();
+        let mut leave = Vec::new();
         for backup in [false, true] {
             let mut peers = Vec::new();
             self.each(backup, |id, addr, weight, down| peers.push((id, addr.to_vec(), weight, down)));
@@ -306,17 +321,39 @@ impl Fleet {
                 let control = zone.control(entry);
                 let own = || configured(upstream, backup, &addr).unwrap_or((weight, down));
                 let before = replaced.entry((backup, addr.as_slice().into())).or_default();
-                let wants_down = before.down.next(control.forced, control.state != State::Up, || own().1);
+                // a pool says nothing of backup peers, even if one of them has the address of a member
+                let is_out =
+                    !backup && self.pool.is_some() && control.set().is_none() && control.duty.is_out();
+                let is_set = control.forced || is_out;
+                let wants_down = before.down.next(is_set, control.says() != State::Up, || own().1);
                 let wants_weight = before.weight.next(control.weight > 0, control.weight, || own().0);
                 // a peer that is gone meanwhile needs nothing
-                if let Some(wanted) = wants_down.filter(|wanted| *wanted != down) {
-                    let _ = upstream.set_down(id, wanted);
+                match wants_down.filter(|wanted| *wanted != down) {
+                    Some(true) => leave.push(id),
+                    Some(false) => drop(upstream.set_down(id, false)),
+                    None => {}
                 }
                 if let Some(wanted) = wants_weight.filter(|wanted| *wanted != weight) {
                     let _ = upstream.set_weight(id, wanted);
                 }
             }
         }
+        // last, because other workers may be choosing of the same peers: those who take over are there first
+        for id in leave {
+            let _ = upstream.set_down(id, true);
+        }
+        self.asleep.set(self.pool.as_ref().is_some_and(|pool| pool.is_asleep(zone, now)));
+    }
+
+    /// Whether nobody takes requests, as far as this worker's balancers know, although somebody could.
+    #[inline]
+    pub fn is_asleep(&self) -> bool {
+        self.asleep.get()
+    }
+
+    /// Whether the balancer has peers for when no primary one is left.
+    pub fn has_backup(&self) -> bool {
+        self.members.borrow().iter().any(|m| m.backup)
     }
 }
 
@@ -345,7 +382,7 @@ impl<T: Copy> Own<T> {
 }
 
 /// Weight and `down` of the `server` line that an address comes from. A name that is resolved while nginx runs has none.
-fn configured(upstream: Upstream, backup: bool, addr: &[u8]) -> Option<(u16, bool)> {
+pub(super) fn configured(upstream: Upstream, backup: bool, addr: &[u8]) -> Option<(u16, bool)> {
     let server = upstream.servers().find(|s| s.is_backup() == backup && s.addresses().any(|a| a == addr))?;
     Some((u16::try_from(server.weight().max(1)).unwrap_or(u16::MAX), server.is_down()))
 }

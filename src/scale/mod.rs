@@ -5,6 +5,7 @@ mod engine;
 mod fleet;
 mod leader;
 pub mod outward;
+mod pool;
 mod shell;
 mod signals;
 pub mod status;

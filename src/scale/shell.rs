@@ -9,10 +9,13 @@ use logic::autoscale::metrics::recall::Recall;
 use logic::autoscale::metrics::series::Upstream;
 use logic::autoscale::metrics::table::Ref;
 use logic::autoscale::metrics::zone::Zone;
+use logic::autoscale::metrics::Now;
+use logic::autoscale::pool::Plan;
 use logic::autoscale::signal::hint;
 
 use super::engine::Engine;
 use super::fleet::Fleet;
+use super::pool::Pool;
 use super::signals::Signals;
 
 use crate::conf::MainConf;
@@ -96,7 +99,10 @@ impl Shell {
             .observed()
             .iter()
             .zip(&upstreams)
-            .map(|(o, entry)| Fleet::new(&o.name, o.upstream(), *entry, &zone, now))
+            .map(|(o, entry)| {
+                let plan = main.autoscale.settings().and_then(|settings| Plan::of(settings, &o.name));
+                Fleet::new(&o.name, o.upstream(), *entry, plan, &zone, now)
+            })
             .collect();
         for key in main.keys.borrow().iter() {
             key.entry.set(zone.key_name(key.name.as_bytes(), key.top.get(), now).ok());
@@ -148,7 +154,46 @@ impl Shell {
     #[cold]
     fn apply(&self, controls: u64) {
         self.controls.set(controls);
-        self.fleets.iter().for_each(|f| f.apply(&self.zone));
+        let now = clock::monotonic();
+        self.fleets.iter().for_each(|f| f.apply(&self.zone, now));
+    }
+
+    /// The pool of the upstream called `name`.
+    pub fn pool(&self, name: &str) -> Option<&Pool> {
+        self.fleets.iter().find(|f| *f.name == *name)?.pool.as_ref()
+    }
+
+    /// A request comes to an upstream: when its pool sleeps, it is woken.
+    #[inline]
+    pub fn rouse(&self, number: usize) {
+        if self.fleets.get(number).is_some_and(Fleet::is_asleep) {
+            self.wake(number);
+        }
+    }
+
+    #[cold]
+    fn wake(&self, number: usize) {
+        if let Some(pool) = self.fleets.get(number).and_then(|f| f.pool.as_ref()) {
+            pool.wake(&self.zone, clock::monotonic());
+            self.sync();
+        }
+    }
+
+    /// The balancer has no peer for a request. True when there may be one now: a member of its pool that stood by takes the place of one
+    /// that failed.
+    #[cold]
+    pub fn relieve(&self, number: usize) -> bool {
+        let Some(fleet) = self.fleets.get(number) else { return false };
+        let Some(pool) = &fleet.pool else { return false };
+        self.sync();
+        if fleet.is_asleep() {
+            self.wake(number);
+            return !fleet.is_asleep();
+        }
+        let relieved = pool.relieve(&self.zone, clock::monotonic());
+        self.sync();
+        // a balancer that has come to the backup peers does not go back
+        relieved && !fleet.has_backup()
     }
 
     /// A number that nobody need be unable to guess (SplitMix64: Steele, Lea, Flood 2014).
@@ -194,6 +239,16 @@ impl Shell {
         self.tick.replace(Some(timer));
     }
 
+    /// Who fails is replaced, who has drained stands by, who is new finds a place.
+    fn tend_pools(&self, now: Now) {
+        for pool in self.fleets.iter().filter_map(|fleet| fleet.pool.as_ref()) {
+            pool.arrange(&self.zone, now);
+            // their traffic may be with backup peers, so that no request says so
+            pool.relieve(&self.zone, now);
+        }
+        self.sync();
+    }
+
     fn on_tick(&self) {
         self.sync();
         let now = clock::monotonic();
@@ -208,6 +263,10 @@ impl Shell {
             self.zone.sample_levels(now);
             self.zone.prepare(now);
             self.zone.drop_silent_peers(now);
+            // a worker that ends its last requests has the members of a former configuration
+            if !process::exiting() {
+                self.tend_pools(now);
+            }
         }
         if let Some(engine) = &self.engine {
             engine.tick();

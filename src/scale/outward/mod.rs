@@ -18,6 +18,7 @@ mod cluster;
 mod files;
 mod kafka;
 mod kubernetes;
+mod pool;
 mod stored;
 mod webhook;
 
@@ -115,6 +116,7 @@ impl Order {
 /// How many replicas there are. `None`: this kind cannot be asked, and the number that was written last counts.
 pub async fn read(target: &Target, env: &Env) -> Result<Option<Replicas>, Failure> {
     match &target.kind {
+        Kind::Pool { upstream } => pool::read(upstream).map(Some),
         Kind::Kubernetes { .. } => kubernetes::read(target, env).await,
         Kind::Etcd { .. } | Kind::Consul { .. } => stored::read(target, env).await,
         Kind::Webhook { .. } | Kind::Kafka { .. } => Ok(None),
@@ -125,6 +127,7 @@ pub async fn read(target: &Target, env: &Env) -> Result<Option<Replicas>, Failur
 /// Sets them. Within the target's `timeout`, all retries included.
 pub async fn write(target: &Target, order: &Order, env: &Env) -> Result<Written, Failure> {
     match &target.kind {
+        Kind::Pool { upstream } => pool::write(upstream, order, env),
         Kind::Kubernetes { .. } => kubernetes::write(target, order, env).await,
         Kind::Webhook { .. } => webhook::write(target, order, env).await,
         Kind::Etcd { .. } | Kind::Consul { .. } => stored::write(target, order, env).await,

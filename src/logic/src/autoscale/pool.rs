@@ -16,16 +16,49 @@
 //!
 //! *What it cannot see*: why a member fails. Five hundreds of the service itself count as well as refused connections.
 
+use super::conf::{Kind, Settings};
 use super::metrics::recent::{Ended, MOST};
 use super::metrics::series::{Peer, Series};
 use super::metrics::table::Ref;
 use super::metrics::zone::{Duty, State, Zone};
 use super::metrics::Now;
+use super::policy::Mode;
 
 /// So many tries in a row must have failed,
 const FAILED: usize = 10;
 /// the last of them in the last so many seconds.
 const FRESH_S: u64 = 60;
+
+/// What the configuration says of a pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// How many take requests when the zone knows of no number; `None` when nothing may be changed before somebody asks for it.
+    pub first: Option<u32>,
+    /// All may stand by.
+    pub may_be_zero: bool,
+    /// How long a drain may take.
+    pub drain_s: u64,
+}
+
+impl Plan {
+    /// The plan of an upstream, `None` when it is no pool or `autoscale off` says that everything is left to nginx.
+    ///
+    /// A pool begins with the fewest peers that its policy, or else the target's `min=`, allows. It does not with `observe`, at the
+    /// policy or in `http {}`, nor when neither a policy nor `min=` is there to say how it would ever grow.
+    pub fn of(settings: &Settings, upstream: &str) -> Option<Self> {
+        let is_pool = |kind: &Kind| matches!(kind, Kind::Pool { upstream: name } if name == upstream);
+        let target = settings.targets.iter().find(|target| is_pool(&target.kind))?;
+        let of_target = |name: &Option<String>| name.as_ref() == Some(&target.name);
+        let policy = settings.policies.iter().map(|p| &p.policy).find(|p| of_target(&p.target));
+        let least = policy.map_or(target.min, |policy| Some(policy.limits.least()));
+        let observes = settings.mode == Mode::Observe || policy.is_some_and(|policy| policy.observe);
+        (settings.mode != Mode::Off).then(|| Self {
+            first: least.filter(|_| !observes),
+            may_be_zero: least == Some(0),
+            drain_s: target.timeout_ms.div_ceil(1000),
+        })
+    }
+}
 
 /// What counts of a member.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -59,10 +59,13 @@ impl Settings {
     /// polled signals. `upstreams` are the names that exist; `keys` those of `autoscale_key`.
     pub fn finish(&mut self, upstreams: &[&str], keys: &[&str]) -> core::result::Result<(), Misfit> {
         let names = Names { upstreams, keys, signals: &self.signals, targets: &self.targets };
+        let mut pools: Vec<(&str, &str)> = Vec::new();
         for target in &self.targets {
             if let Kind::Pool { upstream } = &target.kind {
                 let found = exists("upstream", upstream, upstreams.iter().copied());
-                found.map_err(|error| Misfit::of(Subject::Target(target.name.clone()), error))?;
+                let fresh = found.and_then(|()| one_target(&pools, upstream));
+                fresh.map_err(|error| Misfit::of(Subject::Target(target.name.clone()), error))?;
+                pools.push((upstream, &target.name));
             }
         }
         let mut scaled: Vec<(String, String)> = Vec::new();
@@ -228,6 +231,17 @@ fn bounded(policy: &Policy, pool: bool) -> Result<()> {
         return Ok(());
     };
     Err(ConfError::Policy { policy: policy.name.clone(), why })
+}
+
+/// Two numbers for one pool would fight over it.
+fn one_target(pools: &[(&str, &str)], upstream: &str) -> Result<()> {
+    match pools.iter().find(|(other, _)| *other == upstream) {
+        Some((_, target)) => {
+            let text = format!("pool:{upstream}");
+            Err(ConfError::value("target", &text, format!("it is the pool of target \"{target}\" already")))
+        }
+        None => Ok(()),
+    }
 }
 
 fn fresh<'a>(what: &'static str, name: &str, mut known: impl Iterator<Item = &'a str>) -> Result<()> {

@@ -12,6 +12,8 @@ const USAGE: &str = "autoscale_target NAME KIND:ADDRESS [min=N] [max=N] [options
 const KINDS: &[&str] = &["pool", "kubernetes", "webhook", "redis", "etcd", "consul", "amqp", "kafka"];
 /// How long a write may take.
 const TIMEOUT_MS: u64 = 5000;
+/// How long a peer of a pool may take to end what it has in flight.
+const DRAIN_MS: u64 = 60_000;
 
 /// What a policy may change outside a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +28,7 @@ pub struct Target {
     /// Read again when it changes.
     pub token_file: Option<String>,
     pub secret_file: Option<String>,
+    /// Of a write; of a pool, how long a peer drains until it counts as standing by.
     pub timeout_ms: u64,
 }
 
@@ -106,7 +109,8 @@ impl Target {
             found => Ok(found.map(str::to_string)),
         };
         let api = options.text("api").map(|api| http_url("api", api)).transpose()?;
-        let timeout_ms = options.get("timeout", duration_ms)?.unwrap_or(TIMEOUT_MS);
+        let usual = if matches!(kind, Kind::Pool { .. }) { DRAIN_MS } else { TIMEOUT_MS };
+        let timeout_ms = options.get("timeout", duration_ms)?.unwrap_or(usual);
         if !(1..=60_000).contains(&timeout_ms) {
             return Err(ConfError::value(
                 "timeout",
@@ -136,7 +140,7 @@ impl Target {
 /// The parameters that mean something for a kind.
 fn allowed(kind: &Kind) -> &'static [&'static str] {
     match kind {
-        Kind::Pool { .. } => &["min", "max"],
+        Kind::Pool { .. } => &["min", "max", "timeout"],
         Kind::Kubernetes { .. } => &["min", "max", "api", "ca_file", "token_file", "timeout"],
         Kind::Consul { .. } | Kind::Etcd { .. } | Kind::Kafka { .. } => {
             &["min", "max", "ca_file", "token_file", "timeout"]

@@ -1,0 +1,188 @@
+//! A pool at work: the peers of an upstream as nginx has them, and what the zone says of them.
+//!
+//! [`logic::autoscale::pool`] says who is active; this reads what it asks for and writes down what it says. Peers that the configuration
+//! marks `down` or `backup` are no members: nothing is ever said about them, and they do not count. The number, and what each member does,
+//! lie in the zone: they survive a reload and the death of any worker.
+
+use logic::autoscale::metrics::series::{Peer, Upstream as Group};
+use logic::autoscale::metrics::table::Ref;
+use logic::autoscale::metrics::zone::{Duty, State, Zone};
+use logic::autoscale::metrics::Now;
+use logic::autoscale::policy::Replicas;
+use logic::autoscale::pool::{arrange, clamp, Member, Plan};
+
+use super::fleet::configured;
+use crate::ngx::{clock, log_cycle, Level, Upstream};
+
+/// How often a number that somebody else changes at this moment is tried again.
+const PATIENCE: usize = 100;
+
+/// An upstream of which so many peers take requests.
+pub struct Pool {
+    name: Box<str>,
+    upstream: Upstream,
+    entry: Ref<Group>,
+    plan: Plan,
+}
+
+/// A member, in the order of the configuration.
+struct Seat {
+    addr: Box<[u8]>,
+    entry: Ref<Peer>,
+    member: Member,
+    /// nginx sends it nothing for a while, because it failed: in this worker, unless the upstream is shared.
+    failed: bool,
+}
+
+impl Pool {
+    /// The pool that the plan makes of an upstream. It begins where the zone has no number for it; who is new finds a place.
+    pub fn begin(
+        name: &str,
+        upstream: Upstream,
+        entry: Ref<Group>,
+        plan: Plan,
+        zone: &Zone<'_>,
+        now: Now,
+    ) -> Pool {
+        let pool = Pool { name: name.into(), upstream, entry, plan };
+        match (zone.pool(entry), plan.first) {
+            // of two workers that begin at once one is first, and the other one's number is the same
+            (None, Some(first)) => drop(zone.set_pool(entry, None, Some(first))),
+            (Some(0), _) if !plan.may_be_zero => drop(zone.set_pool(entry, Some(0), Some(1))),
+            _ => {}
+        }
+        pool.arrange(zone, now);
+        pool
+    }
+
+    /// An upstream that is no pool, or no longer: its peers are what the configuration says.
+    pub fn release(zone: &Zone<'_>, entry: Ref<Group>, peers: impl Iterator<Item = Ref<Peer>>) {
+        if let Some(wanted) = zone.pool(entry) {
+            zone.set_pool(entry, Some(wanted), None);
+        }
+        for peer in peers {
+            let duty = zone.control(peer).duty;
+            if duty != Duty::None {
+                zone.set_duty(peer, duty, Duty::None);
+            }
+        }
+    }
+
+    /// The members.
+    fn seats(&self, zone: &Zone<'_>, now: Now) -> Vec<Seat> {
+        let mut found: Vec<(Box<[u8]>, bool)> = Vec::new();
+        let (unix_s, _) = clock::wall_clock();
+        // an upstream of a balancer that keeps its own peers has none here
+        let _ = self.upstream.peers(false, |p| {
+            let rests = unix_s - p.checked <= p.fail_timeout;
+            found.push((p.name.into(), p.max_fails > 0 && p.fails >= p.max_fails && rests));
+        });
+        let mut seats: Vec<Seat> = Vec::with_capacity(found.len());
+        for (addr, failed) in found {
+            let is_down = configured(self.upstream, false, &addr).is_some_and(|(_, down)| down);
+            if is_down || seats.iter().any(|seat| seat.addr == addr) {
+                continue;
+            }
+            let known = zone.find_peer(self.entry, &addr);
+            let Some(entry) = known.or_else(|| zone.configured_peer(self.entry, &addr, now).ok()) else {
+                // no room in the zone, which was logged: it takes requests whatever the number is
+                continue;
+            };
+            seats.push(Seat { addr, entry, member: Member::of(zone, entry, now), failed });
+        }
+        seats
+    }
+
+    /// How many take requests, and how many of them answer.
+    pub fn read(&self, zone: &Zone<'_>, now: Now) -> Replicas {
+        let seats = self.seats(zone, now);
+        let count = |f: fn(&Member) -> bool| seats.iter().filter(|seat| f(&seat.member)).count() as u32;
+        let wanted = zone
+            .pool(self.entry)
+            .map_or_else(|| count(Member::takes_requests), |n| n.min(seats.len() as u32));
+        Replicas { wanted, ready: count(|member| member.takes_requests() && !member.bad) }
+    }
+
+    /// Has so many take requests, or as many as there are; `None` when the zone has no place for the number.
+    pub fn write(&self, zone: &Zone<'_>, wanted: u32, now: Now) -> Option<u32> {
+        let to = clamp(wanted, self.seats(zone, now).len(), self.plan.may_be_zero);
+        let set = || {
+            let before = zone.pool(self.entry);
+            before == Some(to) || zone.set_pool(self.entry, before, Some(to))
+        };
+        (0..PATIENCE).any(|_| set()).then(|| self.arrange(zone, now))?;
+        Some(to)
+    }
+
+    /// Gives every member its duty: after a change, and once a tick for those that fail, have drained, or are new.
+    pub fn arrange(&self, zone: &Zone<'_>, now: Now) {
+        let Some(wanted) = zone.pool(self.entry) else { return };
+        let seats = self.seats(zone, now);
+        let members: Vec<Member> = seats.iter().map(|seat| seat.member).collect();
+        let duties = arrange(&members, wanted, now, self.plan.drain_s);
+        self.assign(zone, wanted, seats.iter().zip(duties));
+    }
+
+    /// Whether nobody takes requests although somebody could.
+    pub fn is_asleep(&self, zone: &Zone<'_>, now: Now) -> bool {
+        let seats = self.seats(zone, now);
+        let free = |seat: &Seat| seat.member.is_free();
+        seats.iter().any(free) && !seats.iter().any(|seat| seat.member.takes_requests())
+    }
+
+    /// A request is here and nobody takes it: somebody does from now on.
+    pub fn wake(&self, zone: &Zone<'_>, now: Now) {
+        if zone.set_pool(self.entry, Some(0), Some(1)) {
+            log_cycle(Level::Notice, &format!("pool \"{}\": a request wakes it", self.name));
+        }
+        self.arrange(zone, now);
+    }
+
+    /// Has a member that stands by change places with an active one that nginx sends nothing to because it failed, when that is
+    /// so for all active ones; false when nobody could change.
+    pub fn relieve(&self, zone: &Zone<'_>, now: Now) -> bool {
+        let Some(wanted) = zone.pool(self.entry) else { return false };
+        let seats = self.seats(zone, now);
+        let is_active = |seat: &&Seat| seat.member.is_free() && seat.member.duty == Duty::Active;
+        let set_up = seats.iter().any(|seat| seat.member.set == Some(State::Up) && !seat.failed);
+        if set_up || seats.iter().filter(is_active).any(|seat| !seat.failed) {
+            return false;
+        }
+        let fit =
+            |seat: &&Seat| seat.member.is_free() && !is_active(seat) && !seat.failed && !seat.member.bad;
+        let Some((worse, better)) = seats.iter().filter(is_active).next_back().zip(seats.iter().find(fit))
+        else {
+            return false;
+        };
+        let out = if worse.member.inflight > 0 { Duty::drain(now) } else { Duty::Standby };
+        self.assign(zone, wanted, [(better, Duty::Active), (worse, out)].into_iter());
+        true
+    }
+
+    /// Writes down what is new. Those who join come first, so that at no moment there are fewer than before and after.
+    fn assign<'a>(
+        &self,
+        zone: &Zone<'_>,
+        wanted: u32,
+        duties: impl Iterator<Item = (&'a Seat, Duty)> + Clone,
+    ) {
+        let mut moves = String::new();
+        for leaves in [false, true] {
+            for (seat, duty) in duties.clone() {
+                let before = seat.member.duty;
+                let changes = duty != before && duty.is_out() == leaves;
+                if changes && zone.set_duty(seat.entry, before, duty) {
+                    let word = match duty {
+                        Duty::Drain { .. } => "drains",
+                        Duty::Standby => "stands by",
+                        _ => "is active",
+                    };
+                    moves.push_str(&format!(", {} {word}", String::from_utf8_lossy(&seat.addr)));
+                }
+            }
+        }
+        if !moves.is_empty() {
+            log_cycle(Level::Notice, &format!("pool \"{}\": {wanted} wanted{moves}", self.name));
+        }
+    }
+}
