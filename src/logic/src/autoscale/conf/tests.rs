@@ -237,6 +237,7 @@ fn targets_parse_and_complain() {
     for (text, kind) in table {
         assert_eq!(ok(text).kind, kind, "{text}");
     }
+    assert_eq!((ok("t pool:a").timeout_ms, ok("t pool:a timeout=9s").timeout_ms), (60_000, 9000));
     assert_eq!((ok("t pool:a min=2 max=9").min, ok("t pool:a max=9").max), (Some(2), Some(9)));
     let bad = [
         ("t", "is written autoscale_target NAME KIND:ADDRESS"),

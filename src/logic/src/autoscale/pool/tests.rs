@@ -2,6 +2,7 @@ use super::*;
 use crate::autoscale::metrics::series::Class;
 use crate::autoscale::metrics::zone::tests::{memory, SIZE};
 use crate::autoscale::metrics::zone::{Control, Layout};
+use crate::autoscale::nginx_conf::{parse, settings, Files};
 use proptest::prelude::*;
 
 const BOUND_S: u64 = 60;
@@ -106,6 +107,47 @@ fn what_somebody_has_set_holds() {
     members.iter_mut().for_each(|m| m.set = Some(State::Up));
     step(&mut members, 1, 4);
     assert_eq!(shown(&members), "aaaa");
+}
+
+/// The plan of upstream `app` under a configuration.
+fn plan(lines: &str) -> Option<Plan> {
+    struct NoFiles;
+    impl Files for NoFiles {
+        fn open(&self, _: &str) -> Result<Vec<(String, String)>, String> {
+            Err("no files".into())
+        }
+    }
+    let statements = parse("nginx.conf", lines, &NoFiles).expect(lines);
+    let zone = |_: &str| Err("no zones".to_string());
+    let found = settings(&statements, &zone).unwrap_or_else(|e| panic!("{lines}: {e}"));
+    Plan::of(&found.settings, "app")
+}
+
+#[test]
+fn a_pool_begins_with_the_fewest_unless_nothing_may_change() {
+    let policy = |lines: &str| {
+        format!("autoscale_target t pool:app min=2; autoscale_policy p target=t {{ up upstream.app.latency > 1s by=+1; {lines} }}")
+    };
+    let begins = |lines: &str| plan(lines).map(|plan| (plan.first, plan.may_be_zero));
+    let table = [
+        ("", None),
+        ("autoscale_target t pool:other min=2;", None),
+        ("autoscale_target t pool:app;", Some((None, false))),
+        ("autoscale_target t pool:app min=2;", Some((Some(2), false))),
+        ("autoscale_target t pool:app min=0;", Some((Some(0), true))),
+        ("autoscale observe; autoscale_target t pool:app min=2;", Some((None, false))),
+        ("autoscale off; autoscale_target t pool:app min=2;", None),
+        (&policy(""), Some((Some(2), false))),
+        (&policy("limit min=3;"), Some((Some(3), false))),
+        (&policy("mode observe;"), Some((None, false))),
+    ];
+    for (lines, right) in table {
+        assert_eq!(begins(lines), right, "{lines}");
+    }
+    let plain =
+        "autoscale_target t pool:app; autoscale_policy p target=t { up upstream.app.latency > 1s by=+1; }";
+    assert_eq!(begins(plain), Some((Some(1), false)), "a policy without a minimum has one");
+    assert_eq!(plan("autoscale_target t pool:app timeout=1500ms;").map(|plan| plan.drain_s), Some(2));
 }
 
 #[test]
