@@ -150,8 +150,7 @@ impl Pool {
         }
         let fit =
             |seat: &&Seat| seat.member.is_free() && !is_active(seat) && !seat.failed && !seat.member.bad;
-        let Some((worse, better)) = seats.iter().filter(is_active).next_back().zip(seats.iter().find(fit))
-        else {
+        let Some((worse, better)) = seats.iter().rfind(is_active).zip(seats.iter().find(fit)) else {
             return false;
         };
         let out = if worse.member.inflight > 0 { Duty::drain(now) } else { Duty::Standby };
