@@ -14,5 +14,7 @@ pub mod outward;
 pub mod pick;
 pub mod policy;
 pub mod pool;
+pub mod poll;
 pub mod read;
+pub mod saved;
 pub mod signal;
