@@ -109,6 +109,7 @@ impl MainConf {
             if let Some(engine) = shell.engine() {
                 engine.start();
             }
+            shell.start_polling(self);
         }
     }
 

@@ -73,6 +73,8 @@ pub struct Autoscale {
     /// Where targets and policies stand, for what only the whole can tell.
     places: RefCell<Vec<(Subject, Place)>>,
     leader: bool,
+    /// Where the first signal stands.
+    polls: Option<Place>,
 }
 
 impl Autoscale {
@@ -105,7 +107,9 @@ fn autoscale(cf: &mut Cf, conf: &mut LocConf) -> Result {
 }
 
 fn signal(cf: &mut Cf, conf: &mut MainConf) -> Result {
-    Ok(conf.autoscale.parsed.get_mut().add_signal(read(cf, External::parse)?)?)
+    conf.autoscale.parsed.get_mut().add_signal(read(cf, External::parse)?)?;
+    conf.autoscale.polls.get_or_insert_with(|| cf.place());
+    Ok(())
 }
 
 fn target(cf: &mut Cf, conf: &mut MainConf) -> Result {
@@ -181,12 +185,13 @@ impl MainConf {
     pub fn finish_autoscale(&self, cf: &mut Cf, mode: Mode) -> Result {
         let (mut settings, places) = (self.autoscale.parsed.take(), self.autoscale.places.borrow());
         settings.mode = mode;
-        if let (None, Some((subject, place))) = (&self.zone, places.first()) {
+        let polls = self.autoscale.polls.as_ref().map(|place| ("autoscale_signal", place));
+        let first = places.first().map(|(subject, place)| match subject {
+            Subject::Target(_) => ("autoscale_target", place),
+            Subject::Policy(_) => ("autoscale_policy", place),
+        });
+        if let (None, Some((directive, place))) = (&self.zone, first.or(polls)) {
             cf.stand_at(place);
-            let directive = match subject {
-                Subject::Target(_) => "autoscale_target",
-                Subject::Policy(_) => "autoscale_policy",
-            };
             let right = "write \"autoscale_zone main:8m;\" in http {}";
             return Err(ConfError(format!(
                 "\"{directive}\" needs the memory that all workers share: {right}"

@@ -7,7 +7,7 @@ use super::{LocConf, MainConf};
 use crate::ngx::process::Workers;
 use crate::ngx::{Args, Cf, ConfError, Directive, Path, Setter, LOC, MAIN, SRV};
 use crate::scale::status::Format;
-use crate::scale::{KeyConf, ZoneConf};
+use crate::scale::{KeyConf, StateFile, ZoneConf};
 
 type Result<T = ()> = core::result::Result<T, ConfError>;
 
@@ -20,7 +20,7 @@ pub const DIRECTIVES: &[Directive] = &[
         contexts: MAIN,
         args: Args::OneOrMore,
         set: Setter::Main(zone),
-        doc: "`NAME:SIZE [tick=1s] [keys=1024]`: the shared memory that holds the metrics of all upstreams, peers and keys.",
+        doc: "`NAME:SIZE [tick=1s] [keys=1024] [state=FILE]`: the shared memory that holds the metrics of all upstreams, peers and keys. What policies have learnt outlives nginx in FILE.",
     },
     Directive {
         name: c"autoscale_key",
@@ -74,7 +74,7 @@ fn zone(cf: &mut Cf, conf: &mut MainConf) -> Result {
             zone.name
         )));
     }
-    let (mut tick, mut keys) = (1, 1024);
+    let (mut tick, mut keys, mut state) = (1, 1024, None);
     for (parameter, value) in parameters(cf, 2)? {
         match parameter.as_str() {
             "tick" => {
@@ -82,12 +82,15 @@ fn zone(cf: &mut Cf, conf: &mut MainConf) -> Result {
                 tick = count("tick", seconds, 1..=60)?;
             }
             "keys" => keys = count("keys", &value, 0..=1_000_000)?,
+            "state" => state = Some(StateFile::new(&value)?),
             other => {
-                return Err(ConfError(format!("unknown parameter \"{other}\": there are tick= and keys=")))
+                return Err(ConfError(format!(
+                    "unknown parameter \"{other}\": there are tick=, keys= and state="
+                )))
             }
         }
     }
-    let zone = Rc::new(ZoneConf::new(name, bytes, tick as u64, keys, Workers::of(cf))?);
+    let zone = Rc::new(ZoneConf::new(name, bytes, tick as u64, keys, Workers::of(cf), state)?);
     cf.add_zone(name, bytes, Rc::clone(&zone))?;
     conf.zone = Some(zone);
     Ok(())

@@ -163,6 +163,35 @@ pub fn restart_system_calls() {
     }
 }
 
+/// Ticks of processor time a second, as /proc counts it.
+pub fn clock_ticks() -> u64 {
+    // SAFETY: no arguments but a number.
+    u64::try_from(unsafe { libc::sysconf(libc::_SC_CLK_TCK) }).ok().filter(|ticks| *ticks > 0).unwrap_or(100)
+}
+
+/// How many processors this process may run on.
+pub fn processors() -> usize {
+    // SAFETY: the set is ours, and zero is a valid one; the kernel writes as much as it is told the set holds.
+    let allowed = unsafe {
+        let mut set: libc::cpu_set_t = core::mem::zeroed();
+        match libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut set) {
+            0 => usize::try_from(libc::CPU_COUNT(&set)).unwrap_or(0),
+            // more processors than a set has
+            _ => usize::try_from(libc::sysconf(libc::_SC_NPROCESSORS_ONLN)).unwrap_or(0),
+        }
+    };
+    allowed.max(1)
+}
+
+/// The user that workers run as; `None` where they are not given another one.
+pub fn worker_user() -> Option<String> {
+    // SAFETY: the cycle's core configuration is initialized; the name, if there is one, is a string of its pool.
+    unsafe {
+        let name = (*core_conf()?).username;
+        (!name.is_null()).then(|| core::ffi::CStr::from_ptr(name.cast()).to_string_lossy().into_owned())
+    }
+}
+
 /// Gives free memory back to the system; whether there was any. Only glibc can.
 pub fn trim_memory() -> bool {
     #[cfg(target_env = "gnu")]

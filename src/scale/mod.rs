@@ -6,12 +6,15 @@ mod fleet;
 mod leader;
 pub mod outward;
 mod pool;
+mod poll;
+mod saved;
 mod shell;
 mod signals;
 pub mod status;
 mod zone;
 
 pub use fleet::Choice;
+pub use saved::StateFile;
 pub use shell::{register, Shell};
 pub use signals::Answer;
 pub use zone::{KeyConf, ZoneConf};

@@ -16,6 +16,7 @@ use logic::autoscale::signal::hint;
 use super::engine::Engine;
 use super::fleet::Fleet;
 use super::pool::Pool;
+use super::poll::{self, Poller};
 use super::signals::Signals;
 
 use crate::conf::MainConf;
@@ -41,6 +42,7 @@ pub struct Shell {
     engine: Option<Rc<Engine>>,
     /// By number of the observed upstream: whether a policy looks at its requests one by one. Empty when none does.
     watches: Box<[bool]>,
+    poller: RefCell<Option<Poller>>,
 }
 
 /// Gives every name of a configuration its place in the zone. The master does it before there are workers, so that those who start
@@ -71,6 +73,10 @@ pub fn register(main: &MainConf) {
         let _ = zone.key_name(key.name.as_bytes(), key.top.get(), now).inspect_err(|e| refused(e));
     }
     super::engine::register(main, zone, conf.workers());
+    poll::register(zone, main.autoscale.settings(), now).iter().for_each(|e| refused(e));
+    if let Some(file) = conf.state.as_ref().filter(|_| conf.is_new.get()) {
+        file.restore(zone);
+    }
 }
 
 impl Shell {
@@ -123,6 +129,7 @@ impl Shell {
             tick: RefCell::default(),
             engine,
             watches,
+            poller: RefCell::default(),
         };
         shell.sync();
         Some(shell)
@@ -224,7 +231,17 @@ impl Shell {
             engine.end();
         }
         self.tick.take();
+        if let Some(poller) = self.poller.take() {
+            poller.end();
+        }
         self.zone.columns().release(self.worker, self.me);
+    }
+
+    /// Begins what one worker of all does now and then.
+    pub fn start_polling(&self, main: &MainConf) {
+        if let Some(conf) = main.zone.as_deref() {
+            self.poller.replace(Some(Poller::start(&self.zone, conf, main.autoscale.settings())));
+        }
     }
 
     /// Arms the next tick; one worker of all does what there is to do.

@@ -7,6 +7,7 @@ use logic::autoscale::metrics::series::Name;
 use logic::autoscale::metrics::table::Ref;
 use logic::autoscale::metrics::zone::{Layout, OpenError, TooSmall, Zone};
 
+use super::StateFile;
 use crate::ngx::{clock, process, Zone as Memory, ZoneUser};
 
 /// Workers that have a column of in-flight counts each, those that drain after a reload included.
@@ -19,6 +20,10 @@ pub struct ZoneConf {
     pub tick_s: u64,
     keys: usize,
     workers: Option<process::Workers>,
+    /// `state=`
+    pub state: Option<StateFile>,
+    /// The memory is new: nothing is remembered.
+    pub is_new: Cell<bool>,
     zone: OnceCell<Zone<'static>>,
 }
 
@@ -30,6 +35,7 @@ impl ZoneConf {
         tick_s: u64,
         keys: usize,
         workers: Option<process::Workers>,
+        state: Option<StateFile>,
     ) -> Result<ZoneConf, TooSmall> {
         // nginx keeps some of the memory for itself: a header, and 32 bytes a page
         let overhead = |bytes: usize| bytes / 100 + 16 * 1024;
@@ -37,7 +43,8 @@ impl ZoneConf {
             let need = e.need + overhead(e.need);
             TooSmall { have: bytes, need: need.next_multiple_of(64 * 1024), ..e }
         })?;
-        Ok(ZoneConf { name: name.to_owned(), tick_s, keys, workers, zone: OnceCell::new() })
+        let (is_new, zone) = (Cell::new(false), OnceCell::new());
+        Ok(ZoneConf { name: name.to_owned(), tick_s, keys, workers, state, is_new, zone })
     }
 
     /// The zone, once its memory is there.
@@ -61,6 +68,7 @@ impl ZoneConf {
         match Zone::open(words, &layout) {
             Ok(zone) => Ok(zone),
             Err(OpenError::Blank) => {
+                self.is_new.set(true);
                 let now = clock::monotonic();
                 Ok(Zone::create(words, &layout, now.us ^ u64::from(std::process::id()) << 32, now))
             }

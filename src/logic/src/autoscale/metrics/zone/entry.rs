@@ -313,6 +313,19 @@ impl<'a> Zone<'a> {
         table.find(table.whole(), 0, name)
     }
 
+    /// Those that a configuration has given a place to, be it the one that runs or the one to come.
+    pub fn all_upstreams(&self) -> Vec<Ref<Upstream>> {
+        let table = self.table::<Upstream>();
+        table.entries(table.whole()).collect()
+    }
+
+    /// The same of an upstream's peers.
+    pub fn all_peers(&self, upstream: Ref<Upstream>) -> Vec<Ref<Peer>> {
+        let table = self.table::<Peer>();
+        let of = |peer: &Ref<Peer>| table.owner(*peer) == upstream.index() as u32;
+        table.entries(table.whole()).filter(|peer| !upstream.is_none() && of(peer)).collect()
+    }
+
     /// Those that the configuration has.
     pub fn upstreams(&self) -> Vec<Ref<Upstream>> {
         let table = self.table::<Upstream>();
@@ -455,6 +468,27 @@ impl<'a> Zone<'a> {
         changed
     }
 
+    /// Every override, by upstream and address, as a word that [`Zone::restore_control`] takes.
+    pub fn overrides(&self) -> Vec<(Vec<u8>, Vec<u8>, u64)> {
+        let mut all = Vec::new();
+        for upstream in self.upstreams() {
+            let peers = self.peers(upstream).into_iter();
+            for (peer, control) in
+                peers.map(|peer| (peer, self.control(peer))).filter(|(_, c)| *c != Control::default())
+            {
+                if let (Some(name), Some(addr)) = (self.name(upstream), self.name(peer)) {
+                    all.push((name, addr, control.to_bits()));
+                }
+            }
+        }
+        all
+    }
+
+    /// Sets an override to what it was.
+    pub fn restore_control(&self, peer: Ref<Peer>, bits: u64) -> bool {
+        self.set_control(peer, Control::of(bits))
+    }
+
     /// A number that changes whenever something is said about a peer, by whomever.
     #[inline]
     pub fn controls(&self) -> u64 {
@@ -576,6 +610,24 @@ impl<'a> Zone<'a> {
         let table = self.table::<Meters>();
         let separator = if reporter == Reporter::Script { b'/' } else { b'.' };
         joined(name, separator, part, |name| table.find(table.whole(), reporter as u32, name))
+    }
+
+    /// The word by which workers take turns at reporting a level, `None` when it is gone.
+    pub fn turns(&self, entry: Ref<Meters>) -> Option<&'a Word> {
+        let table = self.table::<Meters>();
+        table.is_current(entry).then(|| table.control(entry.index()))
+    }
+
+    /// Drops the external signals that the configuration does not name any more.
+    pub fn keep_externals(&self, names: &[&str]) {
+        let table = self.table::<Meters>();
+        for entry in self.meters(Reporter::External) {
+            let Some(name) = table.name(entry) else { continue };
+            let signal = name.split(|b| *b == b'.').next().unwrap_or_default();
+            if !names.iter().any(|kept| kept.as_bytes() == signal) {
+                table.remove(entry);
+            }
+        }
     }
 
     /// All that one reporter reports.

@@ -29,6 +29,7 @@ const KEYS_GIVEN: usize = 8;
 const CONTROLS: usize = 9;
 const CHANGES: usize = 16;
 const REFUSED: usize = 24;
+const SAVING: usize = 40;
 
 macro_rules! kinds {
     ($($name:ident: $table:expr, $name_words:expr, $probes:expr, $data:expr;)*) => {
@@ -189,6 +190,11 @@ impl<'a> Zone<'a> {
     /// How many names found no place, by number of the table.
     pub fn refused(&self) -> [u64; layout::TABLES] {
         std::array::from_fn(|table| get(&self.words[REFUSED + table]))
+    }
+
+    /// The word by which workers take turns at writing the state file.
+    pub fn saving(&self) -> &'a Word {
+        &self.words[SAVING]
     }
 
     /// A number that changes whenever any entry comes or goes: cached handles are looked up anew then.

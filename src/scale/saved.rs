@@ -1,0 +1,150 @@
+//! The state file of `autoscale_zone`: what policies have learnt, and what was said about peers, from one nginx to the next.
+//!
+//! A worker writes it while nginx runs and when it stops: into another file, which then takes the name, so that there is a whole one at
+//! any time. Nothing waits for the disk: what a power failure cuts is refused by its checksum. The master reads it before there are
+//! workers, if the memory is new (a reload keeps the memory, and need not read). A file that it cannot use is set aside, and nginx
+//! begins as if there were none.
+
+use std::fs;
+use std::io::{ErrorKind, Write};
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use logic::autoscale::metrics::zone::Zone;
+use logic::autoscale::saved::{Clocks, Entry, Saved, What, MOST};
+
+use crate::ngx::{clock, full_path, log_cycle, process, ConfError, Level};
+
+/// `state=FILE`
+#[derive(Clone)]
+pub struct StateFile(PathBuf);
+
+impl StateFile {
+    /// Refuses what cannot be a file's name; whether the workers may write it is for them to find out.
+    pub fn new(name: &str) -> Result<StateFile, ConfError> {
+        let path = PathBuf::from(std::ffi::OsString::from_vec(full_path(name.as_bytes())));
+        let wrong = |why: &str| Err(ConfError(format!("invalid state={name}: {why}")));
+        if name.is_empty() || path.file_name().is_none() || path.is_dir() {
+            return wrong("write the name of a file");
+        }
+        match path.parent() {
+            Some(directory) if directory.is_dir() => Ok(StateFile(path)),
+            _ => wrong("the directory does not exist"),
+        }
+    }
+
+    /// Brings back what the file says into new memory. In the master, which may read whatever a worker wrote.
+    pub fn restore(&self, zone: &Zone<'_>) {
+        self.sweep();
+        let bytes = match read(&self.0) {
+            Ok(bytes) => bytes,
+            Err(e) if e.kind() == ErrorKind::NotFound => return,
+            Err(e) => return self.log(Level::Error, &format!("cannot be read: {e}")),
+        };
+        match Saved::from_bytes(&bytes) {
+            Ok(saved) => {
+                let restored = bring_back(zone, &saved);
+                self.log(Level::Notice, &format!("has been read: {restored}"));
+            }
+            Err(damage) => {
+                let aside = self.beside(".bad");
+                let done = match fs::rename(&self.0, &aside) {
+                    Ok(()) => format!("set aside as \"{}\"", aside.display()),
+                    Err(e) => format!("it stays where it is: {e}"),
+                };
+                self.log(Level::Error, &format!("is not used: {damage}; {done}"));
+            }
+        }
+    }
+
+    /// Writes what is remembered now. The error is the end of a log line.
+    pub fn write(&self, zone: &Zone<'_>) -> Result<(), String> {
+        let bytes = Saved { written: clocks(), entries: remembered(zone) }.to_bytes();
+        let temporary = self.beside(&format!(".{}.tmp", process::pid()));
+        let written = put(&temporary, &bytes).and_then(|()| fs::rename(&temporary, &self.0));
+        written.map_err(|e| {
+            let _ = fs::remove_file(&temporary);
+            match (e.kind(), process::worker_user(), self.0.parent()) {
+                (ErrorKind::PermissionDenied, Some(user), Some(directory)) => format!(
+                    "{e}; the workers run as \"{user}\", who must be able to make files in \"{0}\": chown {user} {0}",
+                    directory.display()
+                ),
+                _ => e.to_string(),
+            }
+        })
+    }
+
+    pub fn log(&self, level: Level, what: &str) {
+        log_cycle(level, &format!("state file \"{}\" {what}", self.0.display()));
+    }
+
+    /// The file's name with something behind it.
+    fn beside(&self, ending: &str) -> PathBuf {
+        let mut name = self.0.clone().into_os_string();
+        name.push(ending);
+        name.into()
+    }
+
+    /// Removes what workers were writing when they were killed.
+    fn sweep(&self) {
+        let (Some(directory), Some(name)) = (self.0.parent(), self.0.file_name()) else { return };
+        let Ok(files) = fs::read_dir(directory) else { return };
+        let is_rest = |file: &std::ffi::OsStr| {
+            let rest = file.as_encoded_bytes().strip_prefix(name.as_encoded_bytes());
+            let pid = rest.and_then(|rest| rest.strip_prefix(b".")?.strip_suffix(b".tmp"));
+            pid.is_some_and(|pid| !pid.is_empty() && pid.iter().all(u8::is_ascii_digit))
+        };
+        for file in files.flatten().filter(|file| is_rest(&file.file_name())) {
+            let _ = fs::remove_file(file.path());
+        }
+    }
+}
+
+/// No more of it than a state file may have.
+fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    use std::io::Read;
+    let mut bytes = Vec::new();
+    fs::File::open(path)?.take(MOST as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn put(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(bytes)
+}
+
+fn clocks() -> Clocks {
+    // "xxxxxxxx-xxxx-…": its first digits are a number
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let digits: String = boot.chars().filter(char::is_ascii_hexdigit).take(16).collect();
+    Clocks {
+        now_us: clock::monotonic().us,
+        unix_ms: u64::try_from(clock::wall_clock().0).unwrap_or(0) * 1000,
+        boot: u64::from_str_radix(&digits, 16).unwrap_or(0),
+    }
+}
+
+fn remembered(zone: &Zone<'_>) -> Vec<Entry> {
+    let peers = zone.overrides().into_iter().map(|(upstream, addr, bits)| Entry {
+        what: What::Peer,
+        name: [&upstream[..], b"/", &addr].concat(),
+        words: vec![bits],
+    });
+    peers.collect()
+}
+
+/// Says what was brought back.
+fn bring_back(zone: &Zone<'_>, saved: &Saved) -> String {
+    let mut peers = 0;
+    for upstream in zone.all_upstreams() {
+        for peer in zone.all_peers(upstream) {
+            let (Some(name), Some(addr)) = (zone.name(upstream), zone.name(peer)) else { continue };
+            let words = saved.words(What::Peer, &[&name[..], b"/", &addr].concat());
+            if let Some([bits]) = words {
+                peers += usize::from(zone.restore_control(peer, *bits));
+            }
+        }
+    }
+    format!("{peers} peer(s)")
+}
