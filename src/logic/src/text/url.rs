@@ -40,6 +40,11 @@ impl UrlError {
         let shown = url.get(..200).unwrap_or(url);
         UrlError { url: shown.escape_ascii().to_string(), why }
     }
+
+    /// What is wrong, without the URL.
+    pub fn why(&self) -> &'static str {
+        self.why
+    }
 }
 
 /// The same without the URL.

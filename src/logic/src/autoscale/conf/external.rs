@@ -4,6 +4,7 @@ use super::options::{name, Options};
 use super::unit::duration_ms;
 use super::{ConfError, Result};
 use crate::autoscale::policy::Watched;
+use crate::text::url::Url;
 
 const USAGE: &str = "autoscale_signal NAME URL [every=5s] [stale=30s] [metric=a,b | path=/json/pointer]";
 const EVERY_MS: u64 = 5000;
@@ -33,6 +34,9 @@ impl External {
     pub fn parse(words: &[&str]) -> Result<Self> {
         let [first, url, rest @ ..] = words else { return Err(ConfError::usage("autoscale_signal", USAGE)) };
         let url = http_url("url", url)?;
+        if let Err(error) = Url::parse(url.as_bytes()) {
+            return Err(ConfError::value("url", &url, error.why()));
+        }
         let options = Options::parse(rest, &["every", "stale", "metric", "path"])?;
         let every_ms = options.get("every", duration_ms)?.unwrap_or(EVERY_MS);
         if !(100..=3_600_000).contains(&every_ms) {

@@ -171,6 +171,10 @@ impl Names<'_> {
                         let right = format!("it brings several metrics: write ext.{name}.METRIC");
                         return Err(ConfError::value("signal", &watched.signal.to_string(), right));
                     }
+                    (Payload::Json(_), Some(_)) => {
+                        let right = format!("it brings one number: write ext.{name}");
+                        return Err(ConfError::value("signal", &watched.signal.to_string(), right));
+                    }
                     _ => {}
                 }
                 watched.stale_s = external.stale_s;

@@ -84,16 +84,6 @@ impl<'a> Claim<'a> {
         self.swap(word, mine).then_some(Turn(mine.word()))
     }
 
-    /// Takes a turn before it is due, unless one was taken so shortly ago that the next is more than `left_ms` away.
-    pub fn take_early(&self, now_ms: u64, left_ms: u64, next_ms: u64) -> Option<Turn> {
-        let (word, seen) = self.seen();
-        if seen.failures == 0 && seen.due_ms > now_ms + left_ms {
-            return None;
-        }
-        let mine = Seen { due_ms: next_ms.max(1), holder: self.me, ..seen };
-        self.swap(word, mine).then_some(Turn(mine.word()))
-    }
-
     /// The turn went well. False when it was not ours any more.
     pub fn succeed(&self, turn: Turn) -> bool {
         self.swap(turn.0, Seen { failures: 0, ..Seen::of(turn.0) })
@@ -195,17 +185,6 @@ mod tests {
         let turn = a.take(1000, 500, 1500).unwrap();
         assert!(a.give_back(turn, 1100));
         assert!(b.take(1150, 500, 1600).is_some());
-    }
-
-    #[test]
-    fn a_last_turn_comes_early_but_not_twice() {
-        let word = Word::new(0);
-        let [a, b] = claims(&word);
-        assert!(a.succeed(a.take(1000, 500, 1500).unwrap()));
-        assert_eq!(b.take_early(1040, 450, 1540), None);
-        let turn = b.take_early(1100, 450, 1600).unwrap();
-        assert!(b.succeed(turn));
-        assert_eq!(a.take_early(1101, 450, 1601), None);
     }
 
     #[test]

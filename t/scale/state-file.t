@@ -1,0 +1,195 @@
+# autoscale_zone state=FILE: what outlives nginx.
+use lib 't/lib';
+use AutoscaleLua;
+# modes: plain workers
+use Compress::Raw::Zlib ();
+use File::Temp ();
+
+# Each block has a nginx of its own; their files lie here.
+my $dir = File::Temp::tempdir(CLEANUP => 1);
+chmod 0777, $dir;
+mkdir "$dir/closed", 0755;
+
+sub write_file { my ($name, $text) = @_; open my $out, '>:raw', "$dir/$name" or die $!; print $out $text; close $out }
+
+# A file as the module writes it: version, boot, clocks, entries, CRC-32.
+sub state_file {
+    my ($version, @peers) = @_;
+    my $text = 'autoscal' . pack 'Q<*', $version, 0, 1, 1, scalar @peers;
+    while (my ($name, $bits) = splice @peers, 0, 2) {
+        $text .= pack('Q<', 2 << 32 | length $name) . $name . "\0" x (-length($name) % 8) . pack 'Q<2', 1, $bits;
+    }
+    # the count is of entries, not of the list's elements
+    substr $text, 40, 8, pack 'Q<', (unpack 'Q<', substr $text, 40, 8) / 2;
+    return $text . pack 'Q<', Compress::Raw::Zlib::crc32($text);
+}
+
+my @weights = ('app/127.0.0.1:12' => 9 << 16, 'gone/127.0.0.1:12' => 5 << 16);
+write_file('foreign', "not a state file\n");
+write_file('whole', state_file(1, @weights));
+write_file('newer', state_file(9, @weights));
+write_file('cut', substr state_file(1, @weights), 0, -9);
+write_file('changed', state_file(1, @weights) =~ s/12/13/r);
+write_file('whole.4711.tmp', 'what a worker was writing when it was killed');
+
+add_block_preprocessor(sub {
+    my $block = shift;
+    chomp(my $user = $block->user // '');
+    $Test::Nginx::Util::WorkerUser = $user || undef;
+    # who is not root cannot give workers another user
+    $block->set_value('SKIP', 1) if $user && $>;
+    return if defined $block->must_die;
+    my $file = $block->state // 'gateway';
+    chomp $file;
+    $block->set_value('http_config', <<"CONF" . ($block->http_config // ''));
+autoscale_zone main:4m keys=64 state=$dir/$file;
+upstream app { server 127.0.0.1:11; server 127.0.0.1:12; }
+init_by_lua_block {
+    dir = "$dir"
+    function exists(name)
+        local file = io.open(dir .. "/" .. name)
+        return file and file:close() or false
+    end
+    function weights()
+        local all = {}
+        for peer in require("ngx.autoscale").peers("app") do all[#all + 1] = peer.weight end
+        return table.concat(all, " ")
+    end
+}
+CONF
+});
+
+run_tests();
+
+__DATA__
+
+=== TEST 1: what was said about a peer is written when nginx stops
+--- once
+--- lua
+    local as = require "ngx.autoscale"
+    ngx.say(weights())
+    assert(as.set("app", "127.0.0.1:12", { weight = 7 }))
+    -- the first one was written when the first worker began: so that who may not is known at once
+    ngx.sleep(0.1)
+    ngx.say(exists("gateway"))
+--- response_body
+1 1
+true
+
+
+=== TEST 2: and is there when it starts again
+--- once
+--- lua
+    ngx.say(weights())
+--- response_body
+1 7
+--- error_log eval: qr/state file ".*gateway" has been read: 1 peer/
+
+
+=== TEST 3: the file of another writer is read, as far as it is about what there is
+--- state: whole
+--- once
+--- lua
+    ngx.say(weights(), " ", exists("whole.4711.tmp"))
+--- response_body
+1 9 false
+
+
+=== TEST 4: what is no state file is set aside, and nginx begins without
+--- state: foreign
+--- once
+--- lua
+    ngx.sleep(0.1)
+    ngx.say(weights(), " ", exists("foreign.bad"), " ", exists("foreign"))
+--- response_body
+1 1 true true
+--- error_log eval: qr/\[error\].*state file ".*foreign" is not used: it is not a state file; set aside as ".*foreign.bad"/
+
+
+=== TEST 5: one of another version too
+--- state: newer
+--- once
+--- lua
+    ngx.say(weights(), " ", exists("newer.bad"))
+--- response_body
+1 1 true
+--- error_log
+is not used: it is of version 9, this is version 1
+
+
+=== TEST 6: and one that is cut off
+--- state: cut
+--- once
+--- lua
+    ngx.say(weights(), " ", exists("cut.bad"))
+--- response_body
+1 1 true
+--- error_log
+is not used: it is damaged
+
+
+=== TEST 7: or changed
+--- state: changed
+--- once
+--- lua
+    ngx.say(weights(), " ", exists("changed.bad"))
+--- response_body
+1 1 true
+--- error_log
+is not used: it is damaged
+
+
+=== TEST 8: a directory that the workers may not write to is told of, with what to do
+--- state: closed/gateway
+--- once
+--- user: nobody nogroup
+--- lua
+    ngx.sleep(0.1)
+    ngx.say(weights(), " ", exists("closed/gateway"))
+--- response_body
+1 1 false
+--- allow_log
+cannot be written
+--- error_log eval
+qr/\[error\].*state file ".*closed\/gateway" cannot be written: Permission denied .*; the workers run as "nobody", who must be able to make files in "(.*closed)": chown nobody \1/
+
+
+=== TEST 9: a reload keeps the memory, and what was said since is not undone by the file
+--- state: reload
+--- once
+--- config
+    location = /set {
+        content_by_lua_block {
+            ngx.sleep(0.1)
+            assert(require("ngx.autoscale").set("app", "127.0.0.1:11", { weight = 5 }))
+            local file = assert(io.open(ngx.config.prefix() .. "logs/nginx.pid"))
+            os.execute("kill -HUP " .. file:read("*a"))
+            ngx.sleep(0.5)
+            ngx.say(exists("reload"))
+        }
+    }
+    location = /t { content_by_lua_block { ngx.say(weights()) } }
+--- request eval: ["GET /set", "GET /t"]
+--- response_body eval: ["true\n", "5 1\n"]
+--- no_error_log
+has been read
+
+
+=== TEST 10: a directory that is not there is a mistake
+--- must_die
+--- http_config
+    autoscale_zone main:4m keys=64 state=/nowhere/at/all/gateway.state;
+--- lua
+    ngx.say("never")
+--- error_log
+invalid state=/nowhere/at/all/gateway.state: the directory does not exist
+
+
+=== TEST 11: a directory is no file
+--- must_die
+--- http_config
+    autoscale_zone main:4m keys=64 state=/tmp;
+--- lua
+    ngx.say("never")
+--- error_log
+invalid state=/tmp: write the name of a file
