@@ -103,7 +103,7 @@ impl Poller {
         let chores: Rc<[Chore]> = chores.into();
         (0..chores.len()).for_each(|i| arm(&chores, i, 0));
         let weak = Rc::downgrade(&chores);
-        let watch = ExitWatch::new(move || weak.upgrade().iter().for_each(|chores| stop(chores)));
+        let watch = ExitWatch::new(move || weak.upgrade().iter().for_each(stop));
         Poller { chores, _watch: watch }
     }
 
