@@ -2,6 +2,8 @@
 
 use std::rc::Rc;
 
+use logic::autoscale::signal::hint;
+
 use super::settings::size;
 use super::{LocConf, MainConf};
 use crate::ngx::process::Workers;
@@ -34,7 +36,7 @@ pub const DIRECTIVES: &[Directive] = &[
         contexts: LOC,
         args: Args::One,
         set: Setter::Loc(status),
-        doc: "`json | prometheus`: the location shows everything that the zone knows.",
+        doc: "`json | prometheus | html`: the location shows everything that the zone knows. `external_metrics`: it is the external metrics API of Kubernetes, below `/apis/`. `keda`: the number of the signal in `?signal=`, for KEDA's scaler `metrics-api`.",
     },
 ];
 
@@ -126,14 +128,13 @@ fn key(cf: &mut Cf, conf: &mut LocConf) -> Result {
 }
 
 fn status(cf: &mut Cf, conf: &mut LocConf) -> Result {
-    let format = match cf.text(1)? {
-        "json" => Format::Json,
-        "prometheus" => Format::Prometheus,
-        "html" => return Err("\"html\" is not there yet: write \"json\" or \"prometheus\"".into()),
-        other => {
-            return Err(ConfError(format!("unknown format \"{other}\": write \"json\" or \"prometheus\"")))
-        }
-    };
+    let word = cf.text(1)?;
+    let names = || Format::ALL.iter().map(|(name, _)| *name);
+    let format = Format::ALL.iter().find(|(name, _)| *name == word).map(|(_, format)| *format);
+    let format = format.ok_or_else(|| {
+        let known = names().collect::<Vec<_>>().join("\", \"");
+        ConfError(format!("unknown format \"{word}\"{}: write one of \"{known}\"", hint(word, names())))
+    })?;
     if conf.status.replace(format).is_some() {
         return Err("is duplicate".into());
     }

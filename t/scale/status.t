@@ -88,27 +88,17 @@ x
 --- error_code: 405
 
 
-=== TEST 5: html is not there yet
---- http_config
-    autoscale_zone main:8m;
---- config
-    location = /t { autoscale_status html; }
---- must_die
---- error_log
-"html" is not there yet: write "json" or "prometheus"
-
-
-=== TEST 6: an unknown format is refused
+=== TEST 5: an unknown format is refused
 --- http_config
     autoscale_zone main:8m;
 --- config
     location = /t { autoscale_status xml; }
 --- must_die
 --- error_log
-unknown format "xml": write "json" or "prometheus"
+unknown format "xml": write one of "json", "prometheus", "html", "external_metrics", "keda"
 
 
-=== TEST 7: a status without a zone is refused
+=== TEST 6: a status without a zone is refused
 --- config
     location = /t { autoscale_status json; }
 --- must_die
@@ -116,7 +106,7 @@ unknown format "xml": write "json" or "prometheus"
 "autoscale_status" has nothing to show: write "autoscale_zone main:8m;" in http {}
 
 
-=== TEST 8: a zone that is too small says what would do
+=== TEST 7: a zone that is too small says what would do
 --- http_config
     autoscale_zone main:64k;
 --- config
@@ -126,7 +116,7 @@ unknown format "xml": write "json" or "prometheus"
 is too small for keys=1024
 
 
-=== TEST 9: a worker that is killed leaves nothing in flight behind
+=== TEST 8: a worker that is killed leaves nothing in flight behind
 --- modes: plain
 --- once
 --- http_config
@@ -158,7 +148,7 @@ exited on signal 9
 ["", "0 0 true\n0 0 true\n0 0 true\n"]
 
 
-=== TEST 10: a reload keeps the history
+=== TEST 9: a reload keeps the history
 --- modes: plain
 --- once
 --- http_config

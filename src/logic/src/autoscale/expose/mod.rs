@@ -1,9 +1,12 @@
-//! Everything the zone knows, for people and machines: Prometheus text and JSON.
+//! Everything the zone knows, for people and machines: Prometheus text, JSON, HTML; and single signals for the autoscalers of others.
 //!
-//! A snapshot is taken first, then written, so both formats say the same. Taking it reads the whole zone once: some milliseconds when
+//! A snapshot is taken first, then written, so all formats say the same. Taking it reads the whole zone once: some milliseconds when
 //! it is full, for a status page, not for a request path.
 
+pub mod html;
 mod json;
+pub mod keda;
+pub mod kubernetes;
 mod prometheus;
 mod snapshot;
 
@@ -24,4 +27,4 @@ pub fn prometheus(zone: &Zone<'_>, now: Now, out: &mut Vec<u8>) {
 pub const PROMETHEUS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

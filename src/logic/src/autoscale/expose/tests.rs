@@ -10,12 +10,12 @@ use std::process::{Command, Stdio};
 
 const SIZE: usize = 2 << 20;
 
-fn at(ms: u64) -> Now {
+pub(super) fn at(ms: u64) -> Now {
     Now::from_ms(1_000_000_000 + ms)
 }
 
 /// A zone with something of everything, some of it hard to write.
-fn with_zone(test: impl FnOnce(&Zone<'_>)) {
+pub(super) fn with_zone(test: impl FnOnce(&Zone<'_>)) {
     let words: Vec<Word> = (0..SIZE / 8).map(|_| Word::new(0)).collect();
     let zone = Zone::create(&words, &Layout::plan(SIZE, 64, 8).unwrap(), 3, at(0));
     let app = zone.upstream(b"app", at(0)).unwrap();

@@ -1,0 +1,72 @@
+# autoscale_status html: the page for people.
+use lib 't/lib';
+use AutoscaleLua;
+
+run_tests();
+
+__DATA__
+
+=== TEST 1: the page shows upstreams, peers, keys, counters and policies, and refreshes itself
+--- http_config
+    autoscale_zone main:4m keys=64;
+    autoscale_target orders webhook:http://127.0.0.1:1/ min=2 max=9;
+    autoscale_policy orders target=orders {
+        up upstream.backend.latency > 100s for=1h by=+1;
+        mode observe;
+    }
+--- backend
+    location / { return 200 "ok\n"; }
+--- config
+    autoscale_key tenant $arg_tenant;
+    location = /p {
+        access_by_lua_block { require("ngx.autoscale").incr("sold", 2) }
+        proxy_pass http://backend;
+    }
+    location = /t { autoscale_status html; }
+--- request eval
+["GET /p?tenant=acme", "GET /t"]
+--- response_body_like eval
+['^ok$', '^<!doctype html>.*<meta http-equiv="refresh" content="5">.*<h2>Policies</h2>.*<td>orders<td>orders<td>observe.*up upstream\.backend\.latency &gt; 100s for=1h by=\+1.*<h2>Upstreams</h2>.*<td>backend<.*<td>127\.0\.0\.1:\d+<.*<h2>Keys</h2>.*<td>tenant<.*<td>acme<.*<h2>Counters</h2>.*<td>sold<td>\d']
+--- response_headers eval
+["", "Content-Type: text/html; charset=utf-8\nCache-Control: no-store\nContent-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"]
+
+
+=== TEST 2: what clients send is shown as text, never as HTML
+--- http_config
+    autoscale_zone main:4m keys=64;
+--- backend
+    location / { return 200 "ok\n"; }
+--- config
+    autoscale_key tenant $http_x_tenant;
+    location = /p { proxy_pass http://backend; }
+    location = /t { autoscale_status html; }
+--- more_headers eval
+["X-Tenant: <script>alert(\"1\")</script>&'", ""]
+--- request eval
+["GET /p", "GET /t"]
+--- response_body_like eval
+['^ok$', '<td>&lt;script&gt;alert\(&quot;1&quot;\)&lt;/script&gt;&amp;&#39;<']
+--- response_body_unlike eval
+["<", "<script"]
+
+
+=== TEST 3: the page needs nothing from elsewhere, and no script
+--- http_config
+    autoscale_zone main:4m keys=64;
+--- config
+    location = /t { autoscale_status html; }
+--- request
+GET /t
+--- response_body_unlike
+src=|href=|url\(|@import|://|<script
+
+
+=== TEST 4: other methods are refused
+--- http_config
+    autoscale_zone main:4m keys=64;
+--- config
+    location = /t { autoscale_status html; }
+--- request
+POST /t
+x
+--- error_code: 405
