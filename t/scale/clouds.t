@@ -85,6 +85,7 @@ add_block_preprocessor(sub {
     });
 });
 
+# modes: plain
 run_tests();
 
 __DATA__

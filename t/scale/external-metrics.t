@@ -96,9 +96,11 @@ custom.Sold/EU/50%~0@1h EU/50%~ true
 
 
 === TEST 8: what cannot be told is an error in Kubernetes' form, never a number
+--- http_config
+    upstream idle { server 127.0.0.1:1; }
 --- request eval
 ["GET $::base/namespaces/shop/upstream.backnd.rate", "GET $::base/namespaces/shop/upstream.backend.rat",
- "GET $::base/namespaces/shop/upstream.backend.latency\@1m", "GET $::base/namespaces/shop/a~9",
+ "GET $::base/namespaces/shop/upstream.idle.latency\@1m", "GET $::base/namespaces/shop/a~9",
  "GET $::base/namespaces/shop/self.rate?labelSelector=a+b", "GET $::base/pods", "POST $::base\nx"]
 --- error_code eval
 [404, 400, 503, 400, 400, 404, 405]
@@ -119,8 +121,10 @@ custom.Sold/EU/50%~0@1h EU/50%~ true
 
 
 === TEST 10: for KEDA, too, no number is an error
+--- http_config
+    upstream idle { server 127.0.0.1:1; }
 --- request eval
-["GET /keda", "GET /keda?signal=", "GET /keda?signal=upstream.backnd.rate", "GET /keda?signal=nonsense", "GET /keda?signal=upstream.backend.latency"]
+["GET /keda", "GET /keda?signal=", "GET /keda?signal=upstream.backnd.rate", "GET /keda?signal=nonsense", "GET /keda?signal=upstream.idle.latency"]
 --- error_code eval
 [400, 400, 404, 400, 503]
 --- response_body_like eval

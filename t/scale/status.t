@@ -95,7 +95,7 @@ x
     location = /t { autoscale_status xml; }
 --- must_die
 --- error_log
-unknown format "xml": write one of "json", "prometheus", "html", "external_metrics", "keda"
+unknown format "xml" (did you mean "html"?): write one of "json", "prometheus", "html", "external_metrics", "keda"
 
 
 === TEST 6: a status without a zone is refused

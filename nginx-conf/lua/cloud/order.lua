@@ -117,17 +117,25 @@ local function parse(text, id)
     return order
 end
 
-local function answer(status, fields, retry_after)
+local function answer(status, json, retry_after)
     ngx.status = status
     ngx.header["Content-Type"] = "application/json"
     ngx.header["Retry-After"] = retry_after
-    ngx.say(cjson.encode(fields))
+    ngx.say(json)
     return ngx.exit(ngx.HTTP_OK)
+end
+
+local function failed(status, why, retry_after)
+    return answer(status, '{"error":' .. cjson.encode(why) .. "}", retry_after)
+end
+
+local function succeeded(order, more)
+    return answer(200, ('{"replicas":%d%s}'):format(order.to, more or ""))
 end
 
 local function refuse(order, status, why, retry_after)
     ngx.log(ngx.ERR, "order ", order and order.id or "?", " not carried out: ", why)
-    return answer(status, { error = why }, retry_after)
+    return failed(status, why, retry_after)
 end
 
 -- Refuses an order of an older leader, and notes the newest.
@@ -146,7 +154,7 @@ end
 -- it is worth another try, the seconds after which. `options` { secret_file =, orders = a lua_shared_dict's name }.
 function M.handle(options, resize)
     if ngx.req.get_method() ~= "POST" then
-        return answer(405, { error = "orders are sent by POST" })
+        return failed(405, "orders are sent by POST")
     end
     local text, id, why = signed(options.secret_file)
     if not text then
@@ -159,7 +167,7 @@ function M.handle(options, resize)
     end
     local orders, done, busy = ngx.shared[options.orders], "order:" .. id, "busy:" .. order.target
     if orders:get(done) then
-        return answer(200, { replicas = order.to, repeated = true })
+        return succeeded(order, ',"repeated":true')
     end
     local newest = is_old(orders, order)
     if newest then
@@ -167,11 +175,11 @@ function M.handle(options, resize)
         return refuse(order, 409, why)
     end
     if not orders:add(busy, id, BUSY) then
-        return answer(503, { error = "another order for this target is being carried out" }, 1)
+        return failed(503, "another order for this target is being carried out", 1)
     end
     if orders:get(done) then
         orders:delete(busy)
-        return answer(200, { replicas = order.to, repeated = true })
+        return succeeded(order, ',"repeated":true')
     end
     local called, ok, problem, after = pcall(resize, order)
     if called and ok then
@@ -185,7 +193,7 @@ function M.handle(options, resize)
         return refuse(order, after and 503 or 424, problem, after)
     end
     ngx.log(ngx.NOTICE, "order ", id, ": ", order.target, " gets ", order.to, " replicas: ", order.reason)
-    return answer(200, { replicas = order.to })
+    return succeeded(order)
 end
 
 return M
