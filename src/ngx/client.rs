@@ -413,17 +413,23 @@ impl Request {
     pub fn watch_client(&self) {
         let Some(ctx) = self.ctx_if_any() else { return };
         // nginx reads a body for somebody, or to throw it away
-        if ctx.body_read.borrow().is_some() || self.body_discarded() {
+        if ctx.body_read.borrow().as_ref().is_some_and(|waiter| waiter.waits()) || self.body_discarded() {
             return;
         }
         // SAFETY: field accesses of a live request and its connection's event.
         let noticed = unsafe {
             (*self.raw()).read_event_handler = Some(readable);
-            let read = (*(*self.raw()).connection).read;
-            if self.watches_client() && (*read).active() == 0 {
-                ffi::ngx_handle_read_event(read, 0);
+            let c = (*self.raw()).connection;
+            let read = (*c).read;
+            if self.is_stream() {
+                // what comes for it, comes over a connection that nginx watches
+                (*c).error() != 0
+            } else {
+                if self.watches_client() && (*read).active() == 0 {
+                    ffi::ngx_handle_read_event(read, 0);
+                }
+                (*read).ready() != 0 || (*read).pending_eof() != 0
             }
-            (*read).ready() != 0 || (*read).pending_eof() != 0
         };
         if noticed && self.watches_client() {
             let request = *self;

@@ -16,6 +16,7 @@ use super::headers_in::{Change, HeaderError};
 use super::module;
 use super::request::{Rc, Request};
 use super::text::{bytes, to_pool};
+use crate::run::State;
 
 /// Why a body cannot be replaced.
 #[derive(Debug, thiserror::Error)]
@@ -38,8 +39,18 @@ pub enum BodyError {
     Header(#[from] HeaderError),
 }
 
-/// Whom to tell that the body is there.
-pub type BodyWaiter = Cell<Option<Box<dyn FnOnce()>>>;
+/// Whom to tell that the body is there; nobody, once the reading was given up.
+pub struct BodyWaiter(Cell<Option<Box<dyn FnOnce()>>>);
+
+impl BodyWaiter {
+    /// Whether somebody still waits.
+    pub fn waits(&self) -> bool {
+        let fire = self.0.take();
+        let waits = fire.is_some();
+        self.0.set(fire);
+        waits
+    }
+}
 
 /// A body that is being read; dropping it stops the reading, and the connection cannot be used again.
 pub struct Reading {
@@ -50,7 +61,7 @@ pub struct Reading {
 impl Reading {
     /// After [`Request::read_body`] answered `AGAIN`: `fire` is called when the body is there.
     pub fn watch(request: Request, fire: Box<dyn FnOnce()>) -> Option<Reading> {
-        let waiter = Counted::new(Cell::new(Some(fire)));
+        let waiter = Counted::new(BodyWaiter(Cell::new(Some(fire))));
         request.ctx()?.body_read.replace(Some(waiter.clone()));
         Some(Reading { request, waiter })
     }
@@ -58,7 +69,7 @@ impl Reading {
 
 impl Drop for Reading {
     fn drop(&mut self) {
-        if self.waiter.take().is_none() {
+        if self.waiter.0.take().is_none() {
             return;
         }
         // SAFETY: whoever waits is dropped with the request at the latest, while it is still there.
@@ -79,9 +90,13 @@ unsafe extern "C" fn body_read(r: *mut ngx_http_request_t) {
     crate::native::guard(|| {
         // SAFETY: nginx passes the live request.
         let request = unsafe { Request::new(r) };
-        let waiting = request.ctx_if_any().and_then(|ctx| ctx.body_read.take());
-        if let Some(fire) = waiting.and_then(|waiter| waiter.take()) {
+        let Some(ctx) = request.ctx_if_any() else { return };
+        let waiting = ctx.body_read.take();
+        if let Some(fire) = waiting.and_then(|waiter| waiter.0.take()) {
             fire();
+        } else if matches!(*ctx.run.borrow(), State::Waiting(_)) {
+            // the body of a stream comes whether or not somebody reads it, and then nginx watches it no more
+            request.watch_client();
         }
     });
 }

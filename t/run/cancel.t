@@ -1,11 +1,12 @@
 # Every API that waits, in each phase that may: until it completes, and cancelled because the client goes, because another
 # thread leaves the request or handshake, because its thread is killed, because the worker is told to stop. The rows are
-# in t/run/lua/waits.lua; each cell is a test. Nothing may be left: descriptors, timers, Lua objects, connections.
+# in t/run/lua/waits.lua; each cell is a test, over HTTP/1 and as a stream of HTTP/2. Nothing may be left: descriptors, timers, Lua objects, connections.
 # modes: plain
 use lib 't/lib';
 use AutoscaleLua;
 use AutoscaleLua::Daemon;
 use AutoscaleLua::Waits;
+use AutoscaleLua::Waits::Streams;
 
 daemon(1990, $^X, "$AutoscaleLua::Env::ROOT/t/lib/AutoscaleLua/moody-peer", 1990, 1991, 1992);
 $ENV{TEST_NGINX_ROOT} = $AutoscaleLua::Env::ROOT;
@@ -55,6 +56,8 @@ EOC
         }\n"
     } qw(proxy_ssl_certificate proxy_ssl_verify);
     $block->set_value('config', <<"EOC");
+    listen 127.0.0.1:1995 http2;
+    http2_max_concurrent_streams 1000;
     lingering_close off;
     keepalive_requests 100000;
     client_body_timeout 60s;
@@ -62,9 +65,17 @@ EOC
     log_by_lua_block { if ngx.var.arg_row and not ngx.is_subrequest then waits.log() end }
     location = /server_rewrite { return 204; }
     $handlers
+    location = /abandon { content_by_lua_block { waits.abandon_body() } }
+    location = /abort { content_by_lua_block { waits.note_abort() } }
+    location = /unwatched { lua_check_client_abort off; content_by_lua_block { waits.note_abort() } }
     location = /timer { content_by_lua_block { waits.run_in_timer() } }
+    location = /subrequest {
+        auth_request /subrequest/inner;
+        content_by_lua_block { ngx.exit(200) }
+    }
+    location = /subrequest/inner { content_by_lua_block { waits.run_in_subrequest() } }
     location = /sub { content_by_lua_block { ngx.sleep(tonumber(ngx.var.arg_seconds)) ngx.print('sub') } }
-    location ~ ^/(?<what>state|plan|kept)\$ {
+    location ~ ^/(?<what>state|plan|plan_of_streams|kept)\$ {
         content_by_lua_block {
             local text = waits[ngx.var.what]()
             ngx.header.content_length = #tostring(text)
@@ -120,3 +131,37 @@ GET /t
 --- error_code: 204
 --- once
 --- waits: end_gently
+
+
+=== TEST 6: waits of an HTTP/2 connection's streams end each in their way, and beside each other
+--- request
+GET /t
+--- error_code: 204
+--- once
+--- waits: streams
+
+
+=== TEST 7: a worker that is told to stop ends in time, whatever waits in streams
+--- main_config
+worker_shutdown_timeout 300ms;
+--- request
+GET /t
+--- error_code: 204
+--- once
+--- waits: stop_streams
+
+
+=== TEST 8: a client's going is noticed also when nobody reads its body any more
+--- request
+GET /t
+--- error_code: 204
+--- once
+--- waits: abandoned
+
+
+=== TEST 9: ngx.on_abort is for the stream that was reset, and not for its neighbours or one that is not watched
+--- request
+GET /t
+--- error_code: 204
+--- once
+--- waits: told

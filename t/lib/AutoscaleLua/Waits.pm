@@ -136,8 +136,9 @@ sub run_cell {
 }
 
 sub plan {
+    my $of = shift // '/plan';
     my @cells;
-    for (split /\n/, ask('/plan')) {
+    for (split /\n/, ask($of)) {
         my %cell;
         @cell{qw(phase row ending client noted status number shakes)} = split /\t/;
         push @cells, \%cell;
@@ -154,6 +155,10 @@ sub each_ending {
     my $pid = (state())[3];
     my $descriptors = descriptors($pid);
     run_cell($_, $descriptors) for @cells;
+    nothing_kept();
+}
+
+sub nothing_kept {
     my $kept;
     for (1 .. 100) {
         $kept = ask('/kept');

@@ -7,6 +7,7 @@
 -- MORE may have:
 --
 --   request   true when it needs a request: then not in a timer, and not in handshakes
+--   http1     true when streams of HTTP/2 have no such thing
 --   not_in    a phase in which it is refused
 --   client    "body": half of a body of ten bytes comes, the rest only for one that is to complete;
 --             "deaf": it does not read, but for one that is to complete
@@ -15,6 +16,8 @@
 --             "A|B" is A or B
 --   status, gone_status, exit_status
 --             what the log phase sees; if not given 200, 499 unless WAIT comes to something, 444
+--   reset_status
+--             gone_status for a stream of HTTP/2
 --
 -- Handshakes of clients have no log phase: their client is the one who sees whether they go on. Which cell is to run is
 -- in the server's name, for which there is a certificate: PHASE-NUMBER-ENDING.wild.example, NUMBER being the row's and
@@ -25,6 +28,10 @@ local M = { rows = {}, noted = {}, ended = {}, begun = 0, peer = 1990, full = 19
 local PHASES = "server_rewrite rewrite access precontent content timer "
     .. "ssl_client_hello ssl_session_fetch ssl_certificate proxy_ssl_certificate proxy_ssl_verify"
 local ENDINGS = "completes gone exit kill"
+
+-- Where streams of HTTP/2 have scripts, and how they end: their connection goes, or they alone are reset.
+local OF_STREAMS = "server_rewrite rewrite access precontent content subrequest proxy_ssl_certificate proxy_ssl_verify"
+local ENDINGS_OF_STREAMS = "completes gone reset exit kill"
 
 -- What becomes of a client's handshake whose script ends with an error.
 local REFUSED = { ssl_client_hello = "refused", ssl_certificate = "refused", ssl_session_fetch = "goes on" }
@@ -87,7 +94,7 @@ row("a wait inside a coroutine", "slept", function(give)
 end)
 
 row("ngx.run_worker_thread", "true rested", function(give)
-    return ngx.run_worker_thread("waits", "waits_thread", "rest", give and 0.005 or 0.3)
+    return ngx.run_worker_thread("waits", "waits_thread", "rest", give and 0.005 or 1)
 end)
 
 -- sockets
@@ -192,30 +199,30 @@ row("http, the answer", "404 nil", function(give) return status(give, "http://12
 
 row("ngx.location.capture", "200", function(give)
     return ngx.location.capture("/sub?seconds=" .. (give and 0.005 or 100)).status
-end, { request = true, not_in = "server_rewrite", killed = "nil pending subrequests" })
+end, { request = true, http1 = true, not_in = "server_rewrite", killed = "nil pending subrequests" })
 
 row("ngx.location.capture_multi", "200 200", function(give)
     local sub = "/sub?seconds="
     local a, b = ngx.location.capture_multi { { sub .. "0.001" }, { sub .. (give and 0.005 or 100) } }
     return a.status, b.status
-end, { request = true, not_in = "server_rewrite", killed = "nil pending subrequests" })
+end, { request = true, http1 = true, not_in = "server_rewrite", killed = "nil pending subrequests" })
 
 row("ngx.req.read_body", "0123456789", function()
     ngx.req.read_body()
     return ngx.req.get_body_data()
-end, { request = true, client = "body", gone_status = 400 })
+end, { request = true, client = "body", gone_status = 400, reset_status = 499 })
 
 row("ngx.req.socket", "0123456789", function()
     local sock = assert(ngx.req.socket())
     sock:settimeout(60000)
     return sock:receive(10)
-end, { request = true, client = "body", gone = "nil client aborted 01234" })
+end, { request = true, http1 = true, client = "body", gone = "nil client aborted 01234" })
 
 row("ngx.req.socket, raw", "0123456789", function()
     local sock = assert(ngx.req.socket(true))
     sock:settimeout(60000)
     return sock:receive(10)
-end, { request = true, client = "body", gone = "nil client aborted 01234", status = 0, gone_status = 0 })
+end, { request = true, http1 = true, client = "body", gone = "nil client aborted 01234", status = 0, gone_status = 0 })
 
 row("ngx.flush", "1", function()
     ngx.print(string.rep("x", 10000000))
@@ -260,6 +267,12 @@ function M.run_in_request(phase)
     return M.run(phase, args.row, args.ending)
 end
 
+-- In one that nginx makes, which has no arguments of its own.
+function M.run_in_subrequest()
+    local args = ngx.decode_args(ngx.var.request_uri:match("?(.*)"))
+    return M.run("subrequest", args.row, args.ending)
+end
+
 function M.run_in_timer()
     local args = ngx.req.get_uri_args()
     assert(ngx.timer.at(0, function() M.run("timer", args.row, args.ending) end))
@@ -286,6 +299,30 @@ function M.keep_when_told_to_stop()
     end))
     ngx.header.content_length = 2
     ngx.print("ok")
+end
+
+-- One that is in no table: no thread waits for the body any more, but another waits.
+function M.abandon_body()
+    local reader = ngx.thread.spawn(ngx.req.read_body)
+    ngx.sleep(0.002)
+    assert(ngx.thread.kill(reader))
+    M.begun = M.begun + 1
+    ngx.sleep(100)
+end
+
+-- One that is told that its client goes, or is not.
+function M.note_abort()
+    local args = ngx.req.get_uri_args()
+    local key = ngx.var.uri:sub(2) .. "\t" .. args.row .. "\t" .. args.ending
+    local _, err = ngx.on_abort(function()
+        M.noted[key] = "told"
+        ngx.exit(499)
+    end)
+    M.noted[key] = err and "not watched" or "watched"
+    M.begun = M.begun + 1
+    ngx.sleep(0.1)
+    M.noted[key] = M.noted[key] .. ", slept"
+    ngx.exit(200)
 end
 
 -- For the log phase.
@@ -331,6 +368,12 @@ local function expected(r, phase, ending)
     end
 end
 
+local function line_of(r, phase, ending, noted, seen)
+    return table.concat({
+        phase, r.name, ending, r.client or "-", noted, seen, r.number, REFUSED[phase] and 1 or 0,
+    }, "\t")
+end
+
 -- All cells, a line each.
 function M.plan()
     local lines = {}
@@ -341,10 +384,26 @@ function M.plan()
                 local alone = timer or REFUSED[phase] or PROXIES[phase]
                 if phase ~= r.not_in and not (alone and r.request) and not (timer and ending == "gone") then
                     local noted, seen = expected(r, phase, ending)
-                    lines[#lines + 1] = table.concat({
-                        phase, r.name, ending, r.client or "-", noted, timer and "-" or seen, r.number,
-                        REFUSED[phase] and 1 or 0,
-                    }, "\t")
+                    lines[#lines + 1] = line_of(r, phase, ending, noted, timer and "-" or seen)
+                end
+            end
+        end
+    end
+    return table.concat(lines, "\n")
+end
+
+-- Those of streams.
+function M.plan_of_streams()
+    local lines = {}
+    for phase in OF_STREAMS:gmatch("%S+") do
+        local sub = phase == "subrequest"
+        for _, r in ipairs(M.rows) do
+            for ending in ENDINGS_OF_STREAMS:gmatch("%S+") do
+                local leaves = ending == "exit" or ending == "kill"
+                if not r.http1 and not ((PROXIES[phase] or sub) and r.request) and not (sub and leaves) then
+                    local noted, seen = expected(r, phase, ending == "reset" and "gone" or ending)
+                    if r.reset_status and seen == r.gone_status then seen = r.reset_status end
+                    lines[#lines + 1] = line_of(r, phase, ending, noted, seen)
                 end
             end
         end
