@@ -126,12 +126,7 @@ fn receive(cx: Cx, stack: &mut Stack<'_>, tcp: Rc<Tcp>, mut ask: Ask) -> Answere
     let begun = check_open(cx, &tcp, "receive").and_then(|host| Ok((host, tcp.begin(Doing::Reading)?)));
     let (host, busy) = match begun {
         Ok(begun) => begun,
-        Err(SocketError::NotOurs) => return Err("bad request".into()),
-        Err(e) => {
-            push_error(stack, &e);
-            stack.push_bytes(b"");
-            return Ok(Answer::Values(3));
-        }
+        Err(e) => return failed(stack, &e),
     };
     match tcp.receive_at_once(&mut ask) {
         Ok(None) => Ok(Answer::work(async move {

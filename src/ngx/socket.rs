@@ -158,11 +158,6 @@ impl Stream {
         })
     }
 
-    /// Whether it is the connection that a request came on.
-    pub fn is_client(&self) -> bool {
-        self.client.is_some()
-    }
-
     #[cfg_attr(not(ngx_feature = "ssl"), allow(dead_code))]
     pub(super) fn connection(&self) -> Option<NonNull<ngx_connection_t>> {
         self.connection.get()

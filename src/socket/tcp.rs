@@ -532,11 +532,7 @@ impl Tcp {
 
 impl Ends for Tcp {
     fn host_ended(&self) {
-        // the place stays: what belonged to one request is of no use to another one. That of a client is just closed.
-        if self.stream.borrow().as_ref().is_some_and(|stream| stream.is_client()) {
-            self.place.take();
-        }
-        self.drop_stream_only();
-        self.drop_unread();
+        // to others that have kept it, it is a closed one
+        self.drop_stream();
     }
 }

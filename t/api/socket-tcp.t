@@ -321,32 +321,58 @@ nilclosed
 lua tcp socket write timed out
 
 
-=== TEST 18: a socket belongs to the request that connected it
+=== TEST 18: a socket belongs to the request that connected it, and is closed when that ends
 --- http_config
     init_worker_by_lua_block { kept = {} }
 --- config
     location = /first {
         content_by_lua_block {
             kept.sock = ngx.socket.connect("127.0.0.1", ngx.var.server_port)
+            kept.part = kept.sock:receiveuntil("x")
             ngx.timer.at(0, function() end)
             ngx.say(kept.sock:send("x"))
         }
     }
-    location = /second { content_by_lua_block { ngx.say(pcall(kept.sock.send, kept.sock, "x")) } }
+    location = /second {
+        content_by_lua_block {
+            local sock = kept.sock
+            ngx.say("send ", sock:send("x"))
+            ngx.say("receive ", sock:receive())
+            ngx.say("receiveany ", sock:receiveany(1))
+            ngx.say("receiveuntil ", kept.part())
+            ngx.say("sslhandshake ", sock:sslhandshake())
+            ngx.say("setkeepalive ", sock:setkeepalive())
+            ngx.say("getreusedtimes ", sock:getreusedtimes())
+            ngx.say("setoption ", sock:setoption("keepalive", 1))
+            ngx.say("getfd ", sock:getfd())
+            ngx.say("shutdown ", sock:shutdown("send"))
+            ngx.say("close ", sock:close())
+            ngx.say("connect ", sock:connect("127.0.0.1", ngx.var.server_port))
+            ngx.say("send ", sock:send("x"))
+        }
+    }
     location = /both {
         content_by_lua_block {
             local sock = ngx.socket.connect("127.0.0.1", ngx.var.server_port)
-            local result
-            ngx.timer.at(0, function() result = select(2, pcall(sock.send, sock, "x")) end)
+            local result = {}
+            ngx.timer.at(0, function()
+                for i, method in ipairs { "receive", "close", "setkeepalive" } do
+                    result[i] = select(2, pcall(sock[method], sock))
+                end
+                result[4] = select(2, pcall(sock.send, sock, "x"))
+                result[5] = select(2, pcall(sock.connect, sock, "127.0.0.1", 1))
+            end)
             ngx.sleep(0.01)
-            ngx.say(result)
+            ngx.say(table.concat(result, ", "))
         }
     }
 --- modes: plain
 --- request eval
 ["GET /first", "GET /second", "GET /both"]
 --- response_body eval
-["1\n", "falsebad request\n", "bad request\n"]
+["1\n", (join "", map { "$_ nilclosed\n" } qw(send receive receiveany receiveuntil sslhandshake setkeepalive
+    getreusedtimes setoption getfd shutdown close)) . "connect 1\nsend 1\n",
+ (join ", ", ("bad request") x 5) . "\n"]
 
 
 === TEST 19: options of the socket
