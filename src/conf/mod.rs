@@ -48,14 +48,12 @@ pub struct MainConf {
     pub exit_worker: Option<Rc<Handler>>,
     /// The nginx variables that scripts have named.
     pub variables: Variables,
-    /// Bits of the phases that some location has a script for.
     /// Where `lua_capture_error_log` keeps the lines.
     pub capture: Option<Capture>,
     /// Requests since memory was last given back to the system.
     pub requests_since_trim: Cell<u32>,
     /// The upstreams whose attempts are counted, once the configuration is read.
     pub observed: OnceCell<Vec<Observed>>,
-    /// Bits of the phases that some location has a script for.
     /// `autoscale_zone`
     pub zone: Option<Rc<ZoneConf>>,
     /// The names of all `autoscale_key` directives.
