@@ -73,15 +73,16 @@ __DATA__
     upstream shared { zone shared 64k; server 127.0.0.1:$TEST_NGINX_RAND_PORT_1; server 127.0.0.1:$TEST_NGINX_RAND_PORT_2; }
     upstream kept { server 127.0.0.1:$TEST_NGINX_RAND_PORT_1; server 127.0.0.1:$TEST_NGINX_RAND_PORT_2; keepalive 4; }
 --- config
+    # since nginx 1.29.7 connections are kept if nothing is said
     proxy_http_version 1.1;
-    proxy_set_header Connection "";
+    proxy_set_header Connection close;
     location /rr { proxy_pass http://rr/; }
     location /least { proxy_pass http://least/; }
     location /iphash { proxy_pass http://iphash/; }
     location /hashed { proxy_pass http://hashed/; }
     location /any { proxy_pass http://any/; }
     location /shared { proxy_pass http://shared/; }
-    location /kept { proxy_pass http://kept/; }
+    location /kept { proxy_set_header Connection ""; proxy_pass http://kept/; }
     location = /t {
         content_by_lua_block {
             local as = require "ngx.autoscale"

@@ -49,6 +49,8 @@ __DATA__
             as.incr("sold", 2, "eu")
             as.observe("size", 7)
         }
+        # since nginx 1.29.7 connections are kept if nothing is said
+        proxy_set_header Connection close;
         proxy_pass http://backend;
     }
     location = /set {
