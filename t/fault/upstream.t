@@ -64,7 +64,7 @@ http1 /ignored: status 200, header 1, ends 1, logged 1, whole, all
 0 objects, 0 timers, 0 descriptors
 --- no_error_log
 [error]
-[warn]
+[crit]
 
 
 === TEST 2: clients that leave while the access script waits
@@ -82,7 +82,7 @@ http2 /ignored: status 200, header 1, ends 0, logged 1, whole, nothing
 0 objects, 0 timers, 0 descriptors
 --- no_error_log
 [error]
-[warn]
+[crit]
 
 
 === TEST 3: clients that leave in the middle of the upstream's header
@@ -100,7 +100,7 @@ http2 /ignored: status 200, header 1, ends 0, logged 1, whole, nothing
 0 objects, 0 timers, 0 descriptors
 --- no_error_log
 [error]
-[warn]
+[crit]
 
 
 === TEST 4: clients that leave in the middle of the body
@@ -118,7 +118,7 @@ http2 /ignored: status 200, header 1, ends 0, logged 1, whole, all
 0 objects, 0 timers, 0 descriptors
 --- no_error_log
 [error]
-[warn]
+[crit]
 
 
 === TEST 5: an upstream that leaves in the middle of the body
