@@ -25,6 +25,7 @@ use crate::vm::Vm;
 
 mod callbacks;
 mod connection;
+mod failure;
 mod hello;
 mod install;
 mod ocsp;
