@@ -15,8 +15,8 @@ use logic::autoscale::signal::hint;
 
 use super::engine::Engine;
 use super::fleet::Fleet;
-use super::pool::Pool;
 use super::poll::{self, Poller};
+use super::pool::Pool;
 use super::signals::Signals;
 
 use crate::conf::MainConf;

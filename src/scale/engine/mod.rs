@@ -68,7 +68,7 @@ pub struct Engine {
 /// Names of places: those of policies, and of targets that only scripts scale. A policy's name has no colon.
 fn names(settings: &Settings) -> Vec<String> {
     let policies = settings.policies.iter().map(|p| p.policy.name.clone());
-    policies.chain(bare(settings).map(|target| seat::bare_name(target))).collect()
+    policies.chain(bare(settings).map(seat::bare_name)).collect()
 }
 
 /// The targets that no policy scales.

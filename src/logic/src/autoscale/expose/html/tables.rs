@@ -92,10 +92,11 @@ pub fn upstreams(html: &mut Html, zone: &Zone<'_>, now: Now) {
             traffic(html, "group", &upstream, &[cell(&"")]);
             for peer in sorted(zone, zone.peers(entry)) {
                 let Some(snapshot) = Snapshot::of(zone, peer, now, WINDOW) else { continue };
-                let (class, state) = match zone.control(peer).state {
+                let (class, state) = match zone.control(peer).says() {
                     State::Up => ("good", "up"),
                     State::Down => ("bad", "down"),
                     State::Drain => ("dim", "drain"),
+                    State::Standby => ("dim", "standby"),
                 };
                 traffic(html, "member", &snapshot, &[styled(class, &state)]);
             }
