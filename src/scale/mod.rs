@@ -1,7 +1,7 @@
 //! The autoscale shell: it moves what happens into the zone and what the zone says to Lua; it decides nothing.
 
 pub mod collect;
-mod engine;
+pub mod engine;
 mod fleet;
 mod leader;
 pub mod outward;

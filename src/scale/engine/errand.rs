@@ -185,8 +185,12 @@ impl Engine {
                 seat.learn(Some(replicas));
                 let reached = is_reached(pending, replicas.wanted);
                 self.settle(seat, pending, reached.then_some(replicas.wanted));
-                let why = format!("the target is at {} already", replicas.wanted);
-                report::dropped(seat, pending, &why);
+                if reached {
+                    report::settled(seat, pending, Ok(replicas.wanted), took_us);
+                } else {
+                    let why = format!("the target is at {} meanwhile", replicas.wanted);
+                    report::dropped(seat, pending, &why);
+                }
             }
             Ok(Carried::Lost) => {
                 self.settle(seat, pending, None);
@@ -275,6 +279,14 @@ impl Seat {
                 Known { replicas, at_us, source: Source::Assumed }
             }
         });
+    }
+
+    /// Another gateway writes. Where the target cannot be asked, that one is taken to have decided the same.
+    pub(super) fn follow(&self, wanted: u32) {
+        if let Some(known) = self.place.known().filter(|known| known.source != Source::Told) {
+            let replicas = Replicas { wanted, ready: wanted };
+            self.place.learn(Known { replicas, source: Source::Written, ..known });
+        }
     }
 
     /// So many were just written. Those that are ready are learnt later, if the target can be asked.

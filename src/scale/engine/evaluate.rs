@@ -18,13 +18,13 @@ impl Engine {
     /// Evaluates a policy, and puts on the board what came out. Only the leader does.
     pub(super) fn evaluate(&self, seat: &Seat, event: Event) {
         let now = clock::monotonic();
+        self.forget_orders(seat, now);
         let replicas = seat.replicas(now);
         // how many there are is being asked for the first time
         let too_early = replicas.is_none() && seat.target.is_some() && seat.failures.get() == 0;
         if seat.bare || too_early || !seat.place.is_mine() {
             return;
         }
-        self.forget_orders(seat, now);
         let evaluation = self.with(seat, event, now, |state, input| seat.policy.step(state, input));
         let idle = !matches!(evaluation.outcome, Outcome::Scale { .. });
         if event == Event::Request && idle {
@@ -56,6 +56,9 @@ impl Engine {
         if let Outcome::Scale { .. } = evaluation.outcome {
             let reason = seat.policy.explain(evaluation);
             seat.place.note(evaluation.id, &OrderNote { unix_ms, reason });
+        }
+        if let (Outcome::Would { to, .. }, Mode::Follow) = (evaluation.outcome, self.mode()) {
+            seat.follow(to);
         }
         seat.save();
         self.board.set_in_force(seat.place.bit(), evaluation.actions.in_force);

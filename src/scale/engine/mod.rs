@@ -23,11 +23,11 @@ use core::time::Duration;
 use std::hash::{BuildHasher, Hasher};
 use std::rc::{Rc, Weak};
 
-use logic::autoscale::board::{Board, Command};
+use logic::autoscale::board::{Board, Command, Known};
 use logic::autoscale::conf::{Settings, Target};
 use logic::autoscale::metrics::columns::Owner;
 use logic::autoscale::metrics::zone::Zone;
-use logic::autoscale::policy::{Action, Event, Mode, Policy};
+use logic::autoscale::policy::{Action, Event, Mode, Policy, State};
 use logic::autoscale::signal::Scope;
 
 use super::leader::{local, Leadership, Local};
@@ -63,6 +63,21 @@ pub struct Engine {
     exit: RefCell<Option<ExitWatch>>,
     soon: RefCell<Option<Posted>>,
     grace: RefCell<Option<Timer>>,
+}
+
+/// What every worker can know of a policy.
+#[allow(dead_code, reason = "the status page is about to use it")]
+pub struct Standing<'a> {
+    pub policy: &'a Policy,
+    pub target: Option<&'a Target>,
+    /// There are no rules: only scripts scale the target.
+    pub bare: bool,
+    /// The replicas of the target as they were last known.
+    pub known: Option<Known>,
+    /// As the leader last saved it.
+    pub state: State,
+    /// The `do` lines are.
+    pub in_force: bool,
 }
 
 /// Names of places: those of policies, and of targets that only scripts scale. A policy's name has no colon.
@@ -158,7 +173,14 @@ impl Engine {
         }
         self.listener.replace(listener);
         self.exit.replace(ExitWatch::new(move || tell(&exit, Engine::stop)));
-        self.soon();
+        // whoever is not there any more is followed at once
+        let begin = self.weak.clone();
+        self.soon.replace(Some(Posted::now(move || tell(&begin, Engine::begin))));
+    }
+
+    fn begin(&self) {
+        self.lead();
+        self.woken();
     }
 
     /// Once a tick of the zone, in every worker.
@@ -243,7 +265,6 @@ impl Engine {
 
     /// A request to this upstream has ended, or another thing has happened that its policies look at. Only for upstreams that
     /// [`Engine::watches`] names.
-    #[cold]
     pub fn request_ended(&self, upstream: usize) {
         let (bits, now) = (self.watched.get(upstream).copied().unwrap_or(0), clock::monotonic());
         let leads = self.leadership.local.leads();
@@ -293,12 +314,30 @@ impl Engine {
     pub fn in_force(&self) -> impl Iterator<Item = (&Policy, &[Action])> {
         let bits = match self.board.in_force() {
             0 => 0,
-            bits if clock::monotonic().us < self.board.beat_us() + FORCE_US => bits,
+            bits if clock::monotonic().us < self.board.beat_us() + self.force_us() => bits,
             _ => 0,
         };
         let seats = if bits == 0 { &[][..] } else { &self.seats };
         let seats = seats.iter().filter(move |seat| bits & seat.place.bit() != 0);
         seats.map(|seat| (&seat.policy, seat.policy.actions.as_slice()))
+    }
+
+    fn force_us(&self) -> u64 {
+        FORCE_US.max(3 * u64::from(self.tick_s) * 1_000_000)
+    }
+
+    /// What is known of each policy, for whoever shows it; and of each target that only scripts scale.
+    #[allow(dead_code, reason = "the status page is about to use it")]
+    pub fn standings(&self) -> impl Iterator<Item = Standing<'_>> {
+        let in_force = self.board.in_force();
+        self.seats.iter().map(move |seat| Standing {
+            policy: &seat.policy,
+            target: seat.target.as_deref(),
+            bare: seat.bare,
+            known: seat.place.known(),
+            state: seat.place.state().unwrap_or_default(),
+            in_force: in_force & seat.place.bit() != 0,
+        })
     }
 
     /// The worker is to stop: what it writes may end within [`GRACE`], and the lead goes on.
