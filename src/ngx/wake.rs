@@ -104,6 +104,8 @@ unsafe extern "C" fn readable(event: *mut ngx_event_t) {
     crate::native::guard(|| (heard.tell)());
     // SAFETY: as above; whoever was told does not drop the listener.
     unsafe {
+        // an event that says it is ready would be taken off by what is no epoll
+        (*event).set_ready(0);
         if ffi::ngx_handle_read_event(event, 0) != ffi::NGX_OK as isize {
             super::log_cycle(super::Level::Error, "this worker cannot be woken any more");
         }

@@ -98,6 +98,7 @@ impl Seat {
         if self.target.as_deref().is_some_and(|target| self.place.bind(mark(target))) {
             state.pending = Default::default();
         }
+        self.policy.adopt(&mut state);
         **self.state.borrow_mut() = state;
         self.read_us.set(0);
         self.write_us.set(0);

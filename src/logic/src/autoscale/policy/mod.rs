@@ -201,6 +201,21 @@ impl Policy {
         }
     }
 
+    /// Takes over a state that may be of an earlier text of the policy: what a rule remembers goes with the rule, wherever it stands now,
+    /// and a rule that is new has nothing to remember.
+    pub fn adopt(&self, state: &mut State) {
+        let before = state.rules;
+        let is_new = before.iter().all(|rule| rule.mark == 0);
+        for (n, (rule, state)) in self.rules.iter().zip(&mut state.rules).enumerate() {
+            let mark = rule.mark();
+            let found = before.iter().find(|rule| rule.mark == mark).copied();
+            *state = if is_new { before[n] } else { found.unwrap_or_default() };
+            state.mark = mark;
+        }
+        let rest = self.rules.len().min(before.len());
+        state.rules[rest..].fill(state::RuleState::default());
+    }
+
     /// Whether a rule looks at requests one by one, so that it is worth asking [`Policy::due`] as they end.
     pub fn watches_requests(&self) -> bool {
         self.rules.iter().any(|rule| rule.watches_requests(self))
@@ -232,6 +247,12 @@ impl State {
 }
 
 impl Rule {
+    /// FNV-1a (Fowler, Noll, Vo) of its text.
+    fn mark(&self) -> u64 {
+        let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        self.text.bytes().fold(0xcbf2_9ce4_8422_2325, step) | 1
+    }
+
     fn watches_requests(&self, policy: &Policy) -> bool {
         let Does::Up(line) = &self.does else { return false };
         matches!(line.hold, Hold::Requests(_))

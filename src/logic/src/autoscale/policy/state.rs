@@ -15,6 +15,8 @@ pub const RULES: usize = 24;
 /// What one rule remembers.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct RuleState {
+    /// What tells the rule from others, as [`super::Policy::adopt`] has it; 0 before that.
+    pub mark: u64,
     /// Since when its condition is true.
     pub since_us: u64,
     /// When its condition was last seen true.
@@ -92,8 +94,8 @@ impl Default for State {
 }
 
 /// Changes whenever the layout does.
-const VERSION: u64 = 0x6173_706f_6c00_0002;
-const RULE_WORDS: usize = 8;
+const VERSION: u64 = 0x6173_706f_6c00_0003;
+const RULE_WORDS: usize = 9;
 const SEASON_WORDS: usize = SLOTS + LATELY + 9;
 /// How many 64-bit words a state takes.
 pub const WORDS: usize = 2 + 11 + RULES * RULE_WORDS + BUCKETS * 2 + EVENTS * 2 + SEASON_WORDS;
@@ -162,6 +164,7 @@ impl State {
         io.u64(&mut self.pending.at_us);
         io.pair(&mut self.pending.from, &mut self.pending.to);
         for rule in &mut self.rules {
+            io.u64(&mut rule.mark);
             io.u64(&mut rule.since_us);
             io.u64(&mut rule.seen_us);
             io.pair(&mut rule.ticks, &mut rule.panic.most);
@@ -241,6 +244,7 @@ mod tests {
             State { decisions: 7, up_us: 5_000_000, acting: true, asked: 9, reason: 3, ..State::default() };
         state.pending = Pending { id: 7, at_us: 6, from: 2, to: 4 };
         state.rules[RULES - 1].baseline.mean = 0.25;
+        state.rules[1].mark = 11;
         state.rules[2].panic = PanicState { at_us: 9_000_000, most: 12 };
         state.past.record(9_000_000, 300, 5);
         state.events.push(9_000_000, -3);

@@ -1,5 +1,6 @@
 //! The engine on a simulated clock: the scenarios by their ids, and properties.
 
+mod leading;
 mod properties;
 mod scenarios;
 mod wishes;
