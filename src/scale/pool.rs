@@ -34,6 +34,27 @@ struct Seat {
     failed: bool,
 }
 
+/// The addresses of those that are members, each once, and whether nginx sends them nothing for a while.
+fn named(upstream: Upstream) -> Vec<(Box<[u8]>, bool)> {
+    let mut found: Vec<(Box<[u8]>, bool)> = Vec::new();
+    let (unix_s, _) = clock::wall_clock();
+    // an upstream of a balancer that keeps its own peers has none here
+    let _ = upstream.peers(false, |p| {
+        let rests = unix_s - p.checked <= p.fail_timeout;
+        let failed = p.max_fails > 0 && p.fails >= p.max_fails && rests;
+        if !found.iter().any(|(addr, _)| **addr == *p.name) {
+            found.push((p.name.into(), failed));
+        }
+    });
+    found.retain(|(addr, _)| !configured(upstream, false, addr).is_some_and(|(_, down)| down));
+    found
+}
+
+/// How many members the pool of an upstream has: more are never active.
+pub fn members(upstream: Upstream) -> u32 {
+    u32::try_from(named(upstream).len()).unwrap_or(u32::MAX)
+}
+
 impl Pool {
     /// The pool that the plan makes of an upstream. It begins where the zone has no number for it; who is new finds a place.
     pub fn begin(
@@ -70,19 +91,9 @@ impl Pool {
 
     /// The members.
     fn seats(&self, zone: &Zone<'_>, now: Now) -> Vec<Seat> {
-        let mut found: Vec<(Box<[u8]>, bool)> = Vec::new();
-        let (unix_s, _) = clock::wall_clock();
-        // an upstream of a balancer that keeps its own peers has none here
-        let _ = self.upstream.peers(false, |p| {
-            let rests = unix_s - p.checked <= p.fail_timeout;
-            found.push((p.name.into(), p.max_fails > 0 && p.fails >= p.max_fails && rests));
-        });
+        let found = named(self.upstream);
         let mut seats: Vec<Seat> = Vec::with_capacity(found.len());
         for (addr, failed) in found {
-            let is_down = configured(self.upstream, false, &addr).is_some_and(|(_, down)| down);
-            if is_down || seats.iter().any(|seat| seat.addr == addr) {
-                continue;
-            }
             let known = zone.find_peer(self.entry, &addr);
             let Some(entry) = known.or_else(|| zone.configured_peer(self.entry, &addr, now).ok()) else {
                 // no room in the zone, which was logged: it takes requests whatever the number is

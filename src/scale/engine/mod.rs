@@ -24,13 +24,14 @@ use std::hash::{BuildHasher, Hasher};
 use std::rc::{Rc, Weak};
 
 use logic::autoscale::board::{Board, Command, Known};
-use logic::autoscale::conf::{Settings, Target};
+use logic::autoscale::conf::{Kind, Settings, Target};
 use logic::autoscale::metrics::columns::Owner;
 use logic::autoscale::metrics::zone::Zone;
 use logic::autoscale::policy::{Action, Event, Mode, Policy, State};
 use logic::autoscale::signal::Scope;
 
 use super::leader::{local, Leadership, Local};
+use super::pool;
 use super::shell::alive;
 use crate::conf::MainConf;
 use crate::ngx::{clock, log_cycle, process, wake, ExitWatch, Level, Posted, Timer};
@@ -108,6 +109,16 @@ pub fn register(main: &MainConf, zone: &Zone<'_>, workers: usize) {
     wake::prepare(workers);
 }
 
+/// A pool never has more than its members: a wish for more would be wished again for ever.
+fn narrow(mut policy: Policy, target: Option<&Target>, main: &MainConf) -> Policy {
+    if let Some(Kind::Pool { upstream }) = target.map(|target| &target.kind) {
+        let found = main.observed().iter().find(|o| *o.name == **upstream).and_then(|o| o.upstream());
+        let most = found.map(pool::members).map(|members| members.max(policy.limits.least()).max(1));
+        policy.within(None, most);
+    }
+    policy
+}
+
 fn is_needed(settings: &Settings) -> bool {
     !(settings.policies.is_empty() && settings.targets.is_empty())
 }
@@ -138,6 +149,7 @@ impl Engine {
             .filter_map(|(number, (policy, bare))| {
                 let place = board.find(&policy.name)?;
                 let target = policy.target.as_deref().and_then(target);
+                let policy = narrow(policy, target.as_deref(), main);
                 Some(Seat::new(number, policy, target, bare, place))
             })
             .collect();
