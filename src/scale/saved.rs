@@ -131,13 +131,25 @@ fn remembered(zone: &Zone<'_>) -> Vec<Entry> {
         name: [&upstream[..], b"/", &addr].concat(),
         words: vec![bits],
     });
-    peers.collect()
+    let pools = zone.upstreams().into_iter().filter_map(|upstream| {
+        let (name, wanted) = (zone.name(upstream)?, zone.pool(upstream)?);
+        Some(Entry { what: What::Pool, name, words: vec![wanted.into()] })
+    });
+    peers.chain(pools).collect()
 }
 
 /// Says what was brought back.
 fn bring_back(zone: &Zone<'_>, saved: &Saved) -> String {
     let mut peers = 0;
     for upstream in zone.all_upstreams() {
+        // whether it is a pool under this configuration is for the workers to tell
+        let wanted = zone.name(upstream).and_then(|name| match saved.words(What::Pool, &name)? {
+            [wanted] => u32::try_from(*wanted).ok(),
+            _ => None,
+        });
+        if wanted.is_some() {
+            zone.set_pool(upstream, None, wanted);
+        }
         for peer in zone.all_peers(upstream) {
             let (Some(name), Some(addr)) = (zone.name(upstream), zone.name(peer)) else { continue };
             let words = saved.words(What::Peer, &[&name[..], b"/", &addr].concat());

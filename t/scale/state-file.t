@@ -17,7 +17,9 @@ sub state_file {
     my ($version, @peers) = @_;
     my $text = 'autoscal' . pack 'Q<*', $version, 0, 1, 1, scalar @peers;
     while (my ($name, $bits) = splice @peers, 0, 2) {
-        $text .= pack('Q<', 2 << 32 | length $name) . $name . "\0" x (-length($name) % 8) . pack 'Q<2', 1, $bits;
+        # a reference is to the name of a pool
+        (my $kind, $name) = ref $name ? (3, $$name) : (2, $name);
+        $text .= pack('Q<', $kind << 32 | length $name) . $name . "\0" x (-length($name) % 8) . pack 'Q<2', 1, $bits;
     }
     # the count is of entries, not of the list's elements
     substr $text, 40, 8, pack 'Q<', (unpack 'Q<', substr $text, 40, 8) / 2;
@@ -27,6 +29,7 @@ sub state_file {
 my @weights = ('app/127.0.0.1:12' => 9 << 16, 'gone/127.0.0.1:12' => 5 << 16);
 write_file('foreign', "not a state file\n");
 write_file('whole', state_file(1, @weights));
+write_file('pool', state_file(1, \'app' => 2));
 write_file('newer', state_file(9, @weights));
 write_file('cut', substr state_file(1, @weights), 0, -9);
 write_file('changed', state_file(1, @weights) =~ s/12/13/r);
@@ -193,3 +196,18 @@ invalid state=/nowhere/at/all/gateway.state: the directory does not exist
     ngx.say("never")
 --- error_log
 invalid state=/tmp: write the name of a file
+
+
+=== TEST 12: a pool has as many active peers as it had
+--- once
+--- state: pool
+--- http_config
+    autoscale_target app pool:app min=1;
+    upstream other { server 127.0.0.1:11; server 127.0.0.1:12; }
+    autoscale_target other pool:other min=1;
+--- lua
+    for _, name in ipairs { "app", "other" } do
+        for peer in require("ngx.autoscale").peers(name) do ngx.print(peer.state, " ") end
+    end
+    ngx.say()
+--- response_body eval: "up up up standby \n"

@@ -26,6 +26,8 @@ pub enum What {
     Policy,
     /// What was said about a peer, by `UPSTREAM/ADDRESS`: one word.
     Peer,
+    /// How many peers of a pool are wanted, by the upstream's name: one word.
+    Pool,
 }
 
 /// One thing that was remembered.
@@ -76,6 +78,7 @@ impl Saved {
             let kind = match entry.what {
                 What::Policy => 1,
                 What::Peer => 2,
+                What::Pool => 3,
             };
             out.word(kind << 32 | entry.name.len() as u64);
             out.text(&entry.name);
@@ -164,6 +167,7 @@ impl<'a> Reader<'a> {
             let what = match head >> 32 {
                 1 => What::Policy,
                 2 => What::Peer,
+                3 => What::Pool,
                 _ => return None,
             };
             let len = (head & 0xffff_ffff) as usize;
@@ -194,6 +198,7 @@ mod tests {
                 entry(What::Policy, "web", state.to_words().to_vec()),
                 entry(What::Peer, "app/unix:/run/a.sock", vec![5]),
                 entry(What::Peer, "", vec![]),
+                entry(What::Pool, "app", vec![3]),
             ],
         }
     }

@@ -474,7 +474,7 @@ impl<'a> Zone<'a> {
         for upstream in self.upstreams() {
             let peers = self.peers(upstream).into_iter();
             for (peer, control) in
-                peers.map(|peer| (peer, self.control(peer))).filter(|(_, c)| *c != Control::default())
+                peers.map(|peer| (peer, self.control(peer))).filter(|(_, c)| c.to_bits() != 0)
             {
                 if let (Some(name), Some(addr)) = (self.name(upstream), self.name(peer)) {
                     all.push((name, addr, control.to_bits()));
