@@ -34,19 +34,17 @@ impl StateFile {
         }
     }
 
-    /// Brings back what the file says into new memory. In the master, which may read whatever a worker wrote.
-    pub fn restore(&self, zone: &Zone<'_>) {
+    /// Reads it. In the master, which may read whatever a worker wrote.
+    pub fn read(&self) -> Option<Saved> {
         self.sweep();
-        let bytes = match read(&self.0) {
-            Ok(bytes) => bytes,
-            Err(e) if e.kind() == ErrorKind::NotFound => return,
-            Err(e) => return self.log(Level::Error, &format!("cannot be read: {e}")),
-        };
-        match Saved::from_bytes(&bytes) {
-            Ok(saved) => {
-                let restored = bring_back(zone, &saved);
-                self.log(Level::Notice, &format!("has been read: {restored}"));
+        let bytes = read(&self.0);
+        let bytes = bytes.inspect_err(|e| {
+            if e.kind() != ErrorKind::NotFound {
+                self.log(Level::Error, &format!("cannot be read: {e}"));
             }
+        });
+        match Saved::from_bytes(&bytes.ok()?) {
+            Ok(saved) => Some(saved),
             Err(damage) => {
                 let aside = self.beside(".bad");
                 let done = match fs::rename(&self.0, &aside) {
@@ -54,8 +52,15 @@ impl StateFile {
                     Err(e) => format!("it stays where it is: {e}"),
                 };
                 self.log(Level::Error, &format!("is not used: {damage}; {done}"));
+                None
             }
         }
+    }
+
+    /// Brings back what it says about what has a place in this memory, which is new.
+    pub fn bring_back(&self, zone: &Zone<'_>, saved: &Saved) {
+        let (policies, peers) = (policies(zone, saved), peers(zone, saved));
+        self.log(Level::Notice, &format!("has been read: {policies} policies, {peers} peers"));
     }
 
     /// Writes what is remembered now. The error is the end of a log line.
@@ -126,6 +131,9 @@ fn clocks() -> Clocks {
 }
 
 fn remembered(zone: &Zone<'_>) -> Vec<Entry> {
+    let places = zone.board().places().into_iter().filter_map(|(name, place)| {
+        Some(Entry { what: What::Policy, name: name.into_bytes(), words: place.kept()? })
+    });
     let peers = zone.overrides().into_iter().map(|(upstream, addr, bits)| Entry {
         what: What::Peer,
         name: [&upstream[..], b"/", &addr].concat(),
@@ -135,12 +143,32 @@ fn remembered(zone: &Zone<'_>) -> Vec<Entry> {
         let (name, wanted) = (zone.name(upstream)?, zone.pool(upstream)?);
         Some(Entry { what: What::Pool, name, words: vec![wanted.into()] })
     });
-    peers.chain(pools).collect()
+    // there is one since the configuration was read, or nobody needs it
+    let epoch = Entry { what: What::Epoch, name: Vec::new(), words: vec![zone.board().known_epoch()] };
+    core::iter::once(epoch).chain(places).chain(peers).chain(pools).collect()
 }
 
-/// Says what was brought back.
-fn bring_back(zone: &Zone<'_>, saved: &Saved) -> String {
-    let mut peers = 0;
+/// What the orders of the gateway are told from others by stays the same, so that one under way is repeated under its own key. Before
+/// policies have places.
+pub fn begin(zone: &Zone<'_>, saved: &Saved) {
+    if let Some([epoch]) = saved.words(What::Epoch, b"").filter(|words| *words != [0]) {
+        zone.board().epoch(*epoch);
+    }
+}
+
+/// How many policies go on where they were.
+fn policies(zone: &Zone<'_>, saved: &Saved) -> usize {
+    let shift_us = saved.shift_us(&clocks());
+    let taken_up = zone.board().places().into_iter().filter(|(name, place)| {
+        let words = saved.words(What::Policy, name.as_bytes());
+        words.is_some_and(|words| place.take_up(words, shift_us))
+    });
+    taken_up.count()
+}
+
+/// How many peers have what was said about them.
+fn peers(zone: &Zone<'_>, saved: &Saved) -> usize {
+    let mut count = 0;
     for upstream in zone.all_upstreams() {
         // whether it is a pool under this configuration is for the workers to tell
         let wanted = zone.name(upstream).and_then(|name| match saved.words(What::Pool, &name)? {
@@ -154,9 +182,9 @@ fn bring_back(zone: &Zone<'_>, saved: &Saved) -> String {
             let (Some(name), Some(addr)) = (zone.name(upstream), zone.name(peer)) else { continue };
             let words = saved.words(What::Peer, &[&name[..], b"/", &addr].concat());
             if let Some([bits]) = words {
-                peers += usize::from(zone.restore_control(peer, *bits));
+                count += usize::from(zone.restore_control(peer, *bits));
             }
         }
     }
-    format!("{peers} peer(s)")
+    count
 }

@@ -17,6 +17,7 @@ use super::engine::Engine;
 use super::fleet::Fleet;
 use super::poll::{self, Poller};
 use super::pool::Pool;
+use super::saved;
 use super::signals::Signals;
 
 use crate::conf::MainConf;
@@ -72,10 +73,15 @@ pub fn register(main: &MainConf) {
     for key in main.keys.borrow().iter() {
         let _ = zone.key_name(key.name.as_bytes(), key.top.get(), now).inspect_err(|e| refused(e));
     }
+    let file = conf.state.as_ref().filter(|_| conf.is_new.get());
+    let saved = file.and_then(|file| Some((file, file.read()?)));
+    if let Some((_, saved)) = &saved {
+        saved::begin(zone, saved);
+    }
     super::engine::register(main, zone, conf.workers());
     poll::register(zone, main.autoscale.settings(), now).iter().for_each(|e| refused(e));
-    if let Some(file) = conf.state.as_ref().filter(|_| conf.is_new.get()) {
-        file.restore(zone);
+    if let Some((file, saved)) = &saved {
+        file.bring_back(zone, saved);
     }
 }
 

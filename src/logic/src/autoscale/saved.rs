@@ -22,12 +22,14 @@ const WORD: usize = 8;
 /// What an entry holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum What {
-    /// The state of a policy, by the policy's name.
+    /// What a policy's place keeps, by the policy's name.
     Policy,
     /// What was said about a peer, by `UPSTREAM/ADDRESS`: one word.
     Peer,
     /// How many peers of a pool are wanted, by the upstream's name: one word.
     Pool,
+    /// What tells the gateway's decisions from those of another: one word, without a name.
+    Epoch,
 }
 
 /// One thing that was remembered.
@@ -79,6 +81,7 @@ impl Saved {
                 What::Policy => 1,
                 What::Peer => 2,
                 What::Pool => 3,
+                What::Epoch => 4,
             };
             out.word(kind << 32 | entry.name.len() as u64);
             out.text(&entry.name);
@@ -168,6 +171,7 @@ impl<'a> Reader<'a> {
                 1 => What::Policy,
                 2 => What::Peer,
                 3 => What::Pool,
+                4 => What::Epoch,
                 _ => return None,
             };
             let len = (head & 0xffff_ffff) as usize;

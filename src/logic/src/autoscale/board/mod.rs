@@ -12,6 +12,7 @@
 //!
 //! [`policy::store`]: crate::autoscale::policy::store
 
+mod kept;
 pub mod lead;
 pub mod place;
 pub mod queue;
@@ -70,6 +71,11 @@ impl<'a> Board<'a> {
             Ok(_) => random.max(1),
             Err(before) => before,
         }
+    }
+
+    /// The same, 0 if there is none.
+    pub fn known_epoch(&self) -> u64 {
+        self.head[EPOCH].load(Acquire)
     }
 
     pub fn queue(&self) -> Queue<'a> {

@@ -195,6 +195,11 @@ impl<'a> Place<'a> {
         }
     }
 
+    /// What the target is.
+    pub fn target(&self) -> u64 {
+        get(&self.words[TARGET])
+    }
+
     /// Says what the target is; true when it was another one, of which nothing holds any more.
     pub fn bind(&self, target: u64) -> bool {
         let before = get(&self.words[TARGET]);
