@@ -331,3 +331,25 @@ invalid url "http://127.0.0.1:99999/"
     ngx.say("never")
 --- error_log
 it brings one number: write ext.queue
+
+
+=== TEST 13: a policy that tracks a signal which was never had takes nothing away, and says why
+--- once
+--- http_config
+    upstream app { server 127.0.0.1:11; server 127.0.0.1:12; server 127.0.0.1:13; }
+    autoscale_target app pool:app min=2;
+    autoscale_signal queue http://127.0.0.1:$TEST_NGINX_SERVER_PORT/metrics every=100ms stale=300ms metric=depth;
+    autoscale_policy queue target=app { track ext.queue per=10; }
+--- config
+    location = /metrics { return 503; }
+--- lua
+    local log = io.open(ngx.config.prefix() .. "logs/error.log")
+    ngx.say(wait(function()
+        log:seek("set", 0)
+        return log:read("*a"):find('policy "queue": stays at 2: [^\n]*ext%.queue has no fresh value') and true
+    end))
+    log:close()
+--- response_body
+true
+--- allow_log
+cannot be had
