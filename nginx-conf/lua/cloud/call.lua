@@ -15,7 +15,8 @@ local M = {}
 
 -- How many seconds our clock is ahead of the server's, if that is enough to be refused for it.
 local function skew(res)
-    local theirs = res.headers.date and ngx.parse_http_time(res.headers.date)
+    local date = res.headers.date
+    local theirs = type(date) == "string" and ngx.parse_http_time(date)
     local off = theirs and ngx.time() - theirs
     if off and math.abs(off) > SKEW then
         return (": this machine's clock is %d s %s"):format(math.abs(off), off > 0 and "fast" or "slow")

@@ -145,9 +145,8 @@ local function is_old(orders, order)
     if newest and fence < newest then
         return newest
     end
-    if newest ~= fence then
-        orders:set(name, fence)
-    end
+    -- for as long as an older order could still be believed: a new zone may begin to count again
+    orders:set(name, fence, TOLERANCE)
 end
 
 -- Content handler: carries the order of this request out by `resize(order)`, which returns true; or nil, why, and, if

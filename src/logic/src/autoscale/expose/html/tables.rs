@@ -177,7 +177,10 @@ pub fn reported(html: &mut Html, zone: &Zone<'_>, now: Now) {
             for row in rows {
                 let value = if reporter == Reporter::Script { Some(row.total) } else { row.value };
                 let name = joined(&row.name, separator);
-                html.row("", &[cell(&name), cell(&Known(value)), cell(&Duration(row.age as u64))]);
+                html.row(
+                    "",
+                    &[cell(&name), cell(&Known(value.map(Figure))), cell(&Duration(row.age as u64))],
+                );
             }
         });
     }
@@ -192,8 +195,8 @@ pub fn reported(html: &mut Html, zone: &Zone<'_>, now: Now) {
     html.table("Distributions", &["", "count", "avg", "p50", "p95", "p99", "max"], |html| {
         for row in rows {
             let name = joined(&row.name, '/');
-            let [p50, p95, p99, max] = row.quantiles.map(Known);
-            let average = Known(row.average);
+            let [p50, p95, p99, max] = row.quantiles.map(|value| Known(value.map(Figure)));
+            let average = Known(row.average.map(Figure));
             let figures = [&average, &p50, &p95, &p99, &max].map(|figure| cell(figure));
             let cells = [cell(&name), cell(&row.total.1)].into_iter().chain(figures);
             html.row("", &cells.collect::<Vec<_>>());
@@ -215,6 +218,26 @@ impl<T: Display> Display for Known<T> {
             None => f.write_str("–"),
         }
     }
+}
+
+/// Four digits and no more zeros than needed: what a script counts has no unit that is known here.
+struct Figure(f64);
+
+impl Display for Figure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let places = match self.0.abs() {
+            x if x == 0.0 || x >= 1000.0 => 0,
+            x if x < 1e-6 => return write!(f, "{:.3e}", self.0),
+            x => (3 - x.log10().floor() as i32) as usize,
+        };
+        let text = format!("{:.places$}", self.0);
+        f.write_str(if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text })
+    }
+}
+
+#[cfg(test)]
+pub fn figure(value: f64) -> String {
+    Figure(value).to_string()
 }
 
 struct PerSecond(f64);

@@ -32,6 +32,26 @@ fn the_page_has_everything_of_the_zone() {
 }
 
 #[test]
+fn figures_are_short() {
+    use super::tables::figure;
+    for (value, text) in [
+        (0.0, "0"),
+        (-4.5, "-4.5"),
+        (3.0, "3"),
+        (100.0, "100"),
+        (0.1 + 0.2, "0.3"),
+        (0.000_123_456, "0.0001235"),
+        (1234.5, "1234"),
+        (123.456, "123.5"),
+        (9.999_99, "10"),
+        (1e-9, "1.000e-9"),
+        (1e20, "100000000000000000000"),
+    ] {
+        assert_eq!(figure(value), text);
+    }
+}
+
+#[test]
 fn names_are_text_and_nothing_else() {
     let row = PolicyRow {
         name: "<script>alert('1')</script>".into(),
