@@ -8,6 +8,7 @@ use Test::More;
 my $root = $AutoscaleLua::Env::ROOT;
 my $log = daemon(9180, '/usr/bin/python3', "$root/t/lib/AutoscaleLua/cloud-fake", 9180);
 (my $dir = $log) =~ s{/log$}{};
+$ENV{TEST_NGINX_CLOUD_DIR} = $dir;
 
 for my $name (qw(aws-asg gcp-mig azure-vmss)) {
     mkdir "$dir/build";
@@ -59,7 +60,7 @@ add_block_preprocessor(sub {
                 return res.status, res.body:gsub("\\n\$", "") .. (res.headers.retry_after or "")
             end
         }
-    });
+    } . ($block->http_config // ''));
     $block->set_value('config', ($block->config // '') . q{
         location /order/ {
             client_max_body_size 1m;
@@ -456,3 +457,35 @@ p%40ss
 --- allow_log
 not carried out
 connect() failed
+
+
+=== TEST 20: what a policy decides arrives at the cloud
+--- http_config
+    autoscale_zone main:4m keys=16;
+    autoscale_target machines webhook:http://127.0.0.1:1984/policy secret_file=$TEST_NGINX_CLOUD_DIR/secret min=2 max=9
+        timeout=10s;
+    autoscale_policy machines target=machines {
+        up upstream.backend.rate > 0 by=+3;
+        cooldown up=60s;
+    }
+--- backend
+    location / { return 200; }
+--- config
+    location = /p { proxy_pass http://backend; }
+    location = /policy {
+        content_by_lua_block {
+            require("cloud.order").handle({ secret_file = dir .. "secret", orders = "orders" }, function(order)
+                return require("cloud.aws").resize({ group = "policy-" .. order.target, region = "eu-west-1", endpoint = fake,
+                                                     credentials_file = dir .. "aws-credentials" }, order)
+            end)
+        }
+    }
+--- lua
+    ngx.location.capture("/p")
+    for _ = 1, 200 do
+        if seen("policy-machines") ~= "" then break end
+        ngx.sleep(0.02)
+    end
+    ngx.say(seen("policy-machines"))
+--- response_body
+5

@@ -36,7 +36,7 @@ __DATA__
 --- response_body
 200 application/json no-store
 APIResourceList v1 external.metrics.k8s.io/v1beta1
-upstream.backend.rate@1m upstream.backend.inflight upstream.backend.queue upstream.backend.latency.avg@1m upstream.backend.latency.p99@1m upstream.backend.error_rate@1m custom.sold~1~e~u.rate@1m
+upstream.backend.rate@1m upstream.backend.inflight upstream.backend.queue upstream.backend.latency.avg@1m upstream.backend.latency.p99@1m upstream.backend.error_rate@1m self.cpu@1m self.mem@1m custom.sold~1~e~u.rate@1m
 
 
 === TEST 2: group and groups are there for those who look for them
@@ -131,17 +131,50 @@ custom.Sold/EU/50%~0@1h EU/50%~ true
 ['"error":"which signal\?', 'which signal', 'did you mean', '"error":', 'nothing was sampled']
 
 
-=== TEST 11: a polled signal that has never come is unknown
+=== TEST 11: a polled signal is an error before it has come, and when it is stale
+--- modes: plain
 --- http_config
-    autoscale_signal queue http://127.0.0.1:1/ every=100ms stale=200ms metric=depth;
---- request eval
-["GET /keda?signal=ext.queue.depth", "GET $::base/namespaces/shop/ext.queue.depth"]
---- error_code eval
-[404, 404]
---- response_body_like eval
-['there is no external signal', '"reason":"NotFound"']
+    autoscale_signal queue http://127.0.0.1:1984/depth every=100ms stale=300ms metric=depth;
+    lua_shared_dict state 1m;
+--- config
+    location = /depth {
+        content_by_lua_block {
+            if ngx.shared.state:get("works") then ngx.say("depth 7") else ngx.exit(500) end
+        }
+    }
+--- lua
+    local function ask(uri)
+        local res = ngx.location.capture(uri)
+        return res.status .. " " .. res.body
+    end
+    local function all()
+        return ask("/keda?signal=ext.queue.depth"),
+            ask("/apis/external.metrics.k8s.io/v1beta1/namespaces/shop/ext.queue.depth")
+    end
+    local function wait(status)
+        for _ = 1, 200 do
+            if ask("/keda?signal=ext.queue.depth"):find(status, 1, true) == 1 then break end
+            ngx.sleep(0.02)
+        end
+    end
+    ngx.shared.state:set("works", false)
+    wait("503")
+    ngx.print(all())
+    ngx.shared.state:set("works", true)
+    wait("200")
+    ngx.print(all())
+    ngx.shared.state:set("works", false)
+    wait("503")
+    ngx.print(all())
+--- response_body_like
+^503 \{"error":"signal \\"ext\.queue\.depth\\" (has no value yet|is stale: .*)"\}
+503 \{"apiVersion":"v1","code":503.*
+200 \{"age":0\.[0-2]\d*(e-\d)?,"samples":1,"signal":"ext.queue.depth","value":7\.0\}
+200 .*"value":"7"\}\],.*
+503 \{"error":"signal \\"ext\.queue\.depth\\" is stale: it is 0\.\d s old, and 0\.3 s is the most"\}
+503 .*"reason":"ServiceUnavailable".*
 --- allow_log
-connect
+queue
 
 
 === TEST 12: HEAD is answered as GET without the body

@@ -26,7 +26,7 @@ __DATA__
 --- request eval
 ["GET /p?tenant=acme", "GET /t"]
 --- response_body_like eval
-['^ok$', '^<!doctype html>.*<meta http-equiv="refresh" content="5">.*<h2>Policies</h2>.*<td>orders<td>orders<td>observe.*up upstream\.backend\.latency &gt; 100s for=1h by=\+1.*<h2>Upstreams</h2>.*<td>backend<.*<td>127\.0\.0\.1:\d+<.*<h2>Keys</h2>.*<td>tenant<.*<td>acme<.*<h2>Counters</h2>.*<td>sold<td>\d']
+['^ok$', '^<!doctype html>.*<meta http-equiv="refresh" content="5">.*<h2>Policies</h2>.*<td>orders<td>orders<td>observe<td>(2|–|\xe2\x80\x93)<td.*up upstream\.backend\.latency &gt; 100s for=1h by=\+1.*<h2>Upstreams</h2>.*<td>backend<.*<td>127\.0\.0\.1:\d+<.*<h2>Keys</h2>.*<td>tenant<.*<td>acme<.*<h2>Counters</h2>.*<td>sold<td>\d']
 --- response_headers eval
 ["", "Content-Type: text/html; charset=utf-8\nCache-Control: no-store\nContent-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"]
 

@@ -6,7 +6,7 @@ use logic::autoscale::expose::kubernetes::selector::Selector;
 use logic::autoscale::expose::kubernetes::{self as api, name, Asked, Reason};
 use logic::autoscale::policy::Watched;
 use logic::autoscale::read::Reading;
-use logic::autoscale::signal::{Scope, Signal};
+use logic::autoscale::signal::{Scope, Signal, Window};
 use logic::text::args::Args;
 use logic::text::uri::unescape_uri;
 
@@ -99,6 +99,9 @@ fn read(request: Request, shell: &Shell, text: &[u8]) -> Result<Said, Silent> {
             "signal \"{text}\" is stale: it is {:.1} s old, and {} s is the most",
             reading.age, watched.stale_s
         )),
+        None if watched.signal.window == Window::Now => {
+            unavailable(format!("signal \"{text}\" has no value yet"))
+        }
         None => unavailable(format!("signal \"{text}\" has no value: nothing was sampled in its window")),
     }
 }

@@ -78,7 +78,8 @@ fn page(format: Format, request: Request, shell: &Shell) -> Result<Vec<u8>, Stri
     match format {
         Format::Html => {
             page = {
-                let policies = request.main_conf().autoscale.settings().map(policies).unwrap_or_default();
+                let settings = request.main_conf().autoscale.settings();
+                let policies = settings.map(|settings| policies(settings, shell)).unwrap_or_default();
                 html::page(zone, now, &Loop { policies: &policies, decisions: &[] }).into_bytes()
             }
         }
@@ -91,8 +92,9 @@ fn page(format: Format, request: Request, shell: &Shell) -> Result<Vec<u8>, Stri
     Ok(page)
 }
 
-/// The policies as they were written.
-fn policies(settings: &Settings) -> Vec<PolicyRow> {
+/// The policies as they were written, and what is known of their targets.
+fn policies(settings: &Settings, shell: &Shell) -> Vec<PolicyRow> {
+    let board = shell.zone.board();
     let row = |conf: &logic::autoscale::conf::PolicyConf| {
         let policy = &conf.policy;
         let mode = match settings.mode {
@@ -102,7 +104,8 @@ fn policies(settings: &Settings) -> Vec<PolicyRow> {
         };
         let rules = policy.rules.iter().map(|rule| rule.text.clone()).collect();
         let (name, target) = (policy.name.clone(), policy.target.clone());
-        PolicyRow { name, target, mode, replicas: None, explanation: String::new(), rules }
+        let replicas = board.find(&name).and_then(|place| place.known()).map(|known| known.replicas.wanted);
+        PolicyRow { name, target, mode, replicas, explanation: String::new(), rules }
     };
     settings.policies.iter().map(row).collect()
 }
