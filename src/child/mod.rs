@@ -9,9 +9,10 @@ mod list;
 
 use core::cell::{Cell, RefCell};
 use core::time::Duration;
+use std::io;
 use std::rc::Rc;
 
-use logic::receive::{Found, Wanted};
+use logic::receive::{Found, Unread, Wanted};
 
 pub use end::Busy;
 use end::End;
@@ -226,7 +227,12 @@ impl Child {
             }
             let stream = end.stream()?;
             let room = wanted.missing(unread.len()).clamp(self.buffer_size.min(MOST), MOST);
-            match stream.recv(unread.room(room)) {
+            let Some(room) = unread.room(room) else {
+                *unread = Unread::default();
+                end.is_over.set(true);
+                return Err(ChildError::Io(io::Error::from_raw_os_error(libc::ENOMEM)));
+            };
+            match stream.recv(room) {
                 Io::Done(_) => {}
                 Io::Again => return Ok(None),
                 Io::Eof => end.is_over.set(true),

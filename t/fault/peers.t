@@ -352,3 +352,28 @@ HTTP/1.1 500 Internal Server Error
 0
 --- error_log
 on purpose
+
+
+=== TEST 12: more than there is memory for is an error of the one who asked
+--- lua
+    local before, memory, worker = peers.descriptors(), peers.memory(), ngx.worker.pid()
+    peers.with_memory(48, function()
+        local sock = open("flood 1073741824")
+        local data, err, partial = sock:receive("*a")
+        ngx.say(data, " ", err, " ", #partial, " ", select(2, sock:receive(1)))
+        local child = require("ngx.pipe").spawn { "cat", "/dev/zero" }
+        data, err, partial = child:stdout_read_all()
+        ngx.say(data, " ", err, " ", #partial, " ", select(2, child:stdout_read_any(1)))
+        child:shutdown("stdout")
+        child:kill(9)
+        child:wait()
+        sock = open("say still here")
+        ngx.say(sock:receive())
+        sock:close()
+    end)
+    ngx.say(peers.memory() - memory < 20, " ", peers.more_than(before), " ", ngx.worker.pid() == worker)
+--- response_body
+nil cannot allocate memory 0 closed
+nil Cannot allocate memory 0 closed
+still here
+true 0 true

@@ -194,8 +194,8 @@ impl Unread {
         &self.data[self.from - n..self.from]
     }
 
-    /// Where to append what comes next, after making room for `more` bytes.
-    pub fn room(&mut self, more: usize) -> &mut Vec<u8> {
+    /// Where to append what comes next, after making room for `more` bytes; `None` when there is no memory for it.
+    pub fn room(&mut self, more: usize) -> Option<&mut Vec<u8>> {
         if self.is_empty() {
             self.data.clear();
             self.from = 0;
@@ -206,8 +206,8 @@ impl Unread {
             self.data.drain(..self.from);
             self.from = 0;
         }
-        self.data.reserve(more);
-        &mut self.data
+        self.data.try_reserve(more).ok()?;
+        Some(&mut self.data)
     }
 }
 
@@ -232,7 +232,7 @@ mod tests {
                 Step::More if at == input.len() => return out,
                 Step::More => {
                     let n = step.min(input.len() - at);
-                    unread.room(n).extend_from_slice(&input[at..at + n]);
+                    unread.room(n).unwrap().extend_from_slice(&input[at..at + n]);
                     at += n;
                 }
             }
@@ -300,10 +300,18 @@ mod tests {
     #[test]
     fn what_was_taken_stays_readable_until_more_comes() {
         let mut unread = Unread::default();
-        unread.room(5).extend_from_slice(b"hello");
+        unread.room(5).unwrap().extend_from_slice(b"hello");
         unread.take(3);
         assert_eq!((unread.taken(3), unread.bytes()), (&b"hel"[..], &b"lo"[..]));
-        unread.room(4).extend_from_slice(b"!");
+        unread.room(4).unwrap().extend_from_slice(b"!");
         assert_eq!(unread.bytes(), b"lo!");
+    }
+
+    #[test]
+    fn more_than_there_is_memory_for_is_refused_and_nothing_lost() {
+        let mut unread = Unread::default();
+        unread.room(5).unwrap().extend_from_slice(b"hello");
+        assert!(unread.room(isize::MAX as usize).is_none());
+        assert_eq!(unread.bytes(), b"hello");
     }
 }

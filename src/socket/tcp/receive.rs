@@ -1,9 +1,10 @@
 //! Receiving: what is asked for, and what has come of it.
 
 use core::cell::RefCell;
+use std::io;
 use std::rc::Rc;
 
-use logic::receive::{Found, Step, Until, Wanted};
+use logic::receive::{Found, Step, Unread, Until, Wanted};
 
 use super::Tcp;
 use crate::ngx::{Interrupted, Io};
@@ -72,7 +73,14 @@ impl Tcp {
             }
             let stream = self.stream()?;
             let room = ask.missing(unread.len()).clamp(self.settings().buffer_size(), MOST);
-            match stream.recv(unread.room(room)) {
+            let Some(room) = unread.room(room) else {
+                // what has come is of no use in parts, and its memory is wanted elsewhere
+                *unread = Unread::default();
+                drop(unread);
+                self.drop_stream_only();
+                return Err(io::Error::from_raw_os_error(libc::ENOMEM).into());
+            };
+            match stream.recv(room) {
                 Io::Done(_) => {}
                 Io::Again => return Ok(None),
                 Io::Failed(e) => {

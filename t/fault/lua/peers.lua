@@ -1,6 +1,11 @@
 -- What the blocks of t/fault/peers.t share: connections to the peer of t/lib/AutoscaleLua/moody-peer, and counts.
 local ffi = require "ffi"
-ffi.cdef "int fcntl(int, int, ...);"
+ffi.cdef [[
+    int fcntl(int, int, ...);
+    struct limit { unsigned long soft, hard; };
+    int getrlimit(int, struct limit *);
+    int setrlimit(int, const struct limit *);
+]]
 
 local M = { peer = 1990, full = 1991, dns = 1992, tls = 1993 }
 
@@ -29,6 +34,18 @@ function M.more_than(before)
         ngx.sleep(0.01)
     end
     return M.descriptors() - before
+end
+
+-- Runs `f` while the worker may have only so many MiB more than it has.
+function M.with_memory(more, f)
+    local AS, before, limit = 9, ffi.new("struct limit"), ffi.new("struct limit")    -- RLIMIT_AS
+    assert(ffi.C.getrlimit(AS, before) == 0)
+    local file = assert(io.open("/proc/self/statm"))
+    limit.soft, limit.hard = file:read("*n") * 4096 + more * 1048576, before.hard
+    file:close()
+    assert(ffi.C.setrlimit(AS, limit) == 0)
+    f()
+    assert(ffi.C.setrlimit(AS, before) == 0)
 end
 
 -- The worker's resident memory in MiB.
