@@ -271,7 +271,7 @@ over tls
 === TEST 10: TLS that is cut anywhere in the handshake
 --- lua
     local before = peers.descriptors()
-    for _, n in ipairs { 1, 4, 5, 6, 50, 100, 127, 128, 200, 500, 900 } do
+    for _, n in ipairs { 1, 4, 5, 6, 50, 100, 127, 128, 200, 500, 700 } do
         local sock = open("relay %d %d", peers.tls, n)
         local ok, err = sock:sslhandshake(false, "test.example", true)
         if ok or err ~= "handshake failed" then ngx.say(n, " ", ok, " ", err) end
