@@ -165,3 +165,11 @@ GET /t
 --- error_code: 204
 --- once
 --- waits: told
+
+
+=== TEST 10: streams that wait when the worker is told to stop gently are answered
+--- request
+GET /t
+--- error_code: 204
+--- once
+--- waits: finish_streams

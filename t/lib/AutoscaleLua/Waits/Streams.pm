@@ -171,4 +171,16 @@ sub told {
     check_streams([ @cells[1, 3] ], $client);
 }
 
+sub finish_streams {
+    my @cells = map { cell($_, 'stays', '', 200, ending => 'completes') } 'abort', 'unwatched';
+    my $client = begin_streams(@cells);
+    my $old = (state())[3];
+    kill HUP => AutoscaleLua::Reload::master_pid();
+    my $end = time + $PATIENCE;
+    Test::More::is(seen($client, $_, $end), 200, "the stream of $_->{phase} is answered") for @cells;
+    Test::More::ok($client->ends(undef, $end), 'then the connection ends');
+    $client->close;
+    replaced($old, $end);
+}
+
 1;
