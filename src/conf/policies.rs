@@ -11,7 +11,7 @@ use logic::autoscale::policy::Mode;
 
 use super::{LocConf, MainConf};
 use crate::ngx::{Args, Cf, ConfError, Directive, Place, Setter, LOC, MAIN, SRV};
-use crate::scale::outward::check;
+use crate::scale::outward::{check, check_leader};
 
 type Result<T = ()> = core::result::Result<T, ConfError>;
 
@@ -52,7 +52,7 @@ pub const DIRECTIVES: &[Directive] = &[
         contexts: MAIN,
         args: Args::OneOrMore,
         set: Setter::Main(leader),
-        doc: "`local \\| kubernetes:NAMESPACE/LEASE \\| redis:HOST[:PORT]/KEY [ttl=15s]`: which worker of which gateway writes to targets.",
+        doc: "`local \\| kubernetes:NAMESPACE/LEASE \\| redis:HOST[:PORT]/KEY [ttl=15s] [api=https://HOST:PORT] [ca_file=FILE] [token_file=FILE] [secret_file=FILE]`: which worker of which gateway writes to targets.",
     },
     Directive {
         name: c"autoscale_log",
@@ -127,7 +127,11 @@ fn leader(cf: &mut Cf, conf: &mut MainConf) -> Result {
     if core::mem::replace(&mut conf.autoscale.leader, true) {
         return Err("is duplicate".into());
     }
-    conf.autoscale.parsed.get_mut().leader = read(cf, Leader::parse)?;
+    let mut leader = read(cf, Leader::parse)?;
+    if let Some(warning) = check_leader(&mut leader)? {
+        cf.warn(&format!("autoscale_leader: {warning}"));
+    }
+    conf.autoscale.parsed.get_mut().leader = leader;
     Ok(())
 }
 

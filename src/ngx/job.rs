@@ -41,7 +41,6 @@ impl Drop for Running {
 
 /// Runs a future that belongs to no script: on the event loop, from its next turn on, and then tells `done` what it has come to.
 /// Dropping what is returned drops the future where it stands; `done` may do that too.
-#[allow(dead_code, reason = "the engine is about to use it")]
 pub fn spawn<F>(future: F, done: impl FnOnce(F::Output) + 'static) -> Running
 where
     F: Future + 'static,
@@ -57,7 +56,14 @@ where
     }
 }
 
-#[allow(dead_code, reason = "the engine is about to use it")]
+/// The same without anybody to tell, and from now on; `None` when it has come to its end at once.
+pub fn start<F>(future: F) -> Option<Running>
+where
+    F: Future<Output = ()> + 'static,
+{
+    Job::new(future).start(|| Tell(|()| ())).err()
+}
+
 struct Tell<D>(D);
 
 impl<T, D: FnOnce(T)> Done<T> for Tell<D> {

@@ -65,7 +65,6 @@ pub use location::Location;
 pub use log::{cycle_log_level, debug_cycle, log_cycle, log_cycle_bytes, Level, LogContext, ServerLog};
 pub use module::{cycle_main_conf, full_path, prefix};
 pub use observe::Observed;
-#[allow(unused_imports, reason = "the engine is about to use it")]
 pub use pause::sleep;
 pub use pcre::{
     Limits as RegexLimits, Regex, Workplace as RegexPlace, AVAILABLE as HAS_PCRE,

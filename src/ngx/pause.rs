@@ -1,7 +1,5 @@
 //! Futures that only wait: for a time, or for the event loop's next turn.
 
-#![allow(dead_code, reason = "the engine is about to use it")]
-
 use core::cell::{Cell, RefCell};
 use core::future::{poll_fn, Future};
 use core::task::{Poll, Waker};

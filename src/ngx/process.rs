@@ -118,6 +118,13 @@ pub fn master_pid() -> i32 {
     }
 }
 
+/// What the machine calls itself, or the pod.
+pub fn hostname() -> String {
+    // SAFETY: nginx sets it with its first cycle.
+    let name = unsafe { bytes((*ffi::ngx_cycle).hostname) };
+    String::from_utf8_lossy(name).into_owned()
+}
+
 /// Asks this process to finish its requests and exit, as SIGQUIT does.
 pub fn quit() {
     // SAFETY: a plain write to the flag that nginx's own signal handler writes.

@@ -7,12 +7,15 @@
 //! `resign` when it no longer does. It keeps its own futures, and says in [`Leadership::may_write`], by the monotonic clock and before
 //! its lease ends, whether it still holds it. Its fence takes the place of the local one.
 
+mod lease;
 pub mod local;
 
 pub use local::Local;
 
 use logic::autoscale::conf::{Leader, Lock};
 use logic::autoscale::metrics::Now;
+
+use lease::Lease;
 
 /// The lead of this worker, within its gateway and among gateways.
 pub struct Leadership {
@@ -24,6 +27,7 @@ pub struct Leadership {
 enum Outer {
     /// Nobody: this gateway is the only one.
     Alone,
+    Lease(Lease),
     /// A kind of lock that this build does not have.
     Absent,
 }
@@ -32,7 +36,10 @@ impl Leadership {
     pub fn new(local: Local, conf: &Leader) -> Leadership {
         let outer = match &conf.lock {
             Lock::Local => Outer::Alone,
-            Lock::Kubernetes { .. } | Lock::Redis { .. } => Outer::Absent,
+            Lock::Kubernetes { namespace, lease } => {
+                Outer::Lease(Lease::new(namespace, lease, conf, local.me))
+            }
+            Lock::Redis { .. } => Outer::Absent,
         };
         Leadership { local, outer }
     }
@@ -40,6 +47,7 @@ impl Leadership {
     /// Once a tick, while this worker leads its gateway.
     pub fn work(&self, _now: Now) {
         match &self.outer {
+            Outer::Lease(lease) => lease.compete(),
             Outer::Alone | Outer::Absent => {}
         }
     }
@@ -47,6 +55,7 @@ impl Leadership {
     /// This worker does not lead its gateway any more.
     pub fn resign(&self) {
         match &self.outer {
+            Outer::Lease(lease) => lease.resign(),
             Outer::Alone | Outer::Absent => {}
         }
     }
@@ -56,6 +65,7 @@ impl Leadership {
         let fence = self.local.fence()?;
         match &self.outer {
             Outer::Alone => Some(fence),
+            Outer::Lease(lease) => lease.may_write(),
             Outer::Absent => None,
         }
     }

@@ -11,7 +11,6 @@
 //!
 //! Everything written is absolute and carries the key of its decision, so that whoever gets it twice has got it once. Whoever writes asks
 //! [`Env::may_write`] right before bytes leave, because to lose the lead takes less time than to connect.
-#![allow(dead_code, reason = "the engine is about to use it")]
 
 mod call;
 mod cluster;
@@ -25,12 +24,14 @@ mod webhook;
 use core::time::Duration;
 use std::rc::Rc;
 
-use logic::autoscale::conf::{Kind, Target};
+use logic::autoscale::conf::{Kind, Leader, Lock, Target};
 use logic::autoscale::outward::message::{rfc3339, Message};
 use logic::autoscale::policy::Replicas;
 
 use crate::ngx::Location;
 
+pub use call::Answer;
+pub use cluster::{refused, Cluster, Query};
 pub use kubernetes::Known;
 
 /// One absolute number for a target; writing it twice does no harm.
@@ -155,6 +156,19 @@ pub fn check(target: &mut Target) -> Result<Option<String>, String> {
         _ => {
             let (ca, token, secret) = (&target.ca_file, &target.token_file, &target.secret_file);
             files::check(ca.as_deref(), token.as_deref(), secret.as_deref()).map(|()| None)
+        }
+    }
+}
+
+/// The same for the lock of `autoscale_leader`.
+pub fn check_leader(leader: &mut Leader) -> Result<Option<String>, String> {
+    match &leader.lock {
+        Lock::Kubernetes { .. } => {
+            cluster::complete(&mut leader.api, &mut leader.ca_file, &mut leader.token_file)
+        }
+        _ => {
+            let (ca, secret) = (&leader.ca_file, &leader.secret_file);
+            files::check(ca.as_deref(), None, secret.as_deref()).map(|()| None)
         }
     }
 }

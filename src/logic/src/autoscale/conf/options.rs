@@ -36,6 +36,14 @@ impl<'a> Options<'a> {
         self.0.iter().find(|(other, _)| *other == name).map(|(_, value)| *value)
     }
 
+    /// The value as the name of a file.
+    pub fn file(&self, name: &'static str) -> Result<Option<String>> {
+        match self.text(name) {
+            Some("") => Err(ConfError::value(name, "", "write the path of a file")),
+            found => Ok(found.map(str::to_string)),
+        }
+    }
+
     /// The value as `read` takes it.
     pub fn get<T, E: Into<ConfError>>(
         &self,

@@ -1,12 +1,14 @@
 //! `autoscale`, `autoscale_leader`, `autoscale_log`.
 
+use super::external::http_url;
 use super::options::Options;
 use super::target::Endpoint;
 use super::unit::duration_ms;
 use super::{ConfError, Result};
 use crate::autoscale::policy::Mode;
 
-const LEADER: &str = "autoscale_leader local | kubernetes:NAMESPACE/LEASE | redis:HOST[:PORT]/KEY [ttl=15s]";
+const LEADER: &str = "autoscale_leader local | kubernetes:NAMESPACE/LEASE | redis:HOST[:PORT]/KEY [ttl=15s] \
+                      [api=https://HOST:PORT] [ca_file=FILE] [token_file=FILE] [secret_file=FILE]";
 const LOG: &str = "autoscale_log FILE|syslog:SETTINGS [level=acted|held|all]";
 const TTL_MS: u64 = 15_000;
 
@@ -26,6 +28,14 @@ pub struct Leader {
     pub lock: Lock,
     /// How long a leader may be silent before another takes over.
     pub ttl_ms: u64,
+    /// Of the server that keeps the lock.
+    pub ca_file: Option<String>,
+    /// Read again when it changes.
+    pub secret_file: Option<String>,
+    /// `https://HOST:PORT` of the Kubernetes API; the service of the cluster when absent.
+    pub api: Option<String>,
+    /// Read again when it changes.
+    pub token_file: Option<String>,
 }
 
 /// What the gateways agree by.
@@ -45,7 +55,8 @@ pub enum Lock {
 
 impl Default for Leader {
     fn default() -> Self {
-        Self { lock: Lock::Local, ttl_ms: TTL_MS }
+        let (ca_file, secret_file, api, token_file) = Default::default();
+        Self { lock: Lock::Local, ttl_ms: TTL_MS, ca_file, secret_file, api, token_file }
     }
 }
 
@@ -68,12 +79,21 @@ impl Leader {
             },
             _ => return Err(usage()),
         };
-        let options = Options::parse(rest, &["ttl"])?;
+        let allowed: &[&str] = match lock {
+            Lock::Redis { .. } => &["ttl", "ca_file", "secret_file"],
+            Lock::Kubernetes { .. } => &["ttl", "api", "ca_file", "token_file"],
+            Lock::Local => &["ttl"],
+        };
+        let options = Options::parse(rest, allowed)?;
         let ttl_ms = options.get("ttl", duration_ms)?.unwrap_or(TTL_MS);
         if !(2000..=600_000).contains(&ttl_ms) {
             return Err(ConfError::value("ttl", options.text("ttl").unwrap_or(""), "write 2s to 10m"));
         }
-        Ok(Self { lock, ttl_ms })
+        let file = |name| options.file(name);
+        let (ca_file, secret_file, token_file) =
+            (file("ca_file")?, file("secret_file")?, file("token_file")?);
+        let api = options.text("api").map(|api| http_url("api", api)).transpose()?;
+        Ok(Self { lock, ttl_ms, ca_file, secret_file, api, token_file })
     }
 }
 

@@ -104,10 +104,7 @@ impl Target {
             http_url("target", url)?;
         }
         let options = Options::parse(rest, allowed(&kind))?;
-        let file = |name| match options.text(name) {
-            Some("") => Err(ConfError::value(name, "", "write the path of a file")),
-            found => Ok(found.map(str::to_string)),
-        };
+        let file = |name| options.file(name);
         let api = options.text("api").map(|api| http_url("api", api)).transpose()?;
         let usual = if matches!(kind, Kind::Pool { .. }) { DRAIN_MS } else { TIMEOUT_MS };
         let timeout_ms = options.get("timeout", duration_ms)?.unwrap_or(usual);

@@ -297,14 +297,23 @@ fn the_small_directives_parse_and_complain() {
     let lease = Lock::Kubernetes { namespace: "ns".into(), lease: "gateway".into() };
     assert_eq!(
         Leader::parse(&["kubernetes:ns/gateway", "ttl=20s"]),
-        Ok(Leader { lock: lease, ttl_ms: 20_000 })
+        Ok(Leader { lock: lease, ttl_ms: 20_000, ..Leader::default() })
     );
+    let away =
+        Leader::parse(&words("kubernetes:ns/gateway api=https://k:6443 ca_file=ca token_file=t")).unwrap();
+    assert_eq!(away.api.as_deref(), Some("https://k:6443"));
+    assert_eq!((away.ca_file.as_deref(), away.token_file.as_deref()), (Some("ca"), Some("t")));
     let at = Endpoint { host: "r".into(), port: 6380, tls: false };
     assert_eq!(Leader::parse(&["redis:r:6380/lock"]).unwrap().lock, Lock::Redis { at, key: "lock".into() });
     for (text, part) in [
         ("me", "autoscale_leader local |"),
         ("redis:r", "write redis:HOST"),
         ("local ttl=1s", "write 2s to 10m"),
+        ("local ca_file=x", "ttl="),
+        ("redis:r/lock token_file=x", "secret_file="),
+        ("kubernetes:ns/gateway secret_file=x", "token_file="),
+        ("kubernetes:ns/gateway api=k:6443", "http"),
+        ("kubernetes:ns/gateway ca_file=", "write the path of a file"),
     ] {
         assert!(Leader::parse(&words(text)).unwrap_err().to_string().contains(part), "{text}");
     }

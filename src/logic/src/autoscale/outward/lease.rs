@@ -171,15 +171,19 @@ impl Election {
         self.seen = Some((answer, asked));
     }
 
-    /// Gives the lead up: from now on nothing may be written. What to `PUT` so that others need not wait, if there is anything.
-    pub fn give_up(&mut self, unix_us: u64) -> Option<String> {
-        self.held.take()?;
-        let (record, _) = self.seen.take().filter(|(record, _)| record.holder == self.who.me)?;
+    /// Gives the lead up: from now on nothing may be written. True when there may be something to [`release`](Election::release).
+    pub fn give_up(&mut self) -> bool {
+        self.held = None;
+        self.seen.take().is_some_and(|(record, _)| record.holder == self.who.me)
+    }
+
+    /// What to `PUT` so that others need not wait for the end of a lease that was given up; `None` when it is somebody else's now.
+    pub fn release(&self, found: &Record, unix_us: u64) -> Option<String> {
         let now = micro_time(unix_us);
         let spec = json!({
             "holderIdentity": "", "leaseDurationSeconds": 1, "acquireTime": now, "renewTime": now,
         });
-        Some(record.with(spec.as_object().cloned().unwrap_or_default()))
+        (found.holder == self.who.me).then(|| found.with(spec.as_object().cloned().unwrap_or_default()))
     }
 
     /// The spec of a holder; one that is new has a number of transitions, and says when it began.

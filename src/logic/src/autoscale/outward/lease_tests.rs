@@ -107,11 +107,13 @@ fn what_is_given_up_is_free_at_once() {
     let (mut server, mut a, mut b) = (Server::default(), election("a", "1"), election("b", "1"));
     let first = round(&mut a, &mut server, 0).unwrap();
     assert_eq!(round(&mut b, &mut server, 100), None);
-    let release = a.give_up(1).unwrap();
+    assert!(a.give_up());
     assert_eq!(a.may_write(200), None);
+    let release = a.release(&server.get().unwrap(), 1).unwrap();
     assert!(server.apply(&Step::Update(release)).is_some());
     assert!(round(&mut b, &mut server, 300).unwrap() > first);
-    assert_eq!(a.give_up(1), None);
+    assert!(!a.give_up());
+    assert_eq!(a.release(&server.get().unwrap(), 1), None);
 }
 
 #[test]
