@@ -173,7 +173,7 @@ fn copy(e: &io::Error) -> io::Error {
 }
 
 /// The system's words, in lower case and without the number that the standard library adds.
-pub(super) fn words(e: &io::Error) -> String {
+pub fn words(e: &io::Error) -> String {
     let text = e.to_string();
     text.find(" (os error").map_or(text.as_str(), |end| &text[..end]).to_lowercase()
 }

@@ -34,7 +34,7 @@ mod wire;
 
 pub use call::{Answer, Call};
 pub use client::{send, Upload};
-pub use error::{HttpError, Part};
+pub use error::{words, HttpError, Part};
 pub use pool::Kept;
 pub use request::{Keepalive, Proxy, Request, Timeouts, TlsOptions};
 pub use response::{Reader, Response};

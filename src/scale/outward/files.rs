@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 
 use super::Failure;
+use crate::http::words;
 use crate::ngx::full_path;
 use crate::ngx::tls::Store;
 
@@ -21,11 +22,11 @@ fn read(name: &str, max: u64) -> Result<Vec<u8>, String> {
     let path = path(name);
     let wrong = |why: String| format!("\"{}\": {why}", path.display());
     // asked first: to open a pipe would wait for its writer
-    let about = std::fs::metadata(&path).map_err(|e| wrong(e.to_string()))?;
+    let about = std::fs::metadata(&path).map_err(|e| wrong(words(&e)))?;
     if !about.is_file() || about.len() > max {
         return Err(wrong("this is no file of a sensible size".into()));
     }
-    std::fs::read(&path).map_err(|e| wrong(e.to_string()))
+    std::fs::read(&path).map_err(|e| wrong(words(&e)))
 }
 
 /// The content of a `secret_file`.
