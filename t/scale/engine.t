@@ -6,6 +6,7 @@ use lib 't/lib';
 use AutoscaleLua;
 use AutoscaleLua::Daemon;
 
+worker_connections(256);
 daemon(1995, "$AutoscaleLua::Env::ROOT/t/lib/AutoscaleLua/scaled-target", 1995);
 
 add_block_preprocessor(sub {
@@ -94,14 +95,14 @@ __DATA__
     ngx.print("after eleven: ", target.wait("t1", 1))
     ngx.update_time()
     ngx.say(ngx.now() - ended < 0.5)
-    target.load("/slow", 30)
+    target.load("/slow", 15)
     ngx.sleep(1.2)
-    ngx.print("after forty: ", target.log("t1"))
+    ngx.print("after more: ", target.log("t1"))
 --- response_body
 after ten: 
 after eleven: orders.1 2 4
 true
-after forty: orders.1 2 4
+after more: orders.1 2 4
 
 
 === TEST 2: T2: slow in three ticks in a row, five more at once; while it observes, a policy says so and writes nothing
@@ -248,3 +249,54 @@ true
 strict.1 2 4
 - 1
 true
+
+
+=== TEST 7: T16: what happens inside the gateway happens as the request ends, whichever worker served it
+--- http_config
+    autoscale_policy guard { up upstream.backend.latency > 100ms for=4r by=+1; do shed batch; }
+--- lua
+    assert(target.wait_for(target.leader))
+    target.load("/slow", 3)
+    ngx.say(target.logged("in force"))
+    target.load("/slow", 1)
+    ngx.update_time()
+    local ended = ngx.now()
+    ngx.say(target.wait_for(function() return target.logged('policy "guard": its "do" lines are in force') end))
+    ngx.update_time()
+    ngx.say(ngx.now() - ended < 0.5)
+--- response_body
+false
+true
+true
+
+
+=== TEST 8: a reload that adds a policy keeps what the others remember, and one that goes and comes back is the same
+--- http_config
+    autoscale_target orders webhook:http://127.0.0.1:1995/t8 min=2 max=20;
+    autoscale_target other webhook:http://127.0.0.1:1995/t8b min=2 max=20;
+    include ../html/policies*.conf;
+--- user_files
+>>> policies.conf
+autoscale_policy orders target=orders { up upstream.backend.latency > 100ms for=3r by=+2; cooldown up=1h; }
+--- config
+    location = /with {
+        content_by_lua_block {
+            assert(target.wait_for(target.leader))
+            if ngx.var.arg_load then target.load("/slow", 3) end
+            local file = assert(io.open(ngx.config.prefix() .. "html/policies.conf", "w"))
+            for name in ngx.var.arg_policies:gmatch("%a+") do
+                file:write("autoscale_policy ", name, " target=", name,
+                           " { up upstream.backend.latency > 100ms for=3r by=+2; cooldown up=1h; }\n")
+            end
+            file:close()
+            local before = select(2, target.leader())
+            os.execute("kill -HUP " .. target.master())
+            target.wait_for(function() return select(2, target.leader()) > before end)
+            ngx.print(target.log("t8"), target.log("t8b"))
+        }
+    }
+--- request eval
+["GET /with?policies=other,orders&load=1", "GET /with?policies=other&load=1", "GET /with?policies=orders,other",
+ "GET /with?policies=orders,other&load=1"]
+--- response_body eval
+["orders.1 2 4\n", "orders.1 2 4\nother.1 2 4\n", "orders.1 2 4\nother.1 2 4\n", "orders.1 2 4\nother.1 2 4\n"]

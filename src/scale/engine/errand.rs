@@ -108,6 +108,9 @@ impl Engine {
             let Some(engine) = weak.upgrade() else { return };
             let Some(seat) = engine.seat(number) else { return };
             drop(seat.running.take());
+            if !engine.leadership.local.leads() {
+                return;
+            }
             match read.unwrap_or_else(|| Err(Failure::soon("no answer in time"))) {
                 Ok(replicas) => {
                     seat.failures.set(0);
@@ -141,6 +144,10 @@ impl Engine {
             let Some(engine) = weak.upgrade() else { return };
             let Some(seat) = engine.seat(number) else { return };
             drop(seat.running.take());
+            if !engine.leadership.local.leads() {
+                // it was stopped meanwhile, and another leader has taken the order over
+                return;
+            }
             let carried = carried.unwrap_or_else(|| Err(Failure::soon("no answer in time")));
             engine.carried(seat, &pending, carried, began_us);
             engine.attend(seat);

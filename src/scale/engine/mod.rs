@@ -252,7 +252,7 @@ impl Engine {
         log_cycle(Level::Notice, &format!("this worker leads now: it runs the policies, with fence {fence}"));
         self.cancel(true);
         for seat in &self.seats {
-            seat.take_over();
+            seat.take_over(&self.board);
             self.board.queue().after(seat.state.borrow().asked);
             self.attend(seat);
         }

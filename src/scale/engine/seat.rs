@@ -3,7 +3,7 @@
 use core::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use logic::autoscale::board::{Place, Source};
+use logic::autoscale::board::{Board, Place, Source};
 use logic::autoscale::conf::Target;
 use logic::autoscale::metrics::zone::Zone;
 use logic::autoscale::metrics::Now;
@@ -92,11 +92,17 @@ impl Seat {
     }
 
     /// Goes on where the leader before stopped.
-    pub fn take_over(&self) {
+    pub fn take_over(&self, board: &Board<'_>) {
         let mut state = self.place.state().unwrap_or_default();
-        // a target that is another one now has not been asked for anything
-        if self.target.as_deref().is_some_and(|target| self.place.bind(mark(target))) {
-            state.pending = Default::default();
+        if let Some(mark) = self.target.as_deref().map(mark) {
+            let before = board.known_of(mark);
+            // a target that is another one now has not been asked for anything
+            if self.place.bind(mark) {
+                state.pending = Default::default();
+            }
+            if let (None, Some(known)) = (self.place.known(), before) {
+                self.place.learn(known);
+            }
         }
         self.policy.adopt(&mut state);
         **self.state.borrow_mut() = state;

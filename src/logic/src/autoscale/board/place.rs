@@ -236,6 +236,12 @@ impl<'a> Place<'a> {
 }
 
 impl<'a> Board<'a> {
+    /// How many replicas a target has, as far as any place knows: it may have had another policy before.
+    pub fn known_of(&self, target: u64) -> Option<Known> {
+        let places = self.each().filter(|(_, words)| get(&words[TARGET]) == target && target != 0);
+        places.filter_map(|(index, words)| Place::new(index, words).known()).max_by_key(|known| known.at_us)
+    }
+
     /// The places that are taken, and their names.
     pub fn places(&self) -> Vec<(String, Place<'a>)> {
         self.each().filter_map(|(index, words)| Some((name(words)?, Place::new(index, words)))).collect()

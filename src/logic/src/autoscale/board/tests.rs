@@ -123,8 +123,9 @@ fn replicas_are_of_one_target() {
     place.learn(known);
     assert_eq!(place.known(), Some(known));
     assert!(!place.bind(11) && place.known().is_some());
+    assert_eq!((board.known_of(11), board.known_of(12), board.known_of(0)), (Some(known), None, None));
     assert!(place.bind(12));
-    assert_eq!(place.known(), None);
+    assert_eq!((place.known(), board.known_of(12)), (None, None));
 }
 
 #[test]
