@@ -14,16 +14,22 @@ run_tests();
 
 __DATA__
 
-=== TEST 1: T22: it is read and patched once, whatever the API server does meanwhile
+=== TEST 1: T22: it is read and patched once, whatever the API server does meanwhile, and others' changes stay
 --- once
 --- http_config eval
-main::workloads(qw(web a-conflict-10 b-busy-1 c-date-1 d-broken-2 e-deaf-1 f-late-1 g-cut-1 h-scaleonly))
+main::workloads(qw(web a-conflict-10 b-busy-1 c-date-1 d-broken-2 e-deaf-1 f-late-1 g-cut-1 h-scaleonly
+        moved-moved-1 zero-zero-1 refused-refuse huge-huge))
+    . main::scaled_more('deaf-deaf' => "kubernetes:shop/deployment/deaf-deaf $main::Api timeout=300ms")
 --- lua
     show { "web", "a-conflict-10", "b-busy-1", "c-date-1", "d-broken-2", "e-deaf-1", "h-scaleonly" }
     -- whose answer got lost is looked at again, and that is all
     for _, name in ipairs { "f-late-1", "g-cut-1" } do
         ngx.say(name, ": ", noted(name, "SET", "PATCH"))
     end
+    for _, name in ipairs { "moved-moved-1", "zero-zero-1", "refused-refuse", "huge-huge", "deaf-deaf" } do
+        ngx.say(name, ": ", noted(name, "SET"))
+    end
+    ngx.say(noted("refused-refuse", "PATCH"))
 --- response_body
 web: SET 5, PATCH 200
 a-conflict-10: PATCH 409, PATCH 409, PATCH 409, PATCH 409, PATCH 409, PATCH 409, PATCH 409, PATCH 409, PATCH 409, PATCH 409, SET 5, PATCH 200
@@ -34,22 +40,6 @@ e-deaf-1: PATCH deaf, SET 5, PATCH 200
 h-scaleonly: SET 5, PATCH 200
 f-late-1: SET 5, PATCH late
 g-cut-1: SET 5, PATCH cut
---- timeout: 20
-
-
-=== TEST 2: what others did meanwhile stays, and what cannot be done is said
---- once
---- http_config eval
-main::workloads(qw(moved-moved-1 zero-zero-1 refused-refuse huge-huge))
-    . main::scaled_more('deaf-deaf' => "kubernetes:shop/deployment/deaf-deaf $main::Api timeout=300ms")
-
---- lua
-    await(function() return noted("deaf-deaf", "PATCH"):find "deaf, PATCH deaf, PATCH deaf" end)
-    for _, name in ipairs { "moved-moved-1", "zero-zero-1", "refused-refuse", "huge-huge", "deaf-deaf" } do
-        ngx.say(name, ": ", noted(name, "SET"))
-    end
-    ngx.say(noted("refused-refuse", "PATCH"))
---- response_body
 moved-moved-1: SET 9
 zero-zero-1: SET 0
 refused-refuse: 
@@ -64,7 +54,7 @@ PATCH: read: timeout
 --- timeout: 20
 
 
-=== TEST 3: a token that was rotated is read again; kinds of other groups are looked up
+=== TEST 2: a token that was rotated is read again; kinds of other groups are looked up
 --- once
 --- http_config eval
 main::scaled('r-rotated-1' => "kubernetes:shop/statefulset/r-rotated-1 $main::Api",
@@ -82,7 +72,7 @@ GET /apis/nowhere.com was answered 404
 --- timeout: 20
 
 
-=== TEST 4: a leader is killed between read and patch: the next one does what is left
+=== TEST 3: a leader is killed between read and patch: the next one does what is left
 --- once
 --- http_config eval
 main::workloads('k-killget-1')
@@ -107,7 +97,7 @@ exited on signal 9
 --- timeout: 20
 
 
-=== TEST 5: a leader is killed after the patch: the next one finds it done
+=== TEST 4: a leader is killed after the patch: the next one finds it done
 --- once
 --- http_config eval
 main::workloads('l-killpatch-1')
@@ -132,14 +122,14 @@ exited on signal 9
 --- timeout: 20
 
 
-=== TEST 6: a server that is another one is told nothing
+=== TEST 5: a server that is another one is told nothing
 --- once
 --- http_config eval
 main::scaled(name => 'kubernetes:shop/deployment/name api=https://127.0.0.2:9443 ca_file=$TEST_NGINX_CERTS/ca.crt token_file=$TEST_NGINX_SECRETS/token',
     unknown => 'kubernetes:shop/deployment/unknown api=https://127.0.0.1:9443 ca_file=$TEST_NGINX_CERTS/selfsigned.crt token_file=$TEST_NGINX_SECRETS/token',
     system => 'kubernetes:shop/deployment/system api=https://127.0.0.1:9443') . $AutoscaleLua::Targets::FAKE_LUA
 --- lua
-    ngx.sleep(1.5)
+    await(function() return is_logged '"system": the target' end)
     for _, name in ipairs { "name", "unknown", "system" } do
         ngx.say(name, ": ", noted(name, ""))
     end
@@ -154,7 +144,7 @@ system:
 --- timeout: 10
 
 
-=== TEST 7: in a pod nothing has to be said: service, token and CA are there
+=== TEST 6: in a pod nothing has to be said: service, token and CA are there
 --- skip_eval: 2: $::Away
 --- once
 --- http_config eval
@@ -166,7 +156,7 @@ pod: SET 5, PATCH 200
 --- timeout: 20
 
 
-=== TEST 8: a CA file that is not there fails the configuration
+=== TEST 7: a CA file that is not there fails the configuration
 --- http_config
     autoscale_zone main:8m;
     autoscale_target t kubernetes:shop/deployment/web max=5 api=https://127.0.0.1:9443 ca_file=/nowhere/ca.crt;
@@ -177,7 +167,7 @@ pod: SET 5, PATCH 200
 ca_file "/nowhere/ca.crt": no such file or directory in
 
 
-=== TEST 9: so does one without certificates
+=== TEST 8: so does one without certificates
 --- http_config
     autoscale_zone main:8m;
     autoscale_target t kubernetes:shop/deployment/web max=5 api=https://127.0.0.1:9443 ca_file=$TEST_NGINX_SECRETS/token;
@@ -188,7 +178,7 @@ ca_file "/nowhere/ca.crt": no such file or directory in
 has no certificate in PEM format
 
 
-=== TEST 10: a token is not sent in the clear
+=== TEST 9: a token is not sent in the clear
 --- http_config
     autoscale_zone main:8m;
     autoscale_target t kubernetes:shop/deployment/web max=5 api=http://127.0.0.1:9443 token_file=$TEST_NGINX_SECRETS/token;
@@ -199,7 +189,7 @@ has no certificate in PEM format
 a token would be sent in the clear
 
 
-=== TEST 11: a token is one word
+=== TEST 10: a token is one word
 --- http_config
     autoscale_zone main:8m;
     autoscale_target t kubernetes:shop/deployment/web max=5 api=https://127.0.0.1:9443 token_file=$TEST_NGINX_CERTS/ca.crt;

@@ -135,7 +135,7 @@ impl State {
     }
 
     async fn find(&self, path: &str) -> Result<Option<Record>, Failure> {
-        let limit = self.election.borrow().patience();
+        let limit = self.election.borrow().patience(now_ms());
         let answer = self.ask(Query::get(path, limit)).await?;
         match answer.status {
             404 => Ok(None),
@@ -148,7 +148,7 @@ impl State {
     }
 
     async fn change(&self, method: &'static str, path: &str, body: String) -> Result<Answer, Failure> {
-        let limit = self.election.borrow().patience();
+        let limit = self.election.borrow().patience(now_ms());
         self.ask(Query { method, path, body: Some(("application/json", body)), writes: false, limit }).await
     }
 

@@ -9,7 +9,7 @@ use MIME::Base64 qw(encode_base64);
 use AutoscaleLua::Env;
 use AutoscaleLua::Daemon;
 
-our @EXPORT = qw(fake scaled scaled_more told pod $FAKE_LUA);
+our @EXPORT = qw(fake scaled scaled_more told pod gateway $FAKE_LUA);
 
 my $Dir = File::Temp->newdir;
 my $Certs = "$AutoscaleLua::Env::ROOT/t/cert";
@@ -67,6 +67,17 @@ sub told {
     return $conf;
 }
 
+# Another gateway: nginx with this configuration inside http {}. The command that runs it; its third word is its directory.
+sub gateway {
+    my ($http) = @_;
+    my $dir = "$Dir/gateway";
+    mkdir $dir;
+    my $user = $> ? '' : 'user root;';
+    $http =~ s/\$(TEST_NGINX_\w+)/$ENV{$1}/g;
+    write_file("$dir/nginx.conf", AutoscaleLua::Env::load_modules() . "$user pid $dir/pid; daemon off; error_log error.log notice; events {} http { $http }");
+    return ('nginx', '-p', "$dir/", '-e', "$dir/error.log", '-c', "$dir/nginx.conf");
+}
+
 # What blocks ask the fake in Lua.
 our $FAKE_LUA = <<'EOC';
     init_by_lua_block {
@@ -86,6 +97,18 @@ our $FAKE_LUA = <<'EOC';
         end
         function seen(name)
             return require("cjson").decode(http.get("http://127.0.0.1:9445/seen/" .. name).body)
+        end
+        function is_logged(text)
+            local file = assert(io.open(ngx.config.prefix() .. "logs/error.log"))
+            local found = file:read("*a"):find(text, 1, true)
+            file:close()
+            return found ~= nil
+        end
+        -- asks the API server without a pod's account
+        function kubernetes(method, path, object)
+            local token = assert(io.open("$TEST_NGINX_SECRETS/token")):read("*l")
+            return http.request { method = method, url = "https://127.0.0.1:9443" .. path, tls = { verify = false },
+                headers = { Authorization = "Bearer " .. token }, body = object and require("cjson").encode(object) }
         end
         -- waits until `f` says something true, or 15 seconds
         function await(f)

@@ -129,9 +129,10 @@ impl Election {
         }
     }
 
-    /// How long one call may take.
-    pub fn patience(&self) -> u64 {
-        self.who.ttl_ms / 3
+    /// How long one call may take: a holder's no longer than it holds, so that it learns in time that it does not any more.
+    pub fn patience(&self, now: u64) -> u64 {
+        let left = self.held.map(|held| held.until.saturating_sub(now)).filter(|left| *left > 0);
+        (self.who.ttl_ms / 3).min(left.unwrap_or(u64::MAX))
     }
 
     /// What to do about the Lease that was found, `None` when there is none; `unix_us` is the wall clock, for people to read.

@@ -71,6 +71,8 @@ fn the_first_one_creates_it_and_others_wait_for_a_whole_lease() {
     // a is silent; it stops at two thirds of its lease, and b begins a whole lease after it first saw the record
     assert!(a.may_write(9999).is_some());
     assert_eq!(a.may_write(10_000), None);
+    // nor does it wait longer for an answer
+    assert_eq!([a.patience(0), a.patience(9000), a.patience(10_000)], [5000, 1000, 5000]);
     assert_eq!(round(&mut b, &mut server, 15_999), None);
     let second = round(&mut b, &mut server, 16_000).unwrap();
     assert!(second > first);

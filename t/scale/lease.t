@@ -1,0 +1,115 @@
+# modes: plain
+use lib 't/lib';
+use AutoscaleLua;
+use AutoscaleLua::Daemon;
+use AutoscaleLua::Targets;
+
+# The lead among gateways by a Lease, on the fake API server of t/lib/AutoscaleLua/outward-fake. Who holds it scales the workload to 5.
+fake();
+our $Api = 'api=https://127.0.0.1:9443 ca_file=$TEST_NGINX_CERTS/ca.crt token_file=$TEST_NGINX_SECRETS/token';
+
+sub led {
+    my ($lease, $workload) = @_;
+    return scaled($workload => "kubernetes:shop/deployment/$workload $Api") . "autoscale_leader kubernetes:shop/$lease ttl=2s $Api;\n";
+}
+# Another gateway, which leads from the start where this one is to come second.
+our @Second = gateway(led('two', 'others') . 'server { listen 127.0.0.1:1999; }');
+daemon(1999, @Second);
+run_tests();
+
+__DATA__
+
+=== TEST 1: the first gateway makes the Lease and writes, until the API server does not answer
+--- once
+--- http_config eval
+main::led('first', 'web') . $AutoscaleLua::Targets::FAKE_LUA
+--- lua
+    local http = require "autoscale.http"
+    show { "web" }
+    -- more than one lease: it is renewed
+    ngx.sleep(2.1)
+    local lease = require("cjson").decode(kubernetes("GET", "/apis/coordination.k8s.io/v1/namespaces/shop/leases/first").body)
+    ngx.say(lease.spec.leaseDurationSeconds, " ", lease.spec.renewTime > lease.spec.acquireTime)
+    ngx.say(is_logged "is not held any more")
+    http.request { method = "PUT", url = "http://127.0.0.1:9444/deaf/first" }
+    ngx.update_time()
+    local began = ngx.now()
+    await(function() return is_logged "is not held any more" end)
+    ngx.update_time()
+    -- two thirds of two seconds after the last renewal
+    local took = ngx.now() - began
+    ngx.say(took > 0.8 and took < 1.7 or took)
+    http.request { method = "DELETE", url = "http://127.0.0.1:9444/deaf/first" }
+    -- nobody else has taken it: the number of leaders stays, and it goes on
+    await(function()
+        local log = assert(io.open(ngx.config.prefix() .. "logs/error.log"))
+        local _, times = log:read("*a"):gsub("this gateway writes, with fence", "")
+        log:close()
+        return times == 2
+    end)
+    ngx.say((noted("first", "HELD"):gsub("%S+_%d+%-%x+_%d+%-%x+", "GATEWAY")))
+--- response_body
+web: SET 5, PATCH 200
+2 true
+false
+true
+HELD GATEWAY 0
+--- error_log
+lease "shop/first" is held: this gateway writes, with fence
+autoscale_leader: lease "shop/first": GET: read: timeout
+--- timeout: 20
+
+
+=== TEST 2: it was given back when that gateway stopped, and who holds it now is waited for
+--- once
+--- http_config eval
+main::led('rival', 'web2') . $AutoscaleLua::Targets::FAKE_LUA
+--- lua
+    ngx.say((noted("first", "HELD"):match "HELD %- 0$"))
+    -- before the first tick
+    kubernetes("POST", "/apis/coordination.k8s.io/v1/namespaces/shop/leases", { metadata = { name = "rival" },
+        spec = { holderIdentity = "rival", leaseDurationSeconds = 2, leaseTransitions = 6 } })
+    local began = ngx.now()
+    await(function() return noted("rival", "HELD"):find "7$" end)
+    ngx.update_time()
+    -- seen first with the first tick; it ends two seconds after that
+    ngx.say(ngx.now() - began > 1.9, " ", noted("web2", "PATCH"))
+    show { "web2" }
+--- response_body
+HELD - 0
+true 
+web2: SET 5, PATCH 200
+--- timeout: 20
+
+
+=== TEST 3: of two gateways one writes, and the other goes on when that one is killed
+--- once
+--- http_config eval
+main::led('two', 'mine') . "init_worker_by_lua_block { other = '$main::Second[2]' }" . $AutoscaleLua::Targets::FAKE_LUA
+--- lua
+    -- time for what must not happen
+    ngx.sleep(2.5)
+    ngx.say(noted("others", "PATCH"), ", ", noted("mine", "PATCH"))
+    local fence = assert(io.open(other .. "error.log")):read("*a"):match "this gateway writes, with fence (%d+)"
+    os.execute("p=$(cat " .. other .. "pid); kill -STOP $p; pkill -9 -P $p; kill -9 $p")
+    show { "mine" }
+    ngx.say((noted("two", "HELD"):gsub("%S+_%d+%-%x+_%d+%-%x+", "GATEWAY")))
+    local log = assert(io.open(ngx.config.prefix() .. "logs/error.log")):read("*a")
+    ngx.say(tonumber(log:match "this gateway writes, with fence (%d+)") - tonumber(fence))
+--- response_body
+PATCH 200, 
+mine: SET 5, PATCH 200
+HELD GATEWAY 0, HELD GATEWAY 1
+1
+--- timeout: 20
+
+
+=== TEST 4: the API server may be named, with the CA that is to be there
+--- http_config
+    autoscale_zone main:8m;
+    autoscale_leader kubernetes:shop/lease api=https://127.0.0.1:9443 ca_file=/nowhere;
+--- config
+    location = /t { return 200; }
+--- must_die
+--- error_log
+ca_file "/nowhere": no such file or directory in
