@@ -58,6 +58,23 @@ init_by_lua_block {
         for peer in require("ngx.autoscale").peers("app") do all[#all + 1] = peer.weight end
         return table.concat(all, " ")
     end
+    function wait(f)
+        local deadline = ngx.now() + 6
+        repeat
+            local value = f()
+            if value then return value end
+            ngx.sleep(0.02)
+        until ngx.now() > deadline
+        return false
+    end
+    function logged(pattern)
+        return wait(function()
+            local log = io.open(ngx.config.prefix() .. "logs/error.log")
+            local found = log:read("*a"):find(pattern)
+            log:close()
+            return found and true
+        end)
+    end
 }
 CONF
 });
@@ -86,7 +103,7 @@ true
     ngx.say(weights())
 --- response_body
 1 7
---- error_log eval: qr/state file ".*gateway" has been read: 1 peer/
+--- error_log eval: qr/state file ".*gateway" has been read: 0 policies, 1 peers/
 
 
 === TEST 3: the file of another writer is read, as far as it is about what there is
@@ -178,7 +195,45 @@ qr/\[error\].*state file ".*closed\/gateway" cannot be written: Permission denie
 has been read
 
 
-=== TEST 10: a directory that is not there is a mistake
+=== TEST 10: a policy goes on where it was: T10 acts on the gateway's memory, and its cooldown outlives nginx
+--- state: policy
+--- once
+--- timeout: 10
+--- http_config
+    autoscale_target hook webhook:http://127.0.0.1:11/ max=9;
+    autoscale_policy memory target=hook {
+        up self.mem > 0% by=+1;
+        cooldown up=1h;
+        mode observe;
+    }
+--- lua
+    ngx.say(logged('"memory": would go from 1 to 2'))
+--- response_body
+true
+
+
+=== TEST 11: ... so the next one does not decide again what was decided
+--- state: policy
+--- once
+--- timeout: 10
+--- http_config
+    autoscale_target hook webhook:http://127.0.0.1:11/ max=9;
+    autoscale_policy memory target=hook {
+        up self.mem > 0% by=+1;
+        cooldown up=1h;
+        mode observe;
+    }
+--- lua
+    ngx.say(logged('but the cooldown lasts 35%d+'))
+--- response_body
+true
+--- error_log
+has been read: 1 policies, 0 peers
+--- no_error_log
+would go from
+
+
+=== TEST 12: a directory that is not there is a mistake
 --- must_die
 --- http_config
     autoscale_zone main:4m keys=64 state=/nowhere/at/all/gateway.state;
@@ -188,7 +243,7 @@ has been read
 invalid state=/nowhere/at/all/gateway.state: the directory does not exist
 
 
-=== TEST 11: a directory is no file
+=== TEST 13: a directory is no file
 --- must_die
 --- http_config
     autoscale_zone main:4m keys=64 state=/tmp;
@@ -198,7 +253,7 @@ invalid state=/nowhere/at/all/gateway.state: the directory does not exist
 invalid state=/tmp: write the name of a file
 
 
-=== TEST 12: a pool has as many active peers as it had
+=== TEST 14: a pool has as many active peers as it had
 --- once
 --- state: pool
 --- http_config
