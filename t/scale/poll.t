@@ -1,6 +1,7 @@
 # External signals: polled by one worker, in the zone with their age, stale when they are gone.
 use lib 't/lib';
 use AutoscaleLua;
+$ENV{TEST_NGINX_CERTS} = "$AutoscaleLua::Env::ROOT/t/cert";
 # modes: plain workers
 
 # wait(f) calls f until it is true; poll(n) answers how often /NAME was asked.
@@ -353,3 +354,34 @@ it brings one number: write ext.queue
 true
 --- allow_log
 cannot be had
+
+
+=== TEST 14: over TLS a certificate must be of somebody who is trusted
+--- modes: plain
+--- once
+--- http_config
+    lua_ssl_trusted_certificate $TEST_NGINX_CERTS/ca.crt;
+    server {
+        listen 127.0.0.1:$TEST_NGINX_RAND_PORT_1 ssl;
+        ssl_certificate $TEST_NGINX_CERTS/server.crt;
+        ssl_certificate_key $TEST_NGINX_CERTS/server.key;
+        location / { return 200 "depth 8\n"; }
+    }
+    server {
+        listen 127.0.0.1:$TEST_NGINX_RAND_PORT_2 ssl;
+        ssl_certificate $TEST_NGINX_CERTS/selfsigned.crt;
+        ssl_certificate_key $TEST_NGINX_CERTS/server.key;
+        location / { return 200 "depth 9\n"; }
+    }
+    autoscale_signal good https://127.0.0.1:$TEST_NGINX_RAND_PORT_1/ every=200ms stale=30s metric=depth;
+    autoscale_signal bad https://127.0.0.1:$TEST_NGINX_RAND_PORT_2/ every=200ms stale=30s metric=depth;
+--- lua
+    ngx.say(wait(function() return (as.get("ext.good")) end))
+    ngx.sleep(0.5)
+    ngx.say((as.get("ext.bad")))
+--- response_body
+8
+nil
+--- allow_log
+cannot be had
+--- error_log eval: qr/signal "ext.bad" .* cannot be had: tls: /

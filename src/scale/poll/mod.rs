@@ -30,6 +30,10 @@ use crate::ngx::{clock, log_cycle, process, ExitWatch, Level, Timer};
 const SAVE_MS: u64 = 10_000;
 /// A turn that cannot be taken is looked at again no sooner.
 const LEAST_WAIT_MS: u64 = 10;
+/// A turn is over by then: a poll has a timeout.
+const OVER_MS: u64 = 12_000;
+/// A turn may come sooner than it was due, because somebody gives it back: it is looked at after so long.
+const MOST_WAIT_MS: u64 = 30_000;
 /// What is claimed under a name that has lost its place in the zone: when to look again.
 const LOST_MS: u64 = 10_000;
 
@@ -64,8 +68,10 @@ pub fn register(zone: &Zone<'_>, settings: Option<&Settings>, now: Now) -> Vec<S
     for signal in settings.map_or(&[][..], |settings| &settings.signals) {
         let name = signal.name.as_bytes();
         match zone.external(name, None, now) {
-            // another configuration may be a better one
-            Ok(entry) => zone.turns(entry).into_iter().for_each(|word| claim(word).retry()),
+            Ok(entry) => zone
+                .turns(entry)
+                .into_iter()
+                .for_each(|word| claim(word).renew(now.us / 1000, signal.every_ms)),
             Err(e) => refused.push(e.to_string()),
         }
         if let Payload::Prometheus(metrics) = &signal.payload {
@@ -73,7 +79,7 @@ pub fn register(zone: &Zone<'_>, settings: Option<&Settings>, now: Now) -> Vec<S
             refused.extend(fields.filter_map(|entry| entry.err().map(|e| e.to_string())));
         }
     }
-    claim(zone.saving()).retry();
+    claim(zone.saving()).renew(now.us / 1000, SAVE_MS);
     refused
 }
 
@@ -161,11 +167,11 @@ fn look(chores: &Weak<[Chore]>, i: usize) {
     let next_ms = now_ms + period_ms(chore.every_ms, clock::random().into());
     // an answer that is on its way has its time; it ends before the next turn
     let busy = chore.turn.borrow().is_some();
-    let turn = if busy { None } else { claim.take(now_ms, chore.every_ms, next_ms) };
+    let turn = if busy { None } else { claim.take(now_ms, chore.every_ms, now_ms + OVER_MS, next_ms) };
     if let Some(turn) = turn {
         begin(&chores, i, turn);
     }
-    arm(&chores, i, claim.wait_ms(now_ms, chore.every_ms));
+    arm(&chores, i, claim.wait_ms(now_ms, chore.every_ms).min(MOST_WAIT_MS));
 }
 
 fn begin(chores: &Rc<[Chore]>, i: usize, turn: Turn) {
@@ -218,6 +224,10 @@ impl Chore {
     }
 
     fn answered(&self, turn: Turn, answer: Result<Brought, String>) {
+        if self.word().is_none() {
+            // a later configuration has no such signal
+            return;
+        }
         let result = answer.map_err(Trouble::all).and_then(|brought| {
             let wrong = brought.wrong.as_ref().map(ToString::to_string);
             let part = !brought.values.is_empty();
