@@ -186,7 +186,19 @@ queue
 ["", ""]
 
 
-=== TEST 13: a misspelt format is named
+=== TEST 13: who wants the discovery in another form is told that there is none, and comes back
+--- request eval
+["GET /apis", "GET /apis", "GET $::base/namespaces/shop/self.inflight"]
+--- more_headers eval
+["Accept: application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList", "Accept: application/json;v=v2;as=APIGroupDiscoveryList,application/json",
+ "Accept: application/vnd.kubernetes.protobuf,*/*"]
+--- error_code eval
+[406, 200, 200]
+--- response_body_like eval
+['"reason":"NotAcceptable"', '"kind":"APIGroupList"', '"kind":"ExternalMetricValueList"']
+
+
+=== TEST 14: a misspelt format is named
 --- http_config
     autoscale_zone main:8m;
 --- config

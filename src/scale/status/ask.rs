@@ -52,6 +52,9 @@ pub fn external_metrics(request: Request, shell: &Shell) -> Answer {
         _ if !request.only_reads() => {
             Err(Silent::new(Reason::MethodNotAllowed, "external metrics can only be read"))
         }
+        _ if !is_acceptable(request) => {
+            Err(Silent::new(Reason::NotAcceptable, "objects are served as they are, in application/json"))
+        }
         None => Err(Silent::new(
             Reason::NotFound,
             "the server could not find the requested resource: this is the external metrics API",
@@ -65,6 +68,13 @@ pub fn external_metrics(request: Request, shell: &Shell) -> Answer {
         Ok(value) => Answer::json(200, &value),
         Err(silent) => Answer::json(silent.reason.code(), &api::status(silent.reason, &silent.why)),
     }
+}
+
+/// Whether the client takes what we have.
+fn is_acceptable(request: Request) -> bool {
+    let mut accepts = request.headers_in().filter(|header| header.lower_name == b"accept").peekable();
+    accepts.peek().is_none()
+        || accepts.any(|header| api::is_acceptable(&String::from_utf8_lossy(header.value)))
 }
 
 fn metric(request: Request, shell: &Shell, name: &str) -> Result<api::Value, Silent> {

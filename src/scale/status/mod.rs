@@ -105,7 +105,7 @@ fn policies(settings: &Settings, shell: &Shell) -> Vec<PolicyRow> {
         let rules = policy.rules.iter().map(|rule| rule.text.clone()).collect();
         let (name, target) = (policy.name.clone(), policy.target.clone());
         let replicas = board.find(&name).and_then(|place| place.known()).map(|known| known.replicas.wanted);
-        PolicyRow { name, target, mode, replicas, explanation: String::new(), rules }
+        PolicyRow { name, target, mode, replicas, rules, last: None }
     };
     settings.policies.iter().map(row).collect()
 }

@@ -32,9 +32,10 @@ pub struct PolicyRow {
     /// `on`, `observe`, `off`.
     pub mode: &'static str,
     pub replicas: Option<u32>,
-    pub explanation: String,
     /// The lines as they were written.
     pub rules: Vec<String>,
+    /// What it said last, with the signals it looked at.
+    pub last: Option<Decision>,
 }
 
 /// The whole page.

@@ -5,7 +5,7 @@ use crate::autoscale::expose::snapshot::{parts, sorted, text, Observed, Past, Re
 use crate::autoscale::metrics::series::Time;
 use crate::autoscale::metrics::zone::{Reporter, State, Zone};
 use crate::autoscale::metrics::Now;
-use crate::autoscale::policy::decision::Decision;
+use crate::autoscale::policy::decision::{Decision, Input};
 use std::fmt::{self, Display};
 
 const WINDOW: &[u64] = &[60];
@@ -38,10 +38,16 @@ pub fn policies(html: &mut Html, policies: &[PolicyRow]) {
     if policies.is_empty() {
         return;
     }
-    html.table("Policies", &["", "target", "mode", "replicas", "now", "lines"], |html| {
+    html.table("Policies", &["", "target", "mode", "replicas", "now", "signals", "lines"], |html| {
         for policy in policies {
             let target = policy.target.as_deref().unwrap_or("–");
             let (replicas, rules) = (Known(policy.replicas), policy.rules.join("; "));
+            let (reason, signals) = match &policy.last {
+                Some(last) => {
+                    (last.reason.as_str(), last.signals.iter().map(seen).collect::<Vec<_>>().join("; "))
+                }
+                None => ("–", String::new()),
+            };
             html.row(
                 "",
                 &[
@@ -49,12 +55,20 @@ pub fn policies(html: &mut Html, policies: &[PolicyRow]) {
                     cell(&target),
                     cell(&policy.mode),
                     cell(&replicas),
-                    styled("t", &policy.explanation),
+                    styled("t", &reason),
+                    styled("t", &signals),
                     styled("t dim", &rules),
                 ],
             );
         }
     });
+}
+
+/// A signal as a policy saw it.
+fn seen(input: &Input) -> String {
+    let value = Known(input.value.map(Figure));
+    let stale = if input.stale { ", stale" } else { "" };
+    format!("{} = {value} ({:.1} s old{stale})", input.signal, input.age)
 }
 
 pub fn decisions(html: &mut Html, decisions: &[Decision]) {

@@ -1,5 +1,6 @@
 use super::*;
 use crate::autoscale::expose::tests::{at, with_zone};
+use crate::autoscale::policy::decision::Input;
 
 fn shown(beyond: &Loop<'_>) -> String {
     let mut shown = String::new();
@@ -51,20 +52,70 @@ fn figures_are_short() {
     }
 }
 
+fn decision(policy: &str, reason: &str) -> Decision {
+    Decision {
+        time: "2026-11-22T10:00:00.000Z".into(),
+        policy: policy.into(),
+        target: Some("orders".into()),
+        id: Some(4),
+        action: "scale",
+        reason: reason.into(),
+        rule: None,
+        current: Some(2),
+        ready: None,
+        wish: 5,
+        after_limits: 5,
+        after_cooldown: 4,
+        signals: vec![
+            Input {
+                signal: "upstream.app.latency.avg@5s".into(),
+                value: Some(0.25),
+                age: 0.04,
+                samples: 9,
+                stale: false,
+            },
+            Input { signal: "ext.queue".into(), value: None, age: 31.0, samples: 0, stale: true },
+        ],
+        rules: Vec::new(),
+        result: Some("4 replicas".into()),
+        latency_ms: Some(12.0),
+    }
+}
+
+fn row(name: &str) -> PolicyRow {
+    PolicyRow {
+        name: name.into(),
+        target: None,
+        mode: "on",
+        replicas: Some(3),
+        rules: Vec::new(),
+        last: None,
+    }
+}
+
+#[test]
+fn policies_say_why_and_decisions_what_became_of_them() {
+    let told = PolicyRow { last: Some(decision("a", "from 2 to 4")), ..row("a") };
+    let page = shown(&Loop { policies: &[told, row("b")], decisions: &[decision("a", "from 2 to 4")] });
+    for part in [
+        "<td>a<td>–<td>on<td>3<td class=\"t\">from 2 to 4<td class=\"t\">upstream.app.latency.avg@5s = 0.25 (0.0 s old); ext.queue = – (31.0 s old, stale)<",
+        "<td>b<td>–<td>on<td>3<td class=\"t\">–<",
+        "<td>2026-11-22T10:00:00.000Z<td>a<td>scale<td>2<td>4<td>4 replicas<td class=\"t\">from 2 to 4",
+    ] {
+        assert!(page.contains(part), "no {part} in {page}");
+    }
+}
+
 #[test]
 fn names_are_text_and_nothing_else() {
     let row = PolicyRow {
-        name: "<script>alert('1')</script>".into(),
         target: Some("a\" onload=\"x".into()),
-        mode: "on",
-        replicas: Some(3),
-        explanation: "5 > 3 & 2 < 4\u{202e}\u{0}".into(),
-        rules: vec!["up upstream.app.latency > 1s by=+1".into()],
+        last: Some(decision("x", "5 > 3 & 2 < 4\u{202e}\u{0}")),
+        ..row("<script>alert('1')</script>")
     };
     let page = shown(&Loop { policies: &[row], decisions: &[] });
-    assert!(page.contains(
-        "<td>&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;<td>a&quot; onload=&quot;x<td>on<td>3"
-    ));
+    let name = "<td>&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;<td>a&quot; onload=&quot;x<td>on<td>3";
+    assert!(page.contains(name), "{page}");
     assert!(page.contains("5 &gt; 3 &amp; 2 &lt; 4\u{fffd}\u{fffd}"));
     assert!(!page.contains("<script") && !page.contains("onload=\"x"));
 }

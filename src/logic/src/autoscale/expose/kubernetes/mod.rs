@@ -66,6 +66,7 @@ pub enum Reason {
     BadRequest,
     NotFound,
     MethodNotAllowed,
+    NotAcceptable,
     InternalError,
     ServiceUnavailable,
 }
@@ -76,10 +77,19 @@ impl Reason {
             Self::BadRequest => 400,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
+            Self::NotAcceptable => 406,
             Self::InternalError => 500,
             Self::ServiceUnavailable => 503,
         }
     }
+}
+
+/// Whether a header `Accept` takes an object as it is. The aggregation layer asks for another one first
+/// (`as=APIGroupDiscoveryList`), takes what it gets for that, and asks for the lists below when it is refused.
+pub fn is_acceptable(accept: &str) -> bool {
+    let is_other =
+        |range: &str| range.split(';').skip(1).any(|parameter| parameter.trim().starts_with("as="));
+    accept.split(',').any(|range| !is_other(range))
 }
 
 /// `metav1.Status`

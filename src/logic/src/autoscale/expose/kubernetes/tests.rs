@@ -202,3 +202,15 @@ fn an_error_is_a_status() {
     assert_eq!((&status["reason"], &status["code"]), (&json!("NotFound"), &json!(404)));
     assert_eq!((&status["kind"], &status["status"]), (&json!("Status"), &json!("Failure")));
 }
+
+#[test]
+fn another_form_of_an_object_is_not_acceptable() {
+    let other = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+    assert!(!is_acceptable(other));
+    assert!(!is_acceptable(&format!("{other}, application/json; v=v2beta1; as=APIGroupDiscoveryList")));
+    for accept in
+        [&format!("{other},application/json"), "application/vnd.kubernetes.protobuf, */*", "*/*", ""]
+    {
+        assert!(is_acceptable(accept), "{accept}");
+    }
+}
