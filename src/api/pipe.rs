@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::ffi::CString;
 use std::rc::Rc;
 
-use logic::receive::Wanted;
+use logic::receive::{Found, Wanted};
 
 use crate::child::{push_ended, push_error, Child, ChildError, Side};
 use crate::native::{classics, Answer, Cx, Raise};
@@ -51,7 +51,26 @@ fn done(stack: &mut Stack<'_>, result: Result<(), ChildError>) -> Answered {
 /// Leaves nil, why reading failed, and what had come.
 fn push_partial(child: &Child, side: Side, e: &ChildError, stack: &mut Stack<'_>) -> i32 {
     let n = push_error(e, stack);
-    child.take_partial(side, |text| stack.push_bytes(text));
+    if !child.take_partial(side, |text| stack.push_received(text)) {
+        stack.push_bytes(b"");
+    }
+    n + 1
+}
+
+/// Leaves what was found, or that there is no room for it.
+fn push_found(
+    child: &Child,
+    side: Side,
+    wanted: &Wanted,
+    found: Found,
+    spare: &mut Vec<u8>,
+    stack: &mut Stack<'_>,
+) -> i32 {
+    if child.take(side, wanted, found, spare, |text| stack.push_received(text)) {
+        return 1;
+    }
+    let n = push_error(&ChildError::no_memory(), stack);
+    stack.push_bytes(b"");
     n + 1
 }
 
@@ -63,8 +82,7 @@ fn read(cx: Cx, stack: &mut Stack<'_>, child: Rc<Child>, side: Side, mut wanted:
     match child.read_at_once(side, &mut wanted) {
         Ok(Some(found)) => {
             busy.is_done.set(true);
-            child.take(side, &wanted, found, cx.scratch(), |text| stack.push_bytes(text));
-            Answer::Values(1)
+            Answer::Values(push_found(&child, side, &wanted, found, cx.scratch(), stack))
         }
         Err(e) => {
             busy.is_done.set(true);
@@ -76,10 +94,7 @@ fn read(cx: Cx, stack: &mut Stack<'_>, child: Rc<Child>, side: Side, mut wanted:
             move |stack: &mut Stack<'_>| {
                 let _busy = busy;
                 match result {
-                    Ok(found) => {
-                        child.take(side, &wanted, found, &mut Vec::new(), |text| stack.push_bytes(text));
-                        1
-                    }
+                    Ok(found) => push_found(&child, side, &wanted, found, &mut Vec::new(), stack),
                     Err(e) => push_partial(&child, side, &e, stack),
                 }
             }

@@ -143,8 +143,12 @@ fn receive(cx: Cx, stack: &mut Stack<'_>, tcp: Rc<Tcp>, mut ask: Ask) -> Answere
 fn received(tcp: &Tcp, result: Result<Outcome, SocketError>, ask: &Ask, stack: &mut Stack<'_>) -> i32 {
     match result {
         Ok(Outcome::Piece(found)) => {
-            tcp.take(ask, found, |text| stack.push_bytes(text));
-            1
+            if tcp.take(ask, found, |text| stack.push_received(text)) {
+                return 1;
+            }
+            push_error(stack, &SocketError::no_memory());
+            stack.push_bytes(b"");
+            3
         }
         Ok(Outcome::End) => {
             (0..3).for_each(|_| stack.push_nil());
@@ -152,7 +156,9 @@ fn received(tcp: &Tcp, result: Result<Outcome, SocketError>, ask: &Ask, stack: &
         }
         Err(e) => {
             push_error(stack, &e);
-            tcp.take_partial(|text| stack.push_bytes(text));
+            if !tcp.take_partial(|text| stack.push_received(text)) {
+                stack.push_bytes(b"");
+            }
             3
         }
     }

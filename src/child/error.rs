@@ -29,3 +29,10 @@ pub enum ChildError {
     #[error("{}", reason(.0))]
     Io(#[source] io::Error),
 }
+
+impl ChildError {
+    /// There is no room for what the child has written.
+    pub fn no_memory() -> ChildError {
+        ChildError::Io(io::Error::from_raw_os_error(libc::ENOMEM))
+    }
+}

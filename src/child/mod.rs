@@ -9,7 +9,6 @@ mod list;
 
 use core::cell::{Cell, RefCell};
 use core::time::Duration;
-use std::io;
 use std::rc::Rc;
 
 use logic::receive::{Found, Unread, Wanted};
@@ -230,7 +229,7 @@ impl Child {
             let Some(room) = unread.room(room) else {
                 *unread = Unread::default();
                 end.is_over.set(true);
-                return Err(ChildError::Io(io::Error::from_raw_os_error(libc::ENOMEM)));
+                return Err(ChildError::no_memory());
             };
             match stream.recv(room) {
                 Io::Done(_) => {}

@@ -35,6 +35,13 @@ pub enum SocketError {
     Dubious,
 }
 
+impl SocketError {
+    /// There is no room for what the peer has sent.
+    pub fn no_memory() -> SocketError {
+        io::Error::from_raw_os_error(libc::ENOMEM).into()
+    }
+}
+
 /// A failure of the system, without the number that the standard library adds to its text.
 #[derive(Debug)]
 pub struct Reason(pub io::Error);

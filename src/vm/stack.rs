@@ -249,6 +249,37 @@ impl Stack<'_> {
             ffi::lua_pushlstring_(self.l, s.as_ptr().cast(), s.len());
         }
     }
+
+    /// Pushes what others have sent, which may be more than Lua has memory for: then it pushes nothing, and says so.
+    pub fn push_received(&mut self, s: &[u8]) -> bool {
+        const SMALL: usize = 1 << 20;
+        unsafe extern "C-unwind" fn push(l: *mut lua_State) -> c_int {
+            // SAFETY: it is called with the address of a slice that lives as long as the call.
+            unsafe {
+                let s = *ffi::lua_touserdata(l, 1).cast::<&[u8]>();
+                ffi::lua_pushlstring_(l, s.as_ptr().cast(), s.len());
+            }
+            1
+        }
+        if s.len() <= SMALL {
+            self.push_bytes(s);
+            return true;
+        }
+        // SAFETY: as in `push_nil`. A coroutine that waits can call nothing itself; the one that does it for it is anchored
+        // meanwhile, and leaves one value, be it an error.
+        unsafe {
+            let helper = ffi::lua_newthread(self.l);
+            ffi::lua_pushcfunction(helper, push);
+            ffi::lua_pushlightuserdata(helper, core::ptr::from_ref(&s).cast_mut().cast());
+            let pushed = ffi::lua_pcall(helper, 1, 1, 0) == ffi::LUA_OK;
+            if pushed {
+                ffi::lua_xmove(helper, self.l, 1);
+                ffi::lua_insert(self.l, -2);
+            }
+            ffi::lua_settop(self.l, -2);
+            pushed
+        }
+    }
 }
 
 /// Tables.

@@ -1,7 +1,6 @@
 //! Receiving: what is asked for, and what has come of it.
 
 use core::cell::RefCell;
-use std::io;
 use std::rc::Rc;
 
 use logic::receive::{Found, Step, Unread, Until, Wanted};
@@ -78,7 +77,7 @@ impl Tcp {
                 *unread = Unread::default();
                 drop(unread);
                 self.drop_stream_only();
-                return Err(io::Error::from_raw_os_error(libc::ENOMEM).into());
+                return Err(SocketError::no_memory());
             };
             match stream.recv(room) {
                 Io::Done(_) => {}
