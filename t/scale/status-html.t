@@ -70,3 +70,15 @@ src=|href=|url\(|@import|://|<script
 POST /t
 x
 --- error_code: 405
+
+
+=== TEST 5: a server that the configuration has down is shown so
+--- http_config
+    autoscale_zone main:4m keys=64;
+    upstream app { server 127.0.0.1:9001; server 127.0.0.1:9002 down; }
+--- config
+    location = /t { autoscale_status html; }
+--- request
+GET /t
+--- response_body_like eval
+qr{<td>127\.0\.0\.1:9001<.*?<td class="good">up<tr class="member"><td>127\.0\.0\.1:9002<.*?<td class="bad">down<}s

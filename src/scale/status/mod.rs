@@ -80,7 +80,8 @@ fn page(format: Format, request: Request, shell: &Shell) -> Result<Vec<u8>, Stri
             page = {
                 let settings = request.main_conf().autoscale.settings();
                 let policies = settings.map(|settings| policies(settings, shell)).unwrap_or_default();
-                html::page(zone, now, &Loop { policies: &policies, decisions: &[] }).into_bytes()
+                let beyond = Loop { policies: &policies, decisions: &[], down: &down(shell) };
+                html::page(zone, now, &beyond).into_bytes()
             }
         }
         Format::Prometheus => expose::prometheus(zone, now, &mut page),
@@ -108,6 +109,18 @@ fn policies(settings: &Settings, shell: &Shell) -> Vec<PolicyRow> {
         PolicyRow { name, target, mode, replicas, rules, last: None }
     };
     settings.policies.iter().map(row).collect()
+}
+
+/// Upstream and address of the peers that nginx's balancers leave out.
+fn down(shell: &Shell) -> Vec<(String, String)> {
+    let (zone, now) = (&shell.zone, clock::monotonic());
+    let mut down = Vec::new();
+    for fleet in (0..).map_while(|number| shell.fleet(number)) {
+        let rows = (0..fleet.list(zone, now)).filter_map(|i| fleet.row(zone, i, now));
+        let addrs = rows.filter(|row| row.down).map(|row| String::from_utf8_lossy(&row.addr).into_owned());
+        down.extend(addrs.map(|addr| (fleet.name.to_string(), addr)));
+    }
+    down
 }
 
 fn send(request: Request, format: Format, answer: &Answer) -> Rc {

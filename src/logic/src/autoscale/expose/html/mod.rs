@@ -23,6 +23,8 @@ pub struct Loop<'a> {
     pub policies: &'a [PolicyRow],
     /// The newest first.
     pub decisions: &'a [Decision],
+    /// Upstream and address of those that nginx sends nothing to, whatever the zone says.
+    pub down: &'a [(String, String)],
 }
 
 /// A policy and what it says of itself.
@@ -54,7 +56,7 @@ pub fn page(zone: &Zone<'_>, now: Now, beyond: &Loop<'_>) -> String {
     tables::zone(&mut html, zone, now);
     tables::policies(&mut html, beyond.policies);
     tables::decisions(&mut html, beyond.decisions);
-    tables::upstreams(&mut html, zone, now);
+    tables::upstreams(&mut html, zone, now, beyond.down);
     tables::keys(&mut html, zone, now);
     tables::reported(&mut html, zone, now);
     html.raw("</body></html>\n");
@@ -75,13 +77,17 @@ impl Html {
         let _ = write!(Escaped(&mut self.0), "{text}");
     }
 
+    /// A column whose name begins with `<` has text, the others numbers.
     fn table(&mut self, heading: &str, columns: &[&str], rows: impl FnOnce(&mut Self)) {
         self.raw("<h2>");
         self.text(&heading);
         self.raw("</h2><div class=\"wide\"><table><thead><tr>");
         for column in columns {
-            self.raw("<th>");
-            self.text(column);
+            let name = column.strip_prefix('<');
+            self.raw("<th");
+            self.class(if name.is_some() { "l" } else { "" });
+            self.raw(">");
+            self.text(&name.unwrap_or(column));
         }
         self.raw("</thead><tbody>");
         rows(self);

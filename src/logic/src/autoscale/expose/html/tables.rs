@@ -38,7 +38,7 @@ pub fn policies(html: &mut Html, policies: &[PolicyRow]) {
     if policies.is_empty() {
         return;
     }
-    html.table("Policies", &["", "target", "mode", "replicas", "now", "signals", "lines"], |html| {
+    html.table("Policies", &["", "target", "mode", "replicas", "<now", "<signals", "<lines"], |html| {
         for policy in policies {
             let target = policy.target.as_deref().unwrap_or("–");
             let (replicas, rules) = (Known(policy.replicas), policy.rules.join("; "));
@@ -75,18 +75,18 @@ pub fn decisions(html: &mut Html, decisions: &[Decision]) {
     if decisions.is_empty() {
         return;
     }
-    html.table("Last decisions", &["time", "policy", "", "from", "to", "result", "reason"], |html| {
+    html.table("Last decisions", &["time", "<policy", "", "from", "to", "<result", "<reason"], |html| {
         for decision in decisions {
             let result = decision.result.as_deref().unwrap_or("–");
             html.row(
                 "",
                 &[
                     cell(&decision.time),
-                    cell(&decision.policy),
+                    styled("l", &decision.policy),
                     cell(&decision.action),
                     cell(&Known(decision.current)),
                     cell(&decision.after_cooldown),
-                    cell(&result),
+                    styled("l", &result),
                     styled("t", &decision.reason),
                 ],
             );
@@ -94,7 +94,7 @@ pub fn decisions(html: &mut Html, decisions: &[Decision]) {
     });
 }
 
-pub fn upstreams(html: &mut Html, zone: &Zone<'_>, now: Now) {
+pub fn upstreams(html: &mut Html, zone: &Zone<'_>, now: Now, down: &[(String, String)]) {
     let entries = sorted(zone, zone.upstreams());
     if entries.is_empty() {
         return;
@@ -106,7 +106,9 @@ pub fn upstreams(html: &mut Html, zone: &Zone<'_>, now: Now) {
             traffic(html, "group", &upstream, &[cell(&"")]);
             for peer in sorted(zone, zone.peers(entry)) {
                 let Some(snapshot) = Snapshot::of(zone, peer, now, WINDOW) else { continue };
+                let is_down = down.iter().any(|(u, p)| *u == upstream.name && *p == snapshot.name);
                 let (class, state) = match zone.control(peer).says() {
+                    State::Up if is_down => ("bad", "down"),
                     State::Up => ("good", "up"),
                     State::Down => ("bad", "down"),
                     State::Drain => ("dim", "drain"),

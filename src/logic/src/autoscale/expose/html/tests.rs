@@ -33,6 +33,13 @@ fn the_page_has_everything_of_the_zone() {
 }
 
 #[test]
+fn a_peer_that_nginx_leaves_out_is_down() {
+    let down = [("app".to_string(), "10.0.0.1:80".to_string())];
+    let page = shown(&Loop { down: &down, ..Loop::default() });
+    assert!(page.contains("<td class=\"bad\">down") && !page.contains("<td class=\"good\">up"), "{page}");
+}
+
+#[test]
 fn figures_are_short() {
     use super::tables::figure;
     for (value, text) in [
@@ -96,11 +103,12 @@ fn row(name: &str) -> PolicyRow {
 #[test]
 fn policies_say_why_and_decisions_what_became_of_them() {
     let told = PolicyRow { last: Some(decision("a", "from 2 to 4")), ..row("a") };
-    let page = shown(&Loop { policies: &[told, row("b")], decisions: &[decision("a", "from 2 to 4")] });
+    let page =
+        shown(&Loop { policies: &[told, row("b")], decisions: &[decision("a", "from 2 to 4")], down: &[] });
     for part in [
         "<td>a<td>–<td>on<td>3<td class=\"t\">from 2 to 4<td class=\"t\">upstream.app.latency.avg@5s = 0.25 (0.0 s old); ext.queue = – (31.0 s old, stale)<",
         "<td>b<td>–<td>on<td>3<td class=\"t\">–<",
-        "<td>2026-11-22T10:00:00.000Z<td>a<td>scale<td>2<td>4<td>4 replicas<td class=\"t\">from 2 to 4",
+        "<td>2026-11-22T10:00:00.000Z<td class=\"l\">a<td>scale<td>2<td>4<td class=\"l\">4 replicas<td class=\"t\">from 2 to 4",
     ] {
         assert!(page.contains(part), "no {part} in {page}");
     }
@@ -113,7 +121,7 @@ fn names_are_text_and_nothing_else() {
         last: Some(decision("x", "5 > 3 & 2 < 4\u{202e}\u{0}")),
         ..row("<script>alert('1')</script>")
     };
-    let page = shown(&Loop { policies: &[row], decisions: &[] });
+    let page = shown(&Loop { policies: &[row], ..Loop::default() });
     let name = "<td>&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;<td>a&quot; onload=&quot;x<td>on<td>3";
     assert!(page.contains(name), "{page}");
     assert!(page.contains("5 &gt; 3 &amp; 2 &lt; 4\u{fffd}\u{fffd}"));
