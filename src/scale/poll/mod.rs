@@ -30,6 +30,8 @@ use crate::ngx::{clock, log_cycle, process, ExitWatch, Level, Timer};
 const SAVE_MS: u64 = 10_000;
 /// A turn that cannot be taken is looked at again no sooner.
 const LEAST_WAIT_MS: u64 = 10;
+/// The gateway is measured at each tick, and no more seldom than this: `self.cpu` without a window is over five seconds.
+const MOST_TICK_S: u64 = 2;
 /// A turn is over by then: a poll has a timeout.
 const OVER_MS: u64 = 12_000;
 /// A turn may come sooner than it was due, because somebody gives it back: it is looked at after so long.
@@ -100,7 +102,7 @@ impl Poller {
         let signals = settings.map_or(&[][..], |settings| &settings.signals);
         let names: Vec<&str> = signals.iter().map(|signal| signal.name.as_str()).collect();
         zone.keep_externals(&names);
-        let mut chores = vec![chore(What::Own(own::Sampler::default()), conf.tick_s * 1000)];
+        let mut chores = vec![chore(What::Own(own::Sampler::default()), conf.tick_s.min(MOST_TICK_S) * 1000)];
         chores.extend(signals.iter().map(|signal| {
             let watched = settings.map_or_else(Vec::new, |settings| watched(settings, &signal.name));
             chore(What::Signal { conf: signal.clone(), watched }, signal.every_ms)
