@@ -1,10 +1,14 @@
 # External signals: polled by one worker, in the zone with their age, stale when they are gone.
 use lib 't/lib';
 use AutoscaleLua;
+use IO::Socket::INET;
 $ENV{TEST_NGINX_CERTS} = "$AutoscaleLua::Env::ROOT/t/cert";
 # modes: plain workers
 
-# wait(f) calls f until it is true; poll(n) answers how often /NAME was asked.
+# connections to this port are made, and nobody ever answers
+my $silent = IO::Socket::INET->new(Listen => 16, LocalAddr => '127.0.0.1', LocalPort => 1996) or die $!;
+
+# wait(f) calls f until it is true; asked() counts polls.
 add_block_preprocessor(sub {
     my $block = shift;
     return if defined $block->must_die;
@@ -196,6 +200,7 @@ Connection refused
 
 === TEST 7: ten megabytes of metrics with two that are wanted
 --- modes: plain
+--- once
 --- http_config
     autoscale_signal big http://127.0.0.1:$TEST_NGINX_SERVER_PORT/metrics every=2s stale=30s metric=first,last;
 --- config
@@ -385,3 +390,29 @@ nil
 --- allow_log
 cannot be had
 --- error_log eval: qr/signal "ext.bad" .* cannot be had: tls: /
+
+
+=== TEST 15: a worker that is to stop does not wait for an answer
+--- modes: plain
+--- once
+--- http_config
+    autoscale_signal silent http://127.0.0.1:1996/ every=1m stale=5m metric=depth;
+--- config
+    location = /hup {
+        content_by_lua_block {
+            ngx.sleep(0.2)
+            ngx.shared.poll:set("pid", ngx.worker.pid())
+            local file = assert(io.open(ngx.config.prefix() .. "logs/nginx.pid"))
+            os.execute("kill -HUP " .. file:read("*a"))
+            ngx.say("reloaded")
+        }
+    }
+    location = /t {
+        content_by_lua_block {
+            local former = ngx.shared.poll:get("pid")
+            ngx.say(wait(function() return not io.open("/proc/" .. former .. "/cmdline") end, 3))
+        }
+    }
+    location = /wait { content_by_lua_block { ngx.sleep(0.5) ngx.say("waited") } }
+--- request eval: ["GET /hup", "GET /wait", "GET /t"]
+--- response_body eval: ["reloaded\n", "waited\n", "true\n"]

@@ -42,9 +42,16 @@ true true
 true true
 
 
-=== TEST 2: T8 a worker that is busy all the time is seen in the gateway's CPU, one that waits is not
+=== TEST 2: T8 a worker that is busy is seen in the gateway's CPU and acted on, one that waits is not
 --- once
 --- timeout: 12
+--- http_config
+    autoscale_target hook webhook:http://127.0.0.1:11/ max=9;
+    autoscale_policy cpu target=hook {
+        up self.cpu@2s > 3% by=+1;
+        cooldown up=1h;
+        mode observe;
+    }
 --- lua
     local function cpus()
         local mask = io.open("/proc/self/status"):read("*a"):match("Cpus_allowed:%s*([%x,]+)")
@@ -71,6 +78,8 @@ true true
     ngx.say(busy > had / 2, " ", busy <= 1, " ", idle < busy / 2)
 --- response_body
 true true true
+--- error_log
+autoscale policy "cpu": would go from 1 to 2
 
 
 === TEST 3: both are shown with everything else

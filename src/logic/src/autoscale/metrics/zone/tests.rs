@@ -223,3 +223,41 @@ fn levels_are_sampled() {
         assert_eq!((window.samples, window.sums[0], window.maxima[0]), (10, 10, 1));
     });
 }
+
+#[test]
+fn external_signals_of_another_configuration_are_dropped() {
+    with_zone(0, |zone| {
+        for (name, field) in
+            [("queue", None), ("queue", Some("depth")), ("queue2", None), ("gone", Some("a"))]
+        {
+            zone.external(name.as_bytes(), field.map(str::as_bytes), at(0)).unwrap();
+        }
+        zone.counter(b"gone", None, at(0)).unwrap();
+        let kept = zone.external(b"queue", None, at(0)).unwrap();
+        zone.keep_externals(&["queue", "new"]);
+        assert_eq!(zone.meters(Reporter::External).len(), 2);
+        assert!(zone.find_meter(Reporter::External, b"queue", Some(b"depth")).is_some());
+        assert!(zone.find_meter(Reporter::Script, b"gone", None).is_some());
+        // who has a place has a word to take turns by, and nobody else
+        zone.turns(kept).unwrap().store(7, std::sync::atomic::Ordering::Relaxed);
+        zone.keep_externals(&[]);
+        assert!(zone.turns(kept).is_none());
+        let anew = zone.external(b"queue", None, at(1)).unwrap();
+        assert_eq!(zone.turns(anew).unwrap().load(std::sync::atomic::Ordering::Relaxed), 0);
+    });
+}
+
+#[test]
+fn what_was_said_about_a_peer_can_be_written_down() {
+    with_zone(0, |zone| {
+        let app = zone.upstream(b"app", at(0)).unwrap();
+        let peers = [&b"a:1"[..], b"b:1"].map(|addr| zone.configured_peer(app, addr, at(0)).unwrap());
+        assert!(zone.overrides().is_empty());
+        let control = Control { state: State::Down, forced: true, weight: 7, limit: 3, ..Control::default() };
+        zone.set_control(peers[1], control);
+        let [(upstream, addr, bits)] = zone.overrides().try_into().unwrap();
+        assert_eq!((&upstream[..], &addr[..]), (&b"app"[..], &b"b:1"[..]));
+        assert!(zone.restore_control(peers[0], bits));
+        assert_eq!(zone.control(peers[0]), control);
+    });
+}
