@@ -12,6 +12,7 @@ my $silent = IO::Socket::INET->new(Listen => 16, LocalAddr => '127.0.0.1', Local
 add_block_preprocessor(sub {
     my $block = shift;
     return if defined $block->must_die;
+    $block->set_value('timeout', 10) if !defined $block->timeout;
     my $conf = $block->http_config // '';
     $block->set_value('http_config', $conf . <<'CONF');
 autoscale_zone main:4m keys=64;
@@ -202,7 +203,7 @@ Connection refused
 --- modes: plain
 --- once
 --- http_config
-    autoscale_signal big http://127.0.0.1:$TEST_NGINX_SERVER_PORT/metrics every=2s stale=30s metric=first,last;
+    autoscale_signal big http://127.0.0.1:$TEST_NGINX_SERVER_PORT/metrics every=10s stale=30s metric=first,last;
 --- config
     location = /metrics {
         content_by_lua_block {
@@ -213,7 +214,7 @@ Connection refused
         }
     }
 --- lua
-    ngx.say(wait(function() return (as.get("ext.big.last")) end), " ", (as.get("ext.big.first")))
+    ngx.say(wait(function() return (as.get("ext.big.last")) end, 9), " ", (as.get("ext.big.first")))
 --- response_body
 2 1
 

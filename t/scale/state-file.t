@@ -42,6 +42,7 @@ add_block_preprocessor(sub {
     # who is not root cannot give workers another user
     $block->set_value('SKIP', 1) if $user && $>;
     return if defined $block->must_die;
+    $block->set_value('timeout', 10) if !defined $block->timeout;
     my $file = $block->state // 'gateway';
     chomp $file;
     $block->set_value('http_config', <<"CONF" . ($block->http_config // ''));
