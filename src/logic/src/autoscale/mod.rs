@@ -3,11 +3,13 @@
 //! A *zone* ([`metrics`]) holds what all workers know, in shared memory. A *signal* ([`signal`]) names one number of it with a
 //! window; [`read`] evaluates it. [`expose`] shows everything, [`pick`] chooses a peer. [`conf`] reads what the configuration says
 //! about scaling, out of nginx's parser or out of a file ([`nginx_conf`]); [`policy`] decides, [`pool`] says which peers stand by,
-//! [`outward`] what others are told, and [`board`] is what workers share of it.
+//! [`outward`] what others are told, [`board`] is what workers share of it, and [`decisions`] keeps what was decided.
 
 pub mod board;
 pub mod conf;
+pub mod decisions;
 pub mod expose;
+pub mod log;
 pub mod metrics;
 pub mod nginx_conf;
 pub mod outward;

@@ -1,6 +1,7 @@
 //! The place of a policy: its name, its target's replicas as they were last known, the order under way, and its state.
 
 use super::Board;
+use crate::autoscale::decisions::Last;
 use crate::autoscale::metrics::word::{get, high, low, pair, put, Word};
 use crate::autoscale::policy::store::{self, STORE_WORDS};
 use crate::autoscale::policy::{Replicas, State};
@@ -34,8 +35,7 @@ const ORDER_LEN: usize = 10;
 const ORDER_TEXT: usize = 12;
 const NAME: usize = ORDER_TEXT + REASON_WORDS;
 const LAST: usize = NAME + NAME_WORDS;
-const LAST_WORDS: usize = 320;
-const STATE: usize = LAST + LAST_WORDS;
+const STATE: usize = LAST + Last::WORDS;
 pub(super) const PLACE_WORDS: usize = STATE + STORE_WORDS;
 
 /// Who says how many replicas there are.
@@ -160,9 +160,9 @@ impl<'a> Place<'a> {
         }
     }
 
-    /// Room for the last evaluation, zero when the place has a new owner.
-    pub fn last(&self) -> &'a [Word] {
-        &self.words[LAST..STATE]
+    /// Its last evaluation.
+    pub fn last(&self) -> Last<'a> {
+        Last::new(&self.words[LAST..STATE])
     }
 
     /// Until then requests need not be looked at.

@@ -38,6 +38,57 @@ pub struct Decision {
     pub latency_ms: Option<f64>,
 }
 
+/// One JSON object and a line feed. There is nothing in a record that JSON has no words for.
+fn line(record: &impl Serialize) -> Vec<u8> {
+    let mut line = serde_json::to_vec(record).unwrap_or_default();
+    line.push(b'\n');
+    line
+}
+
+impl Decision {
+    /// A line of the decision log.
+    pub fn line(&self) -> Vec<u8> {
+        line(self)
+    }
+}
+
+/// What the write of a decision led to: its second line in the log.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Settled<'a> {
+    pub time: String,
+    pub policy: &'a str,
+    pub target: &'a str,
+    pub id: u64,
+    /// `written` or `failed`.
+    pub action: &'static str,
+    pub result: String,
+    pub latency_ms: f64,
+}
+
+impl<'a> Settled<'a> {
+    /// `written` is the number of replicas that there is now, or why there is none.
+    pub fn new(
+        policy: &'a str,
+        target: &'a str,
+        id: u64,
+        written: core::result::Result<u32, &str>,
+        took_us: u64,
+        unix_ms: u64,
+    ) -> Self {
+        let (action, result) = match written {
+            Ok(replicas) => ("written", format!("{replicas} replicas")),
+            Err(why) => ("failed", format!("failed: {why}")),
+        };
+        let latency_ms = took_us as f64 / 1e3;
+        Self { time: rfc3339(unix_ms), policy, target, id, action, result, latency_ms }
+    }
+
+    /// A line of the decision log.
+    pub fn line(&self) -> Vec<u8> {
+        line(self)
+    }
+}
+
 /// A signal as it was.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Input {
@@ -144,6 +195,9 @@ impl Policy {
         let Some(rule) = evaluation.rule.and_then(|n| self.rules.get(n)) else {
             return "the bounds".into();
         };
+        if let Some(reason) = &evaluation.reason {
+            return format!("\"{}\" ({reason})", rule.text);
+        }
         // what held for single requests is not what the window's average says
         if let super::Does::Up(super::Line { hold: super::Hold::Requests(n), .. }) = rule.does {
             return match n {
@@ -236,7 +290,8 @@ fn short(value: f64) -> String {
     }
 }
 
-fn rfc3339(unix_ms: u64) -> String {
+/// UTC, with milliseconds.
+pub fn rfc3339(unix_ms: u64) -> String {
     let time = Timestamp::from_millisecond(unix_ms as i64).unwrap_or_default();
     time.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
 }

@@ -27,7 +27,7 @@ pub struct Replicas {
     pub ready: u32,
 }
 
-/// A script's wish.
+/// A script's wish; the reason may be empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wish {
     pub replicas: u32,
@@ -74,6 +74,16 @@ pub struct Input<'a> {
     pub script: Option<&'a mut dyn Script>,
 }
 
+impl<'a> Input<'a> {
+    /// The same with someone who runs scripts.
+    pub fn with_script<'b>(self, script: &'b mut dyn Script) -> Input<'b>
+    where
+        'a: 'b,
+    {
+        Input { script: Some(script), ..self }
+    }
+}
+
 const NOBODY: Replicas = Replicas { wanted: 0, ready: 0 };
 
 /// `do` lines stay in force for at least so long after the last pressure.
@@ -97,10 +107,13 @@ impl Policy {
         let seen = self.look(&input);
         let known = self.replicas(&input).unwrap_or(NOBODY);
         self.begin(state, known, &input);
-        let verdicts: Vec<Verdict> =
-            (0..self.rules.len()).map(|n| self.judge(n, state, &seen, known, &mut input)).collect();
+        let mut reasons = Vec::new();
+        let mut judge = |n: usize| self.judge(n, state, &seen, known, &mut input, &mut reasons);
+        let verdicts: Vec<Verdict> = (0..self.rules.len()).map(&mut judge).collect();
         let path = self.wish(&verdicts, known.wanted, &input);
-        self.conclude(state, path, seen, verdicts, &input)
+        let evaluation = self.conclude(state, path, seen, verdicts, &input);
+        let reason = reasons.into_iter().find(|(n, _)| evaluation.rule == Some(*n));
+        Evaluation { reason: reason.map(|(_, reason)| reason), ..evaluation }
     }
 
     /// A script asks for a number of replicas, outside of the rules. It is braked, bounded and cooled down as any wish, and as a request
@@ -149,10 +162,10 @@ impl Policy {
             Outcome::Scale { to, .. } | Outcome::Would { to, .. } => to,
             Outcome::Stay(_) => known.wanted,
         };
-        let reason = outcome.code() | rule.map_or(0, |rule| rule as u32 + 1) << 8;
-        let news = input.event == Event::Tick && reason != state.reason || after_cooldown != known.wanted;
+        let code = outcome.code() | rule.map_or(0, |rule| rule as u32 + 1) << 8;
+        let news = input.event == Event::Tick && code != state.reason || after_cooldown != known.wanted;
         if news {
-            state.reason = reason;
+            state.reason = code;
         }
         let id = if after_cooldown == known.wanted { 0 } else { state.decisions };
         Evaluation {
@@ -162,6 +175,7 @@ impl Policy {
             replicas,
             wish,
             rule,
+            reason: None,
             after_limits,
             after_cooldown,
             outcome,
@@ -209,6 +223,7 @@ impl Policy {
         seen: &[Seen],
         replicas: Replicas,
         input: &mut Input<'_>,
+        reasons: &mut Vec<(usize, String)>,
     ) -> Verdict {
         let rule = &self.rules[number];
         let tick = input.event == Event::Tick;
@@ -242,7 +257,12 @@ impl Policy {
                 }
             }
             Does::Script(n) => match input.script.as_mut().map(|script| script.wish(*n, replicas)) {
-                Some(Ok(Some(wish))) => Verdict::Wish(wish.replicas),
+                Some(Ok(Some(wish))) => {
+                    if !wish.reason.is_empty() {
+                        reasons.push((number, wish.reason));
+                    }
+                    Verdict::Wish(wish.replicas)
+                }
                 Some(Ok(None)) => Verdict::Quiet,
                 Some(Err(why)) => Verdict::Failed(why),
                 None => Verdict::Failed("no Lua here".into()),

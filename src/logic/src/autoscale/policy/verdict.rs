@@ -122,6 +122,8 @@ pub struct Evaluation {
     /// The highest wish, and the rule that has it.
     pub wish: u32,
     pub rule: Option<usize>,
+    /// What the script says for it, if the rule is one.
+    pub reason: Option<String>,
     /// The wish after the brakes and bounds, and after the cooldown.
     pub after_limits: u32,
     pub after_cooldown: u32,
