@@ -21,6 +21,7 @@ return function(_, native, base)
     local numbers_of_states = { up = 0, down = 1, drain = 2, [CONFIGURED] = 3 }
 
     local M = {}
+    base.autoscale = M
 
     local function bad(n, name, expected, value, level)
         error("bad argument #" .. n .. " to '" .. name .. "' (" .. expected .. " expected, got "

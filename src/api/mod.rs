@@ -24,6 +24,7 @@ mod pipe;
 mod re;
 mod req_socket;
 mod request;
+mod scaling;
 mod semaphore;
 pub mod side;
 mod socket;
@@ -100,6 +101,7 @@ apis! {
     arg: natives;
     upstream: natives;
     autoscale: natives;
+    scaling: classics;
     // the last one: what libraries require, as far as no file above serves it
     libs: ;
 }

@@ -4,14 +4,16 @@
 
 use core::cell::{OnceCell, RefCell};
 use std::path::Path;
+use std::rc::Rc;
 
-use logic::autoscale::conf::{mode, External, Leader, Log, Settings, Subject, Target};
+use logic::autoscale::conf::{mode, External, Leader, Log, Settings, Sink, Subject, Target};
 use logic::autoscale::nginx_conf::{parse, policy as read_policy, FileError, Files};
 use logic::autoscale::policy::Mode;
 
 use super::{LocConf, MainConf};
-use crate::ngx::{Args, Cf, ConfError, Directive, Place, Setter, LOC, MAIN, SRV};
+use crate::ngx::{Args, Cf, ConfError, Directive, LineLog, Place, Setter, LOC, MAIN, SRV};
 use crate::scale::outward::{check, check_leader};
+use crate::scale::script::Scripts;
 
 type Result<T = ()> = core::result::Result<T, ConfError>;
 
@@ -75,12 +77,25 @@ pub struct Autoscale {
     leader: bool,
     /// Where the first signal stands.
     polls: Option<Place>,
+    /// Where decisions are logged.
+    log: Option<Rc<LineLog>>,
+    scripts: Vec<Scripts>,
 }
 
 impl Autoscale {
     /// What the configuration says, once all of it was read.
     pub fn settings(&self) -> Option<&Settings> {
         self.settings.get()
+    }
+
+    /// Where `autoscale_log` sends decisions.
+    pub fn log(&self) -> Option<&Rc<LineLog>> {
+        self.log.as_ref()
+    }
+
+    /// The compiled `by_lua_block` lines, by policy.
+    pub fn scripts(&self) -> &[Scripts] {
+        &self.scripts
     }
 }
 
@@ -136,9 +151,15 @@ fn leader(cf: &mut Cf, conf: &mut MainConf) -> Result {
 }
 
 fn log(cf: &mut Cf, conf: &mut MainConf) -> Result {
-    if conf.autoscale.parsed.get_mut().log.replace(read(cf, Log::parse)?).is_some() {
+    let log = read(cf, Log::parse)?;
+    let lines = match &log.sink {
+        Sink::File(path) => cf.line_log_file(path)?,
+        Sink::Syslog(_) => cf.line_log_syslog()?,
+    };
+    if conf.autoscale.parsed.get_mut().log.replace(log).is_some() {
         return Err("is duplicate".into());
     }
+    conf.autoscale.log = Some(Rc::new(lines));
     Ok(())
 }
 
@@ -161,6 +182,13 @@ fn policy(cf: &mut Cf, conf: &mut MainConf) -> Result {
         ConfError(what)
     })?;
     let subject = Subject::Policy(found.policy.name.clone());
+    let scripts = Scripts::compile(cf, &found.policy.name, &found.scripts).map_err(|(n, e)| {
+        let mut at = place;
+        at.line = found.scripts[n].line;
+        cf.stand_at(&at);
+        e
+    })?;
+    conf.autoscale.scripts.push(scripts);
     if let Err(e) = conf.autoscale.parsed.get_mut().add_policy(found) {
         cf.stand_at(&place);
         return Err(e.into());

@@ -333,11 +333,16 @@ pub fn header_sent(request: Request) {
 
 /// The upstream that `request` goes to, if its attempts are watched.
 pub fn upstream_of(request: Request) -> Option<Ref<series::Upstream>> {
+    let number = upstream_number(request)?;
+    request.main_conf().shell()?.upstreams.get(number).copied()
+}
+
+/// Its number among the observed ones.
+pub fn upstream_number(request: Request) -> Option<usize> {
     // SAFETY: as in `header_sent`.
     unsafe {
         let u = (*request.raw()).upstream.as_ref()?;
         let ours = u.peer.get.is_some_and(|g| g as usize == get as *const () as usize);
-        let number = ours.then(|| (*u.peer.data.cast::<Watch>()).upstream)?;
-        request.main_conf().shell()?.upstreams.get(number as usize).copied()
+        ours.then(|| (*u.peer.data.cast::<Watch>()).upstream as usize)
     }
 }

@@ -3,16 +3,19 @@
 pub mod collect;
 pub mod engine;
 mod fleet;
+pub mod journal;
 mod leader;
 pub mod outward;
 mod poll;
 mod pool;
 mod saved;
+pub mod script;
 mod shell;
 mod signals;
 pub mod status;
 mod zone;
 
+pub use engine::{Engine, PolicyState};
 pub use fleet::Choice;
 pub use saved::StateFile;
 pub use shell::{register, Shell};

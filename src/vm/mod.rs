@@ -1,6 +1,7 @@
 //! LuaJIT: one state per cycle, forked into the workers; functions compiled once; coroutines used again.
 #![allow(unsafe_code)]
 
+mod bounded;
 mod coroutine;
 mod object;
 mod prelude;

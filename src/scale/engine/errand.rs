@@ -75,7 +75,7 @@ impl Engine {
         let (now, pending) = (clock::monotonic(), seat.state.borrow().pending);
         if pending.id != 0 && now.us.saturating_sub(pending.at_us) > LOST_US {
             self.settle(seat, &pending, None);
-            report::dropped(seat, &pending, "it could not be written for two minutes");
+            self.dropped(seat, &pending, "it could not be written for two minutes");
         } else if pending.id != 0 && !seat.policy.observe && self.may_write().is_some() {
             if now.us >= seat.write_us.get() {
                 self.write(seat, target, &pending);
@@ -185,7 +185,7 @@ impl Engine {
                 seat.failures.set(0);
                 seat.wrote(replicas, now);
                 self.settle(seat, pending, Some(replicas));
-                report::settled(seat, pending, Ok(replicas), took_us);
+                self.settled(seat, pending, Ok(replicas), took_us);
             }
             Ok(Carried::Moved(replicas)) => {
                 seat.failures.set(0);
@@ -193,15 +193,15 @@ impl Engine {
                 let reached = is_reached(pending, replicas.wanted);
                 self.settle(seat, pending, reached.then_some(replicas.wanted));
                 if reached {
-                    report::settled(seat, pending, Ok(replicas.wanted), took_us);
+                    self.settled(seat, pending, Ok(replicas.wanted), took_us);
                 } else {
                     let why = format!("the target is at {} meanwhile", replicas.wanted);
-                    report::dropped(seat, pending, &why);
+                    self.dropped(seat, pending, &why);
                 }
             }
             Ok(Carried::Lost) => {
                 self.settle(seat, pending, None);
-                report::dropped(seat, pending, "another gateway writes now");
+                self.dropped(seat, pending, "another gateway writes now");
             }
             Err(failure) => {
                 let pause_us = seat.failed(&failure, random());
@@ -210,7 +210,7 @@ impl Engine {
                 if given_up {
                     self.settle(seat, pending, None);
                 }
-                report::settled(seat, pending, Err((&failure, given_up)), took_us);
+                self.settled(seat, pending, Err((&failure, given_up)), took_us);
             }
         }
     }

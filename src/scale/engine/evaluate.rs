@@ -10,6 +10,8 @@ use super::report;
 use super::seat::Seat;
 use super::Engine;
 use crate::ngx::clock;
+use crate::scale::journal::Instant;
+use crate::scale::script::Runner;
 
 /// After a request that made a rule hold without anything to do about it, the next ones are not looked at for so long.
 const CALM_US: u64 = 100_000;
@@ -25,7 +27,10 @@ impl Engine {
         if seat.bare || too_early || !seat.place.is_mine() {
             return;
         }
-        let evaluation = self.with(seat, event, now, |state, input| seat.policy.step(state, input));
+        let mut runner = Runner::new(&seat.policy.name);
+        let step =
+            |state: &mut State, input: Input<'_>| seat.policy.step(state, input.with_script(&mut runner));
+        let evaluation = self.with(seat, event, now, step);
         let idle = !matches!(evaluation.outcome, Outcome::Scale { .. });
         if event == Event::Request && idle {
             seat.place.calm(now.us + CALM_US);
@@ -63,6 +68,10 @@ impl Engine {
         seat.save();
         self.board.set_in_force(seat.place.bit(), evaluation.actions.in_force);
         report::evaluated(seat, evaluation);
+        if seat.place.is_mine() {
+            let at = Instant { now: clock::monotonic(), unix_ms };
+            self.journal.record(&seat.policy, seat.place.last(), evaluation, at);
+        }
         if evaluation.actions.notify && self.may_write().is_some() {
             let json = serde_json::to_string(&seat.policy.decision(evaluation, unix_ms));
             for action in &seat.policy.actions {
@@ -82,7 +91,7 @@ impl Engine {
         if pending.id != 0 && !writes && seat.running.borrow().as_ref().is_none_or(|running| !running.writes)
         {
             seat.policy.settle(&mut seat.state.borrow_mut(), now.us, pending.id, None);
-            report::dropped(seat, &pending, "this gateway does not write now");
+            self.dropped(seat, &pending, "this gateway does not write now");
         }
     }
 }

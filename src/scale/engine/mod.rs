@@ -17,6 +17,9 @@ mod errand;
 mod evaluate;
 mod report;
 mod seat;
+mod told;
+
+pub use told::PolicyState;
 
 use core::cell::{Cell, RefCell};
 use core::time::Duration;
@@ -25,11 +28,13 @@ use std::rc::{Rc, Weak};
 
 use logic::autoscale::board::{Board, Command, Known};
 use logic::autoscale::conf::{Kind, Settings, Target};
+use logic::autoscale::decisions::Decisions;
 use logic::autoscale::metrics::columns::Owner;
 use logic::autoscale::metrics::zone::Zone;
 use logic::autoscale::policy::{Action, Event, Mode, Policy, State};
 use logic::autoscale::signal::Scope;
 
+use super::journal::Journal;
 use super::leader::{local, Leadership, Local};
 use super::pool;
 use super::shell::alive;
@@ -54,6 +59,9 @@ pub struct Engine {
     targets: Vec<Rc<Target>>,
     /// By number of the observed upstream: the places of the policies whose rules look at its requests.
     watched: Box<[u64]>,
+    /// By the same number: the policies that scale it.
+    deciders: Box<[Box<[usize]>]>,
+    journal: Journal,
     leadership: Leadership,
     /// What tells the keys of this zone's orders from those of another.
     epoch: u64,
@@ -139,6 +147,7 @@ impl Engine {
     pub fn join(main: &MainConf, zone: &Zone<'static>, me: Owner, tick_s: u64) -> Option<Rc<Engine>> {
         let settings = main.autoscale.settings().filter(|s| is_needed(s))?;
         let (zone, board) = (zone.clone(), zone.board());
+        let journal = Journal::new(main, Decisions::new(zone.decisions()));
         let targets: Vec<Rc<Target>> = settings.targets.iter().cloned().map(Rc::new).collect();
         let target = |name: &str| targets.iter().find(|t| t.name == name).map(Rc::clone);
         let policies = settings.policies.iter().map(|p| (p.policy.clone(), false));
@@ -162,6 +171,8 @@ impl Engine {
             tick_s: tick_s as u32,
             mode: settings.mode,
             watched: watched(&seats, &observed),
+            deciders: told::deciders(&seats, &observed),
+            journal,
             seats,
             targets,
             leadership: Leadership::new(local, &settings.leader),
@@ -197,6 +208,7 @@ impl Engine {
 
     /// Once a tick of the zone, in every worker.
     pub fn tick(&self) {
+        self.journal.tick(clock::monotonic());
         if !self.lead() {
             return;
         }

@@ -1,11 +1,38 @@
-//! What the engine says of itself, in the error log.
+//! What the engine says of itself: in the error log, and of its decisions in the journal.
 
 use logic::autoscale::policy::state::Pending;
 use logic::autoscale::policy::{Evaluation, Outcome};
 
 use super::seat::Seat;
-use crate::ngx::{log_cycle, Level};
+use super::Engine;
+use crate::ngx::{clock, log_cycle, Level};
 use crate::scale::outward::Failure;
+
+impl Engine {
+    /// An order has come back: the number that was written, or the failure and whether that is the end of it.
+    pub(super) fn settled(
+        &self,
+        seat: &Seat,
+        pending: &Pending,
+        result: Result<u32, (&Failure, bool)>,
+        took_us: u64,
+    ) {
+        settled(seat, pending, result, took_us);
+        let result = result.map_err(|(failure, given_up)| match given_up {
+            true => format!("given up: {failure}"),
+            false => format!("tried again: {failure}"),
+        });
+        let result = result.as_ref().map(|written| *written).map_err(String::as_str);
+        self.journal.settled(&seat.policy, seat.place.last(), pending.id, result, took_us);
+    }
+
+    /// An order is not written at all.
+    pub(super) fn dropped(&self, seat: &Seat, pending: &Pending, why: &str) {
+        dropped(seat, pending, why);
+        let took_us = clock::monotonic().us.saturating_sub(pending.at_us);
+        self.journal.settled(&seat.policy, seat.place.last(), pending.id, Err(why), took_us);
+    }
+}
 
 fn say(level: Level, seat: &Seat, what: &str) {
     log_cycle(level, &format!("autoscale policy \"{}\": {what}", seat.policy.name));
@@ -25,7 +52,7 @@ pub(super) fn evaluated(seat: &Seat, evaluation: &Evaluation) {
 }
 
 /// An order has come back: the number that was written, or the failure and whether that is the end of it.
-pub(super) fn settled(seat: &Seat, pending: &Pending, result: Result<u32, (&Failure, bool)>, took_us: u64) {
+fn settled(seat: &Seat, pending: &Pending, result: Result<u32, (&Failure, bool)>, took_us: u64) {
     let (id, to, ms) = (pending.id, pending.to, took_us / 1000);
     match result {
         Ok(replicas) => {
@@ -44,7 +71,7 @@ pub(super) fn settled(seat: &Seat, pending: &Pending, result: Result<u32, (&Fail
 }
 
 /// An order is not written at all.
-pub(super) fn dropped(seat: &Seat, pending: &Pending, why: &str) {
+fn dropped(seat: &Seat, pending: &Pending, why: &str) {
     say(Level::Notice, seat, &format!("decision {}, to {}, is dropped: {why}", pending.id, pending.to));
 }
 
