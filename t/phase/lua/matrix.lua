@@ -912,6 +912,30 @@ row("ngx.autoscale.pick", "any", "true", function()
     return addr == "127.0.0.1:" .. M.port
 end, EARLY)
 
+-- a target with room for nothing, so that nothing is written
+row("ngx.autoscale.scale", "any", "number", function()
+    local id, err = autoscale("scale")("matrix", { replicas = 1 })
+    if not id then
+        return id, err
+    end
+    return type(id)
+end, EARLY)
+row("ngx.autoscale.notify", "any", "true", function() return autoscale("notify")("matrix", { a = 1 }) end, EARLY)
+row("ngx.autoscale.policy", "any", "matrix", function()
+    local policy, err = autoscale("policy")("matrix")
+    if not policy then
+        return policy, err
+    end
+    return policy.name
+end, EARLY)
+row("ngx.autoscale.decisions", "any", "table", function()
+    local list, err = autoscale("decisions")()
+    if not list then
+        return list, err
+    end
+    return type(list)
+end, EARLY)
+
 -- what libraries require of lua-resty-core
 
 constants("resty.core.base", {
