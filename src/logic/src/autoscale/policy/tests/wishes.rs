@@ -192,15 +192,18 @@ fn a_script_holds_and_wishes() {
             view: &view,
             script: Some(&mut Says(says)),
         };
-        policy.step(state, input).outcome
+        policy.step(state, input)
     };
     let wish = |replicas| Ok(Some(Wish { replicas, reason: "because".into() }));
-    assert_eq!(ask(&mut state, Err("boom".into())), Outcome::Stay(Why::Enough));
-    assert_eq!(ask(&mut state, Ok(None)), Outcome::Stay(Why::Enough));
+    assert_eq!(ask(&mut state, Err("boom".into())).outcome, Outcome::Stay(Why::Enough));
+    assert_eq!(ask(&mut state, Ok(None)).outcome, Outcome::Stay(Why::Enough));
     state.hold(5_000_000, 10.0);
-    assert_eq!(ask(&mut state, wish(7)), Outcome::Stay(Why::Held { wish: 7, left_s: 10.0 }));
+    assert_eq!(ask(&mut state, wish(7)).outcome, Outcome::Stay(Why::Held { wish: 7, left_s: 10.0 }));
     state.hold(5_000_000, 0.0);
-    assert_eq!(ask(&mut state, wish(7)), Outcome::Scale { from: 3, to: 7 });
+    let evaluation = ask(&mut state, wish(7));
+    assert_eq!(evaluation.outcome, Outcome::Scale { from: 3, to: 7 });
+    let right = "from 3 to 7: 7 wanted by \"by_lua_block 1\" (because)";
+    assert_eq!(policy.explain(&evaluation), right);
 }
 
 #[test]
