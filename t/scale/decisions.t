@@ -388,3 +388,19 @@ nilno autoscale_policy and no autoscale_target in http {}
 ["GET /hup", "GET /t"]
 --- response_body eval
 ["reloaded\n", "target:orders 4 4 replicas true\n"]
+
+
+=== TEST 12: the page shows what was decided, and why
+--- config
+    location = /page { autoscale_status html; }
+--- http_config
+    autoscale_policy load target=orders { up custom.load > 50 by=+2; }
+--- lua
+    local as = require "ngx.autoscale"
+    wait(function() return as.policy("load"):explain() end)
+    as.scale("orders", { delta = 1, reason = "<a sale>" })
+    decision("load", 2)
+    local page = ngx.location.capture("/page").body
+    ngx.say(page:match("from 1 to 2: 2 wanted by a script: [^<]*"))
+--- response_body
+from 1 to 2: 2 wanted by a script: &lt;a sale&gt;

@@ -33,7 +33,7 @@ pub struct PolicyState {
     pub evaluated_s: Option<f64>,
     /// Its `do` lines are in force.
     pub acting: bool,
-    /// This gateway is the one that writes, as far as this worker knows.
+    /// This worker leads its gateway.
     pub leads: bool,
 }
 

@@ -3,12 +3,16 @@
 mod ask;
 
 use logic::autoscale::conf::Settings;
+use logic::autoscale::decisions::Decisions;
 use logic::autoscale::expose;
 use logic::autoscale::expose::html::{self, Loop, PolicyRow};
 use logic::autoscale::policy::Mode;
 
 use super::Shell;
 use crate::ngx::{clock, Level, Rc, Request};
+
+/// Decisions on the page.
+const DECISIONS: usize = 30;
 
 /// What the location answers with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +84,9 @@ fn page(format: Format, request: Request, shell: &Shell) -> Result<Vec<u8>, Stri
             page = {
                 let settings = request.main_conf().autoscale.settings();
                 let policies = settings.map(|settings| policies(settings, shell)).unwrap_or_default();
-                let beyond = Loop { policies: &policies, decisions: &[], down: &down(shell) };
+                let decisions = Decisions::new(zone.decisions()).newest(None, false, DECISIONS);
+                let decisions: Vec<_> = decisions.into_iter().map(|entry| entry.decision).collect();
+                let beyond = Loop { policies: &policies, decisions: &decisions, down: &down(shell) };
                 html::page(zone, now, &beyond).into_bytes()
             }
         }
@@ -105,8 +111,10 @@ fn policies(settings: &Settings, shell: &Shell) -> Vec<PolicyRow> {
         };
         let rules = policy.rules.iter().map(|rule| rule.text.clone()).collect();
         let (name, target) = (policy.name.clone(), policy.target.clone());
-        let replicas = board.find(&name).and_then(|place| place.known()).map(|known| known.replicas.wanted);
-        PolicyRow { name, target, mode, replicas, rules, last: None }
+        let place = board.find(&name);
+        let replicas = place.and_then(|place| place.known()).map(|known| known.replicas.wanted);
+        let last = place.and_then(|place| place.last().get()).map(|entry| entry.decision);
+        PolicyRow { name, target, mode, replicas, rules, last }
     };
     settings.policies.iter().map(row).collect()
 }
