@@ -58,6 +58,8 @@ pub struct MainConf {
     pub zone: Option<Rc<ZoneConf>>,
     /// The names of all `autoscale_key` directives.
     pub keys: RefCell<Vec<Rc<KeyConf>>>,
+    /// When the configuration was read, by the clock of the zone: set before there are workers.
+    pub read_us: Cell<u64>,
     /// `autoscale_policy` and its neighbours.
     pub autoscale: Autoscale,
     /// Some location shows the status.

@@ -78,7 +78,7 @@ impl Fleet {
         name: &str,
         upstream: Option<Upstream>,
         entry: Ref<Group>,
-        plan: Option<Plan>,
+        (plan, read_us): (Option<Plan>, u64),
         zone: &Zone<'_>,
         now: Now,
     ) -> Fleet {
@@ -97,7 +97,7 @@ impl Fleet {
         fleet.refresh(zone, now);
         match plan.zip(upstream) {
             Some((plan, upstream)) => {
-                fleet.pool = Some(Pool::begin(name, upstream, entry, plan, zone, now));
+                fleet.pool = Some(Pool::begin((name, upstream, entry), (plan, read_us), zone, now));
             }
             None => Pool::release(zone, entry, fleet.members.borrow().iter().map(|m| m.entry.get())),
         }

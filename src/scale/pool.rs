@@ -23,6 +23,8 @@ pub struct Pool {
     upstream: Upstream,
     entry: Ref<Group>,
     plan: Plan,
+    /// When its configuration was read.
+    read_us: u64,
 }
 
 /// A member, in the order of the configuration.
@@ -58,14 +60,12 @@ pub fn members(upstream: Upstream) -> u32 {
 impl Pool {
     /// The pool that the plan makes of an upstream. It begins where the zone has no number for it; who is new finds a place.
     pub fn begin(
-        name: &str,
-        upstream: Upstream,
-        entry: Ref<Group>,
-        plan: Plan,
+        (name, upstream, entry): (&str, Upstream, Ref<Group>),
+        (plan, read_us): (Plan, u64),
         zone: &Zone<'_>,
         now: Now,
     ) -> Pool {
-        let pool = Pool { name: name.into(), upstream, entry, plan };
+        let pool = Pool { name: name.into(), upstream, entry, plan, read_us };
         match (zone.pool(entry), plan.first) {
             // of two workers that begin at once one is first, and the other one's number is the same
             (None, Some(first)) => drop(zone.set_pool(entry, None, Some(first))),
@@ -125,8 +125,23 @@ impl Pool {
         Some(to)
     }
 
-    /// Gives every member its duty: after a change, and once a tick for those that fail, have drained, or are new.
-    pub fn arrange(&self, zone: &Zone<'_>, now: Now) {
+    /// Gives every member its duty. A worker of an earlier configuration has other members, and leaves it to the newer ones.
+    fn arrange(&self, zone: &Zone<'_>, now: Now) {
+        if zone.is_newest(self.read_us) {
+            self.arrange_all(zone, now);
+        }
+    }
+
+    /// Once a tick: who fails is replaced, who has drained stands by, who is new finds a place.
+    pub fn tend(&self, zone: &Zone<'_>, now: Now) {
+        if zone.is_newest(self.read_us) {
+            self.arrange_all(zone, now);
+            // the traffic of those that failed may be with backup peers, so that no request says so
+            self.relieve(zone, now);
+        }
+    }
+
+    fn arrange_all(&self, zone: &Zone<'_>, now: Now) {
         let Some(wanted) = zone.pool(self.entry) else { return };
         let seats = self.seats(zone, now);
         let members: Vec<Member> = seats.iter().map(|seat| seat.member).collect();
@@ -146,7 +161,7 @@ impl Pool {
         if zone.set_pool(self.entry, Some(0), Some(1)) {
             log_cycle(Level::Notice, &format!("pool \"{}\": a request wakes it", self.name));
         }
-        self.arrange(zone, now);
+        self.arrange_all(zone, now);
     }
 
     /// Has a member that stands by change places with an active one that nginx sends nothing to because it failed, when that is

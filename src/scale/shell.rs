@@ -9,7 +9,6 @@ use logic::autoscale::metrics::recall::Recall;
 use logic::autoscale::metrics::series::Upstream;
 use logic::autoscale::metrics::table::Ref;
 use logic::autoscale::metrics::zone::Zone;
-use logic::autoscale::metrics::Now;
 use logic::autoscale::pool::Plan;
 use logic::autoscale::signal::hint;
 
@@ -51,6 +50,7 @@ pub struct Shell {
 pub fn register(main: &MainConf) {
     let Some((conf, zone)) = main.zone.as_deref().and_then(|conf| Some((conf, conf.zone()?))) else { return };
     let now = clock::monotonic();
+    main.read_us.set(now.us);
     let refused =
         |e: &dyn core::fmt::Display| log_cycle(Level::Error, &format!("zone \"{}\": {e}", conf.name));
     for observed in main.observed() {
@@ -107,13 +107,14 @@ impl Shell {
             .map(|o| zone.upstream(o.name.as_bytes(), now).unwrap_or(Ref::NONE))
             .collect::<Vec<_>>();
         zone.keep_upstreams(&upstreams);
+        zone.begin(main.read_us.get());
         let fleets = main
             .observed()
             .iter()
             .zip(&upstreams)
             .map(|(o, entry)| {
                 let plan = main.autoscale.settings().and_then(|settings| Plan::of(settings, &o.name));
-                Fleet::new(&o.name, o.upstream(), *entry, plan, &zone, now)
+                Fleet::new(&o.name, o.upstream(), *entry, (plan, main.read_us.get()), &zone, now)
             })
             .collect();
         for key in main.keys.borrow().iter() {
@@ -262,16 +263,6 @@ impl Shell {
         self.tick.replace(Some(timer));
     }
 
-    /// Who fails is replaced, who has drained stands by, who is new finds a place.
-    fn tend_pools(&self, now: Now) {
-        for pool in self.fleets.iter().filter_map(|fleet| fleet.pool.as_ref()) {
-            pool.arrange(&self.zone, now);
-            // their traffic may be with backup peers, so that no request says so
-            pool.relieve(&self.zone, now);
-        }
-        self.sync();
-    }
-
     fn on_tick(&self) {
         self.sync();
         let now = clock::monotonic();
@@ -286,10 +277,8 @@ impl Shell {
             self.zone.sample_levels(now);
             self.zone.prepare(now);
             self.zone.drop_silent_peers(now);
-            // a worker that ends its last requests has the members of a former configuration
-            if !process::exiting() {
-                self.tend_pools(now);
-            }
+            self.fleets.iter().filter_map(|fleet| fleet.pool.as_ref()).for_each(|p| p.tend(&self.zone, now));
+            self.sync();
         }
         if let Some(engine) = &self.engine {
             engine.tick();

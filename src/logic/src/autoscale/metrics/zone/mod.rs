@@ -27,6 +27,7 @@ const TICK: usize = 6;
 const COLUMNS_USED: usize = 7;
 const KEYS_GIVEN: usize = 8;
 const CONTROLS: usize = 9;
+const NEWEST: usize = 10;
 const CHANGES: usize = 16;
 const REFUSED: usize = 24;
 const SAVING: usize = 40;
@@ -123,6 +124,17 @@ impl<'a> Zone<'a> {
         let seen = self.words[TICK].load(Acquire);
         let is_due = seen == 0 || now.s() / every_s > (seen - 1) / every_s;
         is_due && self.words[TICK].compare_exchange(seen, now.s() + 1, AcqRel, Acquire).is_ok()
+    }
+
+    /// Workers of the configuration that was read at `read_us` begin: from now on those of an earlier one leave to them what is to be
+    /// done with what the configuration names.
+    pub fn begin(&self, read_us: u64) {
+        self.words[NEWEST].fetch_max(read_us, AcqRel);
+    }
+
+    /// Whether no worker of a later configuration has begun.
+    pub fn is_newest(&self, read_us: u64) -> bool {
+        self.words[NEWEST].load(Acquire) <= read_us
     }
 
     /// The table of one kind.

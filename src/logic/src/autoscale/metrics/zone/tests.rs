@@ -33,6 +33,17 @@ fn a_zone_is_opened_by_the_layout_that_made_it() {
 }
 
 #[test]
+fn the_newest_configuration_is_known() {
+    with_zone(10, |zone| {
+        zone.begin(5);
+        assert!(zone.is_newest(5) && zone.is_newest(6));
+        zone.begin(7);
+        zone.begin(5);
+        assert!(!zone.is_newest(5) && zone.is_newest(7));
+    });
+}
+
+#[test]
 fn peers_belong_to_their_upstream() {
     with_zone(10, |zone| {
         let (a, b) = (zone.upstream(b"a", at(0)).unwrap(), zone.upstream(b"b", at(0)).unwrap());
