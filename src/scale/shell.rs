@@ -287,7 +287,7 @@ impl Shell {
 }
 
 /// A process, told from a later one of the same number by when it started.
-pub(super) fn owner(pid: i32) -> Owner {
+fn owner(pid: i32) -> Owner {
     Owner { pid: pid as u32, stamp: started(pid as u32).unwrap_or(0) & 0x7fff_ffff }
 }
 

@@ -62,7 +62,10 @@ main::scaled('r-rotated-1' => "kubernetes:shop/statefulset/r-rotated-1 $main::Ap
     log => "kubernetes:shop/example.com.log/log $main::Api",
     nowhere => "kubernetes:shop/nowhere.com.log/nowhere $main::Api") . $AutoscaleLua::Targets::FAKE_LUA
 --- lua
-    show { "r-rotated-1", "fleet" }
+    show { "r-rotated-1" }
+    -- it may have met the token that was no longer valid, too
+    await(function() return noted("fleet", "PATCH"):find "200" end)
+    ngx.say("fleet: ", noted("fleet", "SET", "PATCH 200"))
 --- response_body
 r-rotated-1: PATCH 401, SET 5, PATCH 200
 fleet: SET 5, PATCH 200

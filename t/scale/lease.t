@@ -47,7 +47,7 @@ main::led('first', 'web') . $AutoscaleLua::Targets::FAKE_LUA
         log:close()
         return times == 2
     end)
-    ngx.say((noted("first", "HELD"):gsub("%S+_%d+%-%x+_%d+%-%x+", "GATEWAY")))
+    ngx.say((noted("first", "HELD"):gsub("%S+_%x+_%d+%-%x+", "GATEWAY")))
 --- response_body
 web: SET 5, PATCH 200
 2 true
@@ -93,7 +93,7 @@ main::led('two', 'mine') . "init_worker_by_lua_block { other = '$main::Second[2]
     local fence = assert(io.open(other .. "error.log")):read("*a"):match "this gateway writes, with fence (%d+)"
     os.execute("p=$(cat " .. other .. "pid); kill -STOP $p; pkill -9 -P $p; kill -9 $p")
     show { "mine" }
-    ngx.say((noted("two", "HELD"):gsub("%S+_%d+%-%x+_%d+%-%x+", "GATEWAY")))
+    ngx.say((noted("two", "HELD"):gsub("%S+_%x+_%d+%-%x+", "GATEWAY")))
     local log = assert(io.open(ngx.config.prefix() .. "logs/error.log")):read("*a")
     ngx.say(tonumber(log:match "this gateway writes, with fence (%d+)") - tonumber(fence))
 --- response_body

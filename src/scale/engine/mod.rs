@@ -163,7 +163,7 @@ impl Engine {
             })
             .collect();
         let observed: Vec<&str> = main.observed().iter().map(|o| &*o.name).collect();
-        let local = Local::new(board, me, tick_s);
+        let (local, epoch) = (Local::new(board, me, tick_s), board.epoch(random()));
         Some(Rc::new_cyclic(|weak| Engine {
             weak: weak.clone(),
             zone,
@@ -175,8 +175,8 @@ impl Engine {
             journal,
             seats,
             targets,
-            leadership: Leadership::new(local, &settings.leader),
-            epoch: board.epoch(random()),
+            leadership: Leadership::new(local, &settings.leader, epoch),
+            epoch,
             messages: RefCell::default(),
             stopping: Cell::new(false),
             listener: RefCell::default(),

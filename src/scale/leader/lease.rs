@@ -14,7 +14,6 @@ use logic::autoscale::outward::lease::{Candidate, Election, Record, Step};
 
 use crate::ngx::{clock, job, log_cycle, process, sleep, Level, Location};
 use crate::scale::outward::{refused, Answer, Cluster, Env, Failure, Query};
-use crate::scale::shell::owner;
 
 /// This worker's part in the election.
 pub struct Lease {
@@ -35,10 +34,9 @@ struct State {
 }
 
 impl Lease {
-    /// `me` is a worker; all workers of this nginx's master are one gateway.
-    pub fn new(namespace: &str, lease: &str, conf: &Leader, me: Owner) -> Lease {
-        let master = owner(process::master_pid());
-        let gateway = format!("{}_{}-{:x}_", process::hostname(), master.pid, master.stamp);
+    /// `me` is a worker; `epoch` is what all workers on one zone have, and no other gateway.
+    pub fn new(namespace: &str, lease: &str, conf: &Leader, me: Owner, epoch: u64) -> Lease {
+        let gateway = format!("{}_{epoch:016x}_", process::hostname());
         let candidate = Candidate {
             namespace: namespace.into(),
             lease: lease.into(),

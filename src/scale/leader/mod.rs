@@ -33,11 +33,12 @@ enum Outer {
 }
 
 impl Leadership {
-    pub fn new(local: Local, conf: &Leader) -> Leadership {
+    /// `epoch` tells this gateway from all others.
+    pub fn new(local: Local, conf: &Leader, epoch: u64) -> Leadership {
         let outer = match &conf.lock {
             Lock::Local => Outer::Alone,
             Lock::Kubernetes { namespace, lease } => {
-                Outer::Lease(Lease::new(namespace, lease, conf, local.me))
+                Outer::Lease(Lease::new(namespace, lease, conf, local.me, epoch))
             }
             Lock::Redis { .. } => Outer::Absent,
         };

@@ -1,7 +1,7 @@
 //! The API server of a Kubernetes cluster: where it is, and how it is asked.
 
 use logic::autoscale::outward::scale::refusal;
-use logic::text::url::bracketed;
+use logic::text::url::{bracketed, Url};
 
 use super::call::{Answer, Ask};
 use super::{files, Env, Failure};
@@ -40,6 +40,9 @@ pub fn complete(
     }
     if token_file.is_some() && api.as_deref().is_some_and(|api| !api.starts_with("https://")) {
         return Err("a token would be sent in the clear: write api=https://...".into());
+    }
+    if let Some(api) = api {
+        Url::parse(api.as_bytes()).map_err(|e| e.to_string())?;
     }
     files::check(ca_file.as_deref(), token_file.as_deref(), None)?;
     Ok(None)

@@ -27,6 +27,7 @@ use std::rc::Rc;
 use logic::autoscale::conf::{Kind, Leader, Lock, Target};
 use logic::autoscale::outward::message::{rfc3339, Message};
 use logic::autoscale::policy::Replicas;
+use logic::text::url::Url;
 
 use crate::ngx::Location;
 
@@ -153,7 +154,10 @@ pub fn check(target: &mut Target) -> Result<Option<String>, String> {
         Kind::Kubernetes { .. } => {
             cluster::complete(&mut target.api, &mut target.ca_file, &mut target.token_file)
         }
-        _ => {
+        kind => {
+            if let Kind::Webhook { url } = kind {
+                Url::parse(url.as_bytes()).map_err(|e| e.to_string())?;
+            }
             let (ca, token, secret) = (&target.ca_file, &target.token_file, &target.secret_file);
             files::check(ca.as_deref(), token.as_deref(), secret.as_deref()).map(|()| None)
         }

@@ -2,7 +2,7 @@
 
 use super::external::http_url;
 use super::options::Options;
-use super::target::Endpoint;
+use super::target::{is_object_name, Endpoint};
 use super::unit::duration_ms;
 use super::{ConfError, Result};
 use crate::autoscale::policy::Mode;
@@ -68,7 +68,7 @@ impl Leader {
         let lock = match place.split_once(':') {
             None if *place == "local" => Lock::Local,
             Some(("kubernetes", address)) => match address.split_once('/') {
-                Some((ns, lease)) if !ns.is_empty() && !lease.is_empty() && !lease.contains('/') => {
+                Some((ns, lease)) if is_object_name(ns) && is_object_name(lease) => {
                     Lock::Kubernetes { namespace: ns.into(), lease: lease.into() }
                 }
                 _ => return Err(ConfError::value("leader", place, "write kubernetes:NAMESPACE/LEASE")),

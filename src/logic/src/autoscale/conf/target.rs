@@ -146,6 +146,12 @@ fn allowed(kind: &Kind) -> &'static [&'static str] {
     }
 }
 
+/// A name in Kubernetes, as far as it stands in a path: small letters, digits, `-` and `.`.
+pub(super) fn is_object_name(text: &str) -> bool {
+    let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c);
+    !text.is_empty() && !text.starts_with('.') && text.chars().all(legal)
+}
+
 fn shape(word: &str) -> &'static str {
     match word {
         "pool" => "write pool:UPSTREAM",
@@ -171,13 +177,7 @@ impl Kind {
             "kubernetes" => {
                 let parts: Vec<&str> = address.split('/').collect();
                 let [namespace, kind, name] = parts[..] else { return None };
-                let legal = |text: &&str| {
-                    !text.is_empty()
-                        && text
-                            .chars()
-                            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c))
-                };
-                parts.iter().all(legal).then_some(())?;
+                parts.iter().all(|part| is_object_name(part)).then_some(())?;
                 let known = ["deployment", "statefulset", "replicaset"].contains(&kind) || kind.contains('.');
                 known.then_some(())?;
                 Self::Kubernetes { namespace: namespace.into(), kind: kind.into(), name: name.into() }

@@ -313,6 +313,9 @@ fn the_small_directives_parse_and_complain() {
         ("redis:r/lock token_file=x", "secret_file="),
         ("kubernetes:ns/gateway secret_file=x", "token_file="),
         ("kubernetes:ns/gateway api=k:6443", "http"),
+        ("kubernetes:ns/../secrets", "write kubernetes:NAMESPACE/LEASE"),
+        ("kubernetes:ns/..", "write kubernetes:NAMESPACE/LEASE"),
+        ("kubernetes:NS/x", "write kubernetes:NAMESPACE/LEASE"),
         ("kubernetes:ns/gateway ca_file=", "write the path of a file"),
     ] {
         assert!(Leader::parse(&words(text)).unwrap_err().to_string().contains(part), "{text}");
