@@ -125,7 +125,34 @@ it is given up: error 1: broker gone
 --- timeout: 20
 
 
-=== TEST 5: a secret that is not there fails the configuration
+=== TEST 5: webhooks and Kafka can be notified of decisions, other kinds cannot
+--- once
+--- http_config eval
+main::told(notifier => 'webhook:http://127.0.0.1:9444/hook/notifier') =~ s/by=\+4;/by=+4; do notify bell; do notify topic; do notify key;/r . '
+    autoscale_target bell webhook:http://127.0.0.1:9444/hook/bell-broken-1 secret_file=$TEST_NGINX_SECRETS/secret;
+    autoscale_target topic kafka:127.0.0.1:9444/topic;
+    autoscale_target key consul:127.0.0.1:9444/key;
+' . $AutoscaleLua::Targets::FAKE_LUA
+--- lua
+    load()
+    await(function() return noted("bell-broken-1", "POST"):find "200" and noted("topic", "POST"):find "200" end)
+    ngx.say(noted("bell-broken-1", "POST"))
+    ngx.say(noted("topic", "POST"))
+    local bell, topic = seen "bell-broken-1", seen "topic"
+    local message = require("cjson").decode(bell.body)
+    ngx.say(message.policy, " ", require("cjson").decode(topic.body).records[1].value.policy)
+    ngx.say(bell.headers["webhook-id"]:find "^notify%-" == 1)
+--- response_body
+POST broken signed, POST 200 signed
+POST 200
+notifier notifier
+true
+--- error_log
+autoscale target "key" is not notified: a target of kind consul cannot be notified
+--- timeout: 20
+
+
+=== TEST 6: a secret that is not there fails the configuration
 --- http_config
     autoscale_zone main:8m;
     autoscale_target t webhook:http://127.0.0.1:9444/hook max=5 secret_file=/nowhere;
@@ -136,7 +163,7 @@ it is given up: error 1: broker gone
 secret_file "/nowhere": no such file or directory in
 
 
-=== TEST 6: away from any pod a cluster without an address is warned of
+=== TEST 7: away from any pod a cluster without an address is warned of
 --- once
 --- http_config
     autoscale_zone main:8m;
