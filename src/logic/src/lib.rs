@@ -11,3 +11,4 @@ pub mod lua_lex;
 pub mod receive;
 pub mod text;
 pub mod tls_hello;
+pub mod wire;

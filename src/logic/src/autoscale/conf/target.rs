@@ -74,7 +74,7 @@ pub enum Kind {
     },
 }
 
-/// `HOST[:PORT]`, `[IPv6][:PORT]`, with `https://` before it for TLS.
+/// `HOST[:PORT]`, `[IPv6][:PORT]`, with `https://` or `tls://` before it for TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     pub host: String,
@@ -157,10 +157,10 @@ fn shape(word: &str) -> &'static str {
         "pool" => "write pool:UPSTREAM",
         "kubernetes" => "write kubernetes:NAMESPACE/deployment/NAME; the kind may be statefulset or replicaset, or GROUP.KIND",
         "webhook" => "write webhook:https://HOST/PATH",
-        "redis" => "write redis:HOST[:PORT]/publish/CHANNEL or redis:HOST[:PORT]/xadd/STREAM",
+        "redis" => "write redis:HOST[:PORT]/publish/CHANNEL or redis:HOST[:PORT]/xadd/STREAM, with tls:// before HOST for TLS",
         "etcd" => "write etcd:HOST[:PORT]/KEY, or etcd:https://HOST[:PORT]/KEY",
         "consul" => "write consul:HOST[:PORT]/KEY, or consul:https://HOST[:PORT]/KEY",
-        "amqp" => "write amqp:HOST[:PORT]/EXCHANGE/ROUTING_KEY; the default exchange is an empty word",
+        "amqp" => "write amqp:HOST[:PORT]/EXCHANGE/ROUTING_KEY, with tls:// before HOST for TLS; the default exchange is an empty word",
         _ => "write kafka:HOST[:PORT]/TOPIC, the address of a REST proxy",
     }
 }
@@ -194,7 +194,7 @@ impl Kind {
             "etcd" => at(2379).map(|(at, key)| Self::Etcd { at, key })?,
             "consul" => at(8500).map(|(at, key)| Self::Consul { at, key })?,
             "amqp" => {
-                let (at, rest) = at(5672)?;
+                let (at, rest) = at(if Endpoint::secure(address).is_some() { 5671 } else { 5672 })?;
                 let (exchange, key) = rest.split_once('/')?;
                 Self::Amqp { at, exchange: exchange.into(), routing_key: some(key)? }
             }
@@ -204,9 +204,14 @@ impl Kind {
 }
 
 impl Endpoint {
-    /// `[http[s]://]HOST[:PORT]/REST`: the endpoint and the rest.
+    /// What follows the word for TLS, if that is there.
+    fn secure(text: &str) -> Option<&str> {
+        text.strip_prefix("https://").or_else(|| text.strip_prefix("tls://"))
+    }
+
+    /// `[http://|https://|tls://]HOST[:PORT]/REST`: the endpoint and the rest.
     pub(super) fn parse(text: &str, default_port: u16) -> Option<(Self, &str)> {
-        let (tls, text) = match text.strip_prefix("https://") {
+        let (tls, text) = match Self::secure(text) {
             Some(rest) => (true, rest),
             None => (false, text.strip_prefix("http://").unwrap_or(text)),
         };

@@ -232,6 +232,9 @@ fn targets_parse_and_complain() {
         ("t etcd:https://etcd.local/scale/app", Kind::Etcd { at: at("etcd.local", 2379, true), key: "scale/app".into() }),
         ("t consul:c:85/k token_file=t", Kind::Consul { at: at("c", 85, false), key: "k".into() }),
         ("t amqp:mq//scale", Kind::Amqp { at: at("mq", 5672, false), exchange: String::new(), routing_key: "scale".into() }),
+        ("t amqp:tls://mq/x/y", Kind::Amqp { at: at("mq", 5671, true), exchange: "x".into(), routing_key: "y".into() }),
+        ("t amqp:https://mq:5/x/y", Kind::Amqp { at: at("mq", 5, true), exchange: "x".into(), routing_key: "y".into() }),
+        ("t redis:tls://r/publish/c", Kind::RedisPublish { at: at("r", 6379, true), channel: "c".into() }),
         ("t kafka:http://rest:8082/scale", Kind::Kafka { at: at("rest", 8082, false), topic: "scale".into() }),
     ];
     for (text, kind) in table {
@@ -305,7 +308,12 @@ fn the_small_directives_parse_and_complain() {
     assert_eq!((away.ca_file.as_deref(), away.token_file.as_deref()), (Some("ca"), Some("t")));
     let at = Endpoint { host: "r".into(), port: 6380, tls: false };
     assert_eq!(Leader::parse(&["redis:r:6380/lock"]).unwrap().lock, Lock::Redis { at, key: "lock".into() });
+    let leader = Leader::parse(&words("redis:tls://r/lock ca_file=ca.pem secret_file=s")).unwrap();
+    assert_eq!((leader.ca_file.as_deref(), leader.secret_file.as_deref()), (Some("ca.pem"), Some("s")));
+    assert!(matches!(leader.lock, Lock::Redis { at: Endpoint { port: 6379, tls: true, .. }, .. }));
     for (text, part) in [
+        ("local ca_file=x", "unknown parameter \"ca_file=\""),
+        ("redis:r/lock secret_file=", "write the path of a file"),
         ("me", "autoscale_leader local |"),
         ("redis:r", "write redis:HOST"),
         ("local ttl=1s", "write 2s to 10m"),
