@@ -27,4 +27,5 @@ mod phase;
 mod run;
 mod scale;
 mod socket;
+mod talk;
 mod vm;

@@ -8,9 +8,10 @@ use std::rc::Rc;
 use logic::text::url::{bracketed, Server};
 
 use super::pool::{Kept, Key};
-use super::request::Proxy;
-use super::{tls, HttpError, Part};
-use crate::ngx::{clock, Endpoint, Io, Kind, Location, Stream};
+use super::request::{Proxy, TlsOptions};
+use super::tls::{self, HTTP_1_1};
+use super::{HttpError, Part};
+use crate::ngx::{clock, cycle_main_conf, Endpoint, Io, Kind, Location, Stream};
 
 /// The longest answer of a proxy.
 const MAX_ANSWER: usize = 8 * 1024;
@@ -38,7 +39,26 @@ pub async fn connect(
     };
     if let Some((options, _)) = &key.tls {
         part.set(Part::Tls);
-        tls::shake_hands(&stream, options, host, &location, &kept.files).await?;
+        tls::shake_hands(&stream, options, host, HTTP_1_1, &location, &kept.files).await?;
+    }
+    Ok(stream)
+}
+
+/// A connection for another protocol; what there is of a server's files and addresses serves it as well.
+pub async fn dial(
+    host: &str,
+    port: u16,
+    options: Option<&TlsOptions>,
+    location: Location,
+    limit: Duration,
+    part: &Cell<Part>,
+) -> Result<Rc<Stream>, HttpError> {
+    part.set(Part::Connect);
+    let stream = to_net(host, port, location, limit).await?;
+    if let Some(options) = options {
+        part.set(Part::Tls);
+        let kept = Rc::clone(&cycle_main_conf().ok_or(HttpError::Over)?.http);
+        tls::shake_hands(&stream, options, host, b"", &location, &kept.files).await?;
     }
     Ok(stream)
 }

@@ -34,7 +34,9 @@ mod wire;
 
 pub use call::{Answer, Call};
 pub use client::{send, Upload};
+pub use connect::dial;
 pub use error::{words, HttpError, Part};
+pub use patience::{within, Deadline};
 pub use pool::Kept;
 pub use request::{Keepalive, Proxy, Request, Timeouts, TlsOptions};
 pub use response::{Reader, Response};

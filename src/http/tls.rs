@@ -12,7 +12,7 @@ use crate::ngx::tls::{self, Context, Identity, Store, TlsError, Wish, Wrong};
 use crate::ngx::{full_path, Location, Stream};
 
 /// What HTTP/1.1 is called in ALPN (RFC 7301), with its length.
-const HTTP_1_1: &[u8] = b"\x08http/1.1";
+pub const HTTP_1_1: &[u8] = b"\x08http/1.1";
 
 /// How many files are kept.
 const MAX_FILES: usize = 64;
@@ -37,11 +37,12 @@ struct Loaded<T> {
 /// What tells a file that has changed: when that was, and its size.
 type Stamp = Option<(SystemTime, u64)>;
 
-/// Shakes hands on a connected stream; `host` is the URL's.
+/// Shakes hands on a connected stream; `host` is the URL's. `alpn` may be empty.
 pub async fn shake_hands(
     stream: &Rc<Stream>,
     options: &TlsOptions,
     host: &str,
+    alpn: &[u8],
     location: &Location,
     files: &Files,
 ) -> Result<(), HttpError> {
@@ -63,7 +64,7 @@ pub async fn shake_hands(
         server_name: name,
         identity: identity.as_deref(),
         trusted: trusted.as_deref(),
-        alpn: HTTP_1_1,
+        alpn,
         ..Wish::default()
     };
     stream.begin_tls(context, &wish)?;

@@ -106,7 +106,7 @@ impl Ask<'_> {
 }
 
 /// What is wrong with the network may pass; what is wrong with a request, a file or a certificate stays.
-fn retry_of(e: &HttpError) -> Retry {
+pub fn retry_of(e: &HttpError) -> Retry {
     match e {
         HttpError::Timeout(_)
         | HttpError::Closed(_)

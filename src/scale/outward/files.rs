@@ -5,6 +5,8 @@
 
 use std::path::PathBuf;
 
+use logic::wire::login::Login;
+
 use super::Failure;
 use crate::http::words;
 use crate::ngx::full_path;
@@ -40,6 +42,12 @@ fn read_secret(name: &str) -> Result<Vec<u8>, String> {
         [] => Err(format!("\"{name}\" is empty")),
         _ => Ok(secret),
     }
+}
+
+/// The login in a `secret_file`: `USER:PASSWORD` or `PASSWORD`.
+pub fn login(name: &str) -> Result<Login, Failure> {
+    let wrong = |why| Failure::never(format!("\"{name}\": {why}"));
+    Login::parse(&secret(name)?).map_err(wrong)
 }
 
 /// The content of a `token_file`, as a header takes it.

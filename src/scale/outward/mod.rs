@@ -12,12 +12,14 @@
 //! Everything written is absolute and carries the key of its decision, so that whoever gets it twice has got it once. Whoever writes asks
 //! [`Env::may_write`] right before bytes leave, because to lose the lead takes less time than to connect.
 
+mod amqp;
 mod call;
 mod cluster;
 mod files;
 mod kafka;
 mod kubernetes;
 mod pool;
+mod redis;
 mod stored;
 mod webhook;
 
@@ -33,6 +35,7 @@ use crate::ngx::Location;
 
 pub use call::Answer;
 pub use cluster::{refused, Cluster, Query};
+pub use files::login;
 pub use kubernetes::Known;
 
 /// One absolute number for a target; writing it twice does no harm.
@@ -121,8 +124,8 @@ pub async fn read(target: &Target, env: &Env) -> Result<Option<Replicas>, Failur
         Kind::Pool { upstream } => pool::read(upstream).map(Some),
         Kind::Kubernetes { .. } => kubernetes::read(target, env).await,
         Kind::Etcd { .. } | Kind::Consul { .. } => stored::read(target, env).await,
-        Kind::Webhook { .. } | Kind::Kafka { .. } => Ok(None),
-        kind => Err(unable(kind, "be read")),
+        Kind::Webhook { .. } | Kind::Kafka { .. } | Kind::Amqp { .. } => Ok(None),
+        Kind::RedisPublish { .. } | Kind::RedisStream { .. } => Ok(None),
     }
 }
 
@@ -134,7 +137,8 @@ pub async fn write(target: &Target, order: &Order, env: &Env) -> Result<Written,
         Kind::Webhook { .. } => webhook::write(target, order, env).await,
         Kind::Etcd { .. } | Kind::Consul { .. } => stored::write(target, order, env).await,
         Kind::Kafka { .. } => kafka::write(target, order, env).await,
-        kind => Err(unable(kind, "be scaled")),
+        Kind::Amqp { .. } => amqp::write(target, order, env).await,
+        Kind::RedisPublish { .. } | Kind::RedisStream { .. } => redis::write(target, order, env).await,
     }
 }
 
@@ -143,6 +147,8 @@ pub async fn notify(target: &Target, json: &str, env: &Env) -> Result<(), Failur
     match &target.kind {
         Kind::Webhook { .. } => webhook::notify(target, json, env).await,
         Kind::Kafka { .. } => kafka::notify(target, json, env).await,
+        Kind::Amqp { .. } => amqp::notify(target, json, env).await,
+        Kind::RedisPublish { .. } | Kind::RedisStream { .. } => redis::notify(target, json, env).await,
         kind => Err(unable(kind, "be notified")),
     }
 }
@@ -159,7 +165,15 @@ pub fn check(target: &mut Target) -> Result<Option<String>, String> {
                 Url::parse(url.as_bytes()).map_err(|e| e.to_string())?;
             }
             let (ca, token, secret) = (&target.ca_file, &target.token_file, &target.secret_file);
-            files::check(ca.as_deref(), token.as_deref(), secret.as_deref()).map(|()| None)
+            files::check(ca.as_deref(), token.as_deref(), secret.as_deref())?;
+            let takes_login = matches!(
+                target.kind,
+                Kind::Amqp { .. } | Kind::RedisPublish { .. } | Kind::RedisStream { .. }
+            );
+            if takes_login {
+                check_login(secret.as_deref())?;
+            }
+            Ok(None)
         }
     }
 }
@@ -172,9 +186,14 @@ pub fn check_leader(leader: &mut Leader) -> Result<Option<String>, String> {
         }
         _ => {
             let (ca, secret) = (&leader.ca_file, &leader.secret_file);
-            files::check(ca.as_deref(), None, secret.as_deref()).map(|()| None)
+            files::check(ca.as_deref(), None, secret.as_deref())?;
+            check_login(secret.as_deref()).map(|()| None)
         }
     }
+}
+
+fn check_login(secret: Option<&str>) -> Result<(), String> {
+    secret.map(login).transpose().map(drop).map_err(|e| format!("secret_file {e}"))
 }
 
 fn unable(kind: &Kind, what: &str) -> Failure {

@@ -29,7 +29,7 @@ sub daemon {
     }
     push @running, [ $pid, $dir ];
     return "$dir/log" if !$port;
-    for (1 .. 200) {
+    for (1 .. 2400) {
         return "$dir/log" if IO::Socket::INET->new(PeerAddr => "127.0.0.1:$port", Timeout => 1);
         die "$command[0] ended at once\n" if waitpid($pid, 1) == $pid;
         select undef, undef, undef, 0.05;
