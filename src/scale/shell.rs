@@ -296,7 +296,7 @@ pub(super) fn alive(owner: Owner) -> bool {
 }
 
 /// When process `pid` started, in clock ticks since boot: field 22 of its stat file (proc(5)). A zombie is gone.
-fn started(pid: u32) -> Option<u32> {
+pub(super) fn started(pid: u32) -> Option<u32> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let mut fields = stat.rsplit_once(") ")?.1.split(' ');
     let state = fields.next()?;

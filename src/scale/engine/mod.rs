@@ -251,8 +251,14 @@ impl Engine {
             self.take_office();
         }
         let leads = local.leads();
-        if !leads && self.cancel(true) {
-            log_cycle(Level::Notice, "another worker leads now: what this one had begun is its to repeat");
+        if !leads {
+            if self.cancel(true) {
+                log_cycle(
+                    Level::Notice,
+                    "another worker leads now: what this one had begun is its to repeat",
+                );
+            }
+            // whatever it has begun: two workers of a gateway would take the lead among gateways from each other
             self.leadership.resign();
         }
         leads

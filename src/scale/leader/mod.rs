@@ -9,13 +9,17 @@
 
 mod lease;
 pub mod local;
+mod redis;
 
 pub use local::Local;
+
+use std::rc::Rc;
 
 use logic::autoscale::conf::{Leader, Lock};
 use logic::autoscale::metrics::Now;
 
 use lease::Lease;
+use redis::RedisLock;
 
 /// The lead of this worker, within its gateway and among gateways.
 pub struct Leadership {
@@ -28,8 +32,7 @@ enum Outer {
     /// Nobody: this gateway is the only one.
     Alone,
     Lease(Lease),
-    /// A kind of lock that this build does not have.
-    Absent,
+    Redis(Rc<RedisLock>),
 }
 
 impl Leadership {
@@ -40,7 +43,7 @@ impl Leadership {
             Lock::Kubernetes { namespace, lease } => {
                 Outer::Lease(Lease::new(namespace, lease, conf, local.me, epoch))
             }
-            Lock::Redis { .. } => Outer::Absent,
+            Lock::Redis { at, key } => Outer::Redis(RedisLock::new(at, key, conf, epoch)),
         };
         Leadership { local, outer }
     }
@@ -49,7 +52,8 @@ impl Leadership {
     pub fn work(&self, _now: Now) {
         match &self.outer {
             Outer::Lease(lease) => lease.compete(),
-            Outer::Alone | Outer::Absent => {}
+            Outer::Redis(lock) => lock.work(),
+            Outer::Alone => {}
         }
     }
 
@@ -57,7 +61,8 @@ impl Leadership {
     pub fn resign(&self) {
         match &self.outer {
             Outer::Lease(lease) => lease.resign(),
-            Outer::Alone | Outer::Absent => {}
+            Outer::Redis(lock) => lock.resign(),
+            Outer::Alone => {}
         }
     }
 
@@ -67,7 +72,7 @@ impl Leadership {
         match &self.outer {
             Outer::Alone => Some(fence),
             Outer::Lease(lease) => lease.may_write(),
-            Outer::Absent => None,
+            Outer::Redis(lock) => lock.fence(),
         }
     }
 }

@@ -1,0 +1,273 @@
+# autoscale_leader redis: two gateways besides the harness's own nginx, which only looks on, and a real Redis. What leads writes to a
+# stream, or to t/lib/AutoscaleLua/message-fake.
+# modes: plain
+BEGIN { $ENV{AUTOSCALE_TEST_REPEAT} //= 1 }
+use lib 't/lib';
+use AutoscaleLua;
+use AutoscaleLua::Daemon;
+use File::Temp;
+
+my $lib = "$AutoscaleLua::Env::ROOT/t/lib/AutoscaleLua";
+daemon(6379, qw(redis-server --bind 127.0.0.1 --port 6379 --appendonly no --save), '');
+daemon(7000, "$lib/message-fake", 7000);
+
+# Gateways by name: the directory of each, which is also its prefix. They are started and stopped by the blocks.
+my %gateways = (a => 8101, b => 8102, m => 8103, u => 8104, c => 8105, d => 8106);
+my %leaders = (m => 'redis:127.0.0.1/multi ttl=2s', u => 'redis:127.0.0.1:7000/error.noauth ttl=2s', map { $_ => 'redis:127.0.0.1/slow ttl=2s' } qw(c d));
+my $dirs = File::Temp->newdir;
+for my $name (keys %gateways) {
+    my $dir = "$dirs/$name";
+    mkdir $_ or die "$_: $!" for $dir, "$dir/logs";
+    my $leader = $leaders{$name} // 'redis:127.0.0.1/lead ttl=2s';
+    my $target = $name =~ /[cd]/ ? "redis:127.0.0.1:7000/publish/$name secret_file=$dir/secret" : 'redis:127.0.0.1/xadd/orders';
+    my $workers = $name eq 'm' ? 2 : 1;
+    open my $secret, '>', "$dir/secret" or die $!;
+    print $secret 'slow:word';
+    close $secret;
+    open my $conf, '>', "$dir/nginx.conf" or die $!;
+    print $conf AutoscaleLua::Env::load_modules(), $> ? '' : "user root;\n", <<"EOC";
+daemon off;
+worker_processes $workers;
+pid logs/pid;
+error_log logs/error.log info;
+events { worker_connections 256; }
+http {
+    access_log off;
+    autoscale_zone main:8m keys=16;
+    autoscale_leader $leader;
+    autoscale_target orders $target max=99;
+    autoscale_policy $name target=orders { up upstream.backend.latency >= 0ms for=1r by=+1; cooldown up=10ms; }
+    upstream backend { server unix:$dir/backend; }
+    server { listen 127.0.0.1:$gateways{$name}; location / { proxy_pass http://backend/; } }
+    server { listen unix:$dir/backend; location / { return 200 "ok\n"; } }
+}
+EOC
+    close $conf;
+}
+
+add_block_preprocessor(sub {
+    my $block = shift;
+    $block->set_value('http_config', <<"HTTP" . <<'HTTP2');
+    init_by_lua_block {
+        dirs = "$dirs"
+        ports = { a = 8101, b = 8102, m = 8103, u = 8104, c = 8105, d = 8106 }
+HTTP
+        function slurp(path)
+            local file = io.open(path)
+            if not file then return "" end
+            local text = file:read("*a")
+            file:close()
+            return text
+        end
+        function sh(command)
+            -- a child that fails is worth a line in the log
+            local pipe = io.popen("(" .. command .. ") 2>&1; true")
+            local said = pipe:read("*a")
+            pipe:close()
+            return (said:gsub("%s+$", ""))
+        end
+        function within(seconds, f)
+            for _ = 1, seconds * 50 do
+                local value = f()
+                if value then return value end
+                ngx.sleep(0.02)
+            end
+            return false
+        end
+        function start(name)
+            local before = count(name, "this worker leads now")
+            -- without this nginx's own sockets, which would be found in use when it is gone
+            os.execute(([[bash -c 'for fd in /proc/$$/fd/*; do fd=${fd##*/}; ((fd > 2)) && eval "exec $fd>&-"; done
+                exec nginx -p %s/%s/ -e logs/error.log -c %s/%s/nginx.conf' >/dev/null 2>&1 </dev/null &]]):format(dirs, name, dirs, name))
+            return within(5, function() return count(name, "this worker leads now") > before end)
+        end
+        function master(name) return (slurp(dirs .. "/" .. name .. "/logs/pid"):gsub("%s", "")) end
+        function stop(name, signal)
+            local pid = master(name)
+            sh("kill -" .. (signal or "QUIT") .. " " .. pid)
+            return within(5, function() return sh("kill -0 " .. pid) ~= "" end)
+        end
+        function workers(name) return sh("pgrep -P " .. master(name)) end
+        function signal(name, what) sh("kill -" .. what .. " " .. workers(name)) end
+        function log(name) return slurp(dirs .. "/" .. name .. "/logs/error.log") end
+        function logged(name, text) return log(name):find(text, 1, true) ~= nil end
+        function count(name, text) return select(2, log(name):gsub(text, "")) end
+        -- the fences of a gateway, in their order
+        function fences(name)
+            local all = {}
+            for fence in log(name):gmatch("it holds lock \"[^\"]+\", with fence (%d+)") do all[#all + 1] = tonumber(fence) end
+            return all
+        end
+        function leads(name) return count(name, "this gateway leads:") > count(name, "this gateway leads no more") end
+        function hit(name)
+            local sock = ngx.socket.tcp()
+            sock:settimeouts(1000, 1000, 100)
+            assert(sock:connect("127.0.0.1", ports[name]))
+            sock:send("GET / HTTP/1.0\r\n\r\n")
+            sock:receive("*a")
+            sock:close()
+        end
+        function redis()
+            local red = require("nginx.redis"):new()
+            assert(red:connect("127.0.0.1", 6379))
+            return red
+        end
+        -- who has written, in order
+        function writers()
+            local all = {}
+            for i, entry in ipairs(redis():xrange("orders", "-", "+")) do all[i] = entry[2][4] end
+            return table.concat(all, " ")
+        end
+        function told()
+            local sock = ngx.socket.tcp()
+            assert(sock:connect("127.0.0.1", 7005))
+            return (sock:receive("*a"))
+        end
+    }
+HTTP2
+});
+
+worker_connections(256);
+timeout(20);
+run_tests();
+
+__DATA__
+
+=== TEST 1: of two gateways one leads and writes; the other follows at once when that one stops in good order
+--- lua
+    assert(start("a"))
+    ngx.say("a leads: ", within(3, function() return leads("a") end))
+    assert(start("b"))
+    hit("b")
+    hit("a")
+    ngx.say(within(3, function() return writers() == "a" end), " b: ", leads("b"))
+    ngx.say(redis():get("lead"):match("^%x+%..+%.%d+%.%d+/%x+%.%d+$") ~= nil, " ", redis():pttl("lead") > 1000)
+    ngx.say("stopped: ", stop("a"), " ", redis():get("lead") == ngx.null or redis():get("lead"):find(workers("b"), 1, true) ~= nil)
+    ngx.say("b leads: ", within(1.5, function() return leads("b") end))
+    -- what it had wanted and was not to write is not written late
+    hit("b")
+    ngx.say(within(3, function() return writers():find("^a b") ~= nil end))
+    ngx.say("fence grows: ", fences("b")[1] > fences("a")[1])
+    stop("b")
+--- response_body
+a leads: true
+true b: false
+true true
+stopped: true true
+b leads: true
+true
+fence grows: true
+
+
+=== TEST 2: a worker that is stopped past the end of its lock writes nothing when it goes on
+--- lua
+    redis():del("orders", "orders:fence")
+    assert(start("a"))
+    assert(within(3, function() return leads("a") end))
+    assert(start("b"))
+    signal("a", "STOP")
+    local stopped = ngx.now()
+    ngx.say("b leads: ", within(4, function() return leads("b") end), " ", ngx.now() - stopped > 0.5)
+    -- a finds a request when it wakes, before anybody has told it that it leads no more
+    pcall(hit, "a")
+    hit("b")
+    ngx.say(within(3, function() return writers() == "b" end))
+    signal("a", "CONT")
+    ngx.say(within(3, function() return logged("a", "this gateway leads no more") end))
+    hit("a")
+    ngx.sleep(1)
+    ngx.say(writers():find("a") == nil, " a: ", leads("a"), ", b: ", leads("b"))
+    stop("a")
+    stop("b")
+--- response_body
+b leads: true true
+true
+true
+true a: false, b: true
+
+
+=== TEST 3: an order on its way to a server when the worker is stopped does not leave it once the lock is another's
+--- lua
+    assert(start("c"))
+    assert(within(3, function() return leads("c") end))
+    assert(start("d"))
+    hit("c")
+    -- it has logged in, and waits for the answer
+    assert(within(2, function() return told():find("AUTH slow") end))
+    signal("c", "STOP")
+    ngx.say("d leads: ", within(4, function() return leads("d") end))
+    signal("c", "CONT")
+    ngx.say(within(2, function() return logged("c", "no longer the leader") or logged("c", "another gateway writes now") end))
+    ngx.sleep(0.6)
+    ngx.say(told():find("PUBLISH c", 1, true) == nil, " ", logged("c", "no longer the leader"))
+    hit("d")
+    ngx.say(within(3, function() return told():find("PUBLISH d", 1, true) ~= nil end))
+    stop("c")
+    stop("d")
+--- response_body
+d leads: true
+true
+true true
+true
+
+
+=== TEST 4: while Redis is away nobody new leads, and the one that does stops in time
+--- lua
+    redis():del("lead", "orders", "orders:fence")
+    assert(start("a"))
+    assert(within(3, function() return leads("a") end))
+    local pid = sh("pgrep -f 'redis-server 127.0.0.1:6379'")
+    sh("kill -STOP " .. pid)
+    local away = ngx.now()
+    ngx.say("a leads: ", not within(2.5, function() return not leads("a") end))
+    ngx.update_time()
+    ngx.say("before its end: ", ngx.now() - away < 2.2)
+    assert(start("b"))
+    ngx.sleep(0.5)
+    ngx.say("b leads: ", leads("b"), ", trouble: ", logged("b", "autoscale_leader redis:127.0.0.1:6379: "))
+    sh("kill -CONT " .. pid)
+    ngx.say("one leads: ", within(4, function() return leads("a") ~= leads("b") end), " ", logged("a", "it is there again"))
+    stop("a")
+    stop("b")
+--- response_body
+a leads: false
+before its end: true
+b leads: false, trouble: true
+one leads: true true
+
+
+=== TEST 5: the next worker of the same gateway takes over from one that was killed, with a greater fence
+--- lua
+    assert(start("m"))
+    assert(within(3, function() return leads("m") end))
+    local holder = redis():get("multi"):match("%d+$")
+    sh("kill -KILL " .. holder)
+    ngx.say(within(4, function() return #fences("m") == 2 end))
+    ngx.say(fences("m")[2] > fences("m")[1], " ", redis():get("multi"):match("%d+$") ~= holder)
+    ngx.say("one at a time: ", #fences("m"))
+    -- a reload: the new worker goes on
+    sh("kill -HUP " .. master("m"))
+    ngx.say(within(5, function() return #fences("m") == 3 end), " ", (fences("m")[3] or 0) > fences("m")[2])
+    ngx.sleep(2.2)
+    ngx.say("and stays: ", #fences("m"))
+    stop("m")
+    ngx.say("given back: ", redis():exists("multi"))
+--- response_body
+true
+true true
+one at a time: 2
+true true
+and stays: 3
+given back: 0
+
+
+=== TEST 6: a server that refuses is named once
+--- lua
+    assert(start("u"))
+    ngx.say(within(3, function() return logged("u", "autoscale_leader redis:127.0.0.1:7000: NOAUTH said the server") end))
+    ngx.sleep(1)
+    ngx.say(count("u", "NOAUTH"), " ", leads("u"))
+    stop("u")
+--- response_body
+true
+1 false
