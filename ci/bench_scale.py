@@ -18,7 +18,7 @@ PEERS = 64
 ROUNDS, TICK_ROUNDS = 60, 20
 
 CONF = """
-    autoscale_zone main:8m tick=1s;
+    autoscale_zone main:32m keys=16 tick=1s;
     upstream app { zone app 256k; server 127.0.0.1:%(slow)d; }
     upstream pool { zone pool 256k; %(peers)s }
     autoscale_target pool pool:pool min=1;
