@@ -1,5 +1,6 @@
 # nginx-conf/lua/cloud: orders become calls of clouds, signed as each wants it. t/lib plays the clouds and checks the
 # signatures with means of its own.
+BEGIN { $ENV{AUTOSCALE_TEST_REPEAT} //= 1 }
 use lib 't/lib';
 use AutoscaleLua;
 use AutoscaleLua::Daemon;

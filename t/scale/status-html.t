@@ -82,3 +82,29 @@ x
 GET /t
 --- response_body_like eval
 qr{<td>127\.0\.0\.1:9001<.*?<td class="good">up<tr class="member"><td>127\.0\.0\.1:9002<.*?<td class="bad">down<}s
+
+
+=== TEST 6: what policies say and what was decided is there with its reasons
+--- http_config
+    autoscale_zone main:8m keys=16;
+    autoscale_target orders webhook:http://127.0.0.1:1984/told min=2 max=9;
+    autoscale_policy orders target=orders { up upstream.backend.rate@1m > 0 by=+3; cooldown up=60s; }
+    autoscale_policy calm target=calm { track upstream.backend.inflight per=10; mode observe; }
+    autoscale_target calm webhook:http://127.0.0.1:1984/told min=2 max=9;
+--- backend
+    location / { return 200; }
+--- config
+    location = /p { proxy_pass http://backend; }
+    location = /told { return 204; }
+    location = /page { autoscale_status html; }
+--- lua
+    ngx.location.capture("/p")
+    local page
+    for _ = 1, 200 do
+        page = ngx.location.capture("/page").body
+        if page:find("5 replicas", 1, true) then break end
+        ngx.sleep(0.02)
+    end
+    ngx.print(page)
+--- response_body_like eval
+qr{<h2>Policies</h2>.*<td>orders<td>orders<td>on<td>\d<td class="t">[^<]*<td class="t">upstream\.backend\.rate\.avg\@1m = [\d.]+ \(0\.0 s old\).*<td>calm<td>calm<td>observe<td>2<td class="t">[^<]+<.*<h2>Last decisions</h2>.*<td>20\d\d-[^<]*Z<td class="l">orders<td>scale<td>2<td>5<td class="l">[^<]*5 replicas[^<]*<td class="t">from 2 to 5: [^<]*up upstream\.backend\.rate}s

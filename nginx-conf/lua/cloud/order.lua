@@ -165,6 +165,9 @@ function M.handle(options, resize)
         return refuse(nil, 400, why)
     end
     local orders, done, busy = ngx.shared[options.orders], "order:" .. id, "busy:" .. order.target
+    if not orders then
+        return refuse(order, 500, "no lua_shared_dict \"" .. tostring(options.orders) .. "\"")
+    end
     if orders:get(done) then
         return succeeded(order, ',"repeated":true')
     end
