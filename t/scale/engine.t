@@ -282,7 +282,11 @@ autoscale_policy orders target=orders { up upstream.backend.latency > 100ms for=
     location = /with {
         content_by_lua_block {
             assert(target.wait_for(target.leader))
-            if ngx.var.arg_load then target.load("/slow", 3) end
+            if ngx.var.arg_load then
+                target.load("/slow", 3)
+                target.wait(ngx.var.arg_load, 1)
+                target.load("/fast", 1)     -- a policy that is new looks at the last requests, too
+            end
             local file = assert(io.open(ngx.config.prefix() .. "html/policies.conf", "w"))
             for name in ngx.var.arg_policies:gmatch("%a+") do
                 file:write("autoscale_policy ", name, " target=", name,
@@ -296,7 +300,7 @@ autoscale_policy orders target=orders { up upstream.backend.latency > 100ms for=
         }
     }
 --- request eval
-["GET /with?policies=other,orders&load=1", "GET /with?policies=other&load=1", "GET /with?policies=orders,other",
- "GET /with?policies=orders,other&load=1"]
+["GET /with?policies=other,orders&load=t8", "GET /with?policies=other&load=t8b", "GET /with?policies=orders,other",
+ "GET /with?policies=orders,other&load=t8"]
 --- response_body eval
 ["orders.1 2 4\n", "orders.1 2 4\nother.1 2 4\n", "orders.1 2 4\nother.1 2 4\n", "orders.1 2 4\nother.1 2 4\n"]
