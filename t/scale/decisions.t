@@ -404,3 +404,37 @@ nilno autoscale_policy and no autoscale_target in http {}
     ngx.say(page:match("from 1 to 2: 2 wanted by a script: [^<]*"))
 --- response_body
 from 1 to 2: 2 wanted by a script: &lt;a sale&gt;
+
+
+=== TEST 13: a leader that is killed takes nothing of it along
+--- config
+    location = /kill {
+        content_by_lua_block {
+            local as = require "ngx.autoscale"
+            as.observe("load", 100)
+            wait(function()
+                local d = decision("load", 1)
+                return d.result or decision("load", 2).result
+            end)
+            ngx.say("killed")
+        }
+        log_by_lua_block { os.execute("kill -KILL " .. ngx.worker.pid()) }
+    }
+--- http_config
+    autoscale_policy load target=orders { up custom.load > 50 by=+2; cooldown up=1h; }
+--- lua
+    ngx.sleep(0.3)
+    local as = require "ngx.autoscale"
+    local done
+    for _, d in ipairs(as.decisions { policy = "load" }) do
+        done = done or d.id and d
+    end
+    ngx.say(done.id, " ", done.action, " ", done.after_cooldown, " ", done.result)
+    local reason = as.policy("load"):explain()
+    ngx.say(reason ~= nil, " ", as.policy("load"):state().in_force)
+--- request eval
+["GET /kill", "GET /t"]
+--- response_body eval
+["killed\n", "1 scale 3 3 replicas\ntrue 1\n"]
+--- allow_log
+exited on signal 9
