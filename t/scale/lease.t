@@ -104,7 +104,30 @@ HELD GATEWAY 0, HELD GATEWAY 1
 --- timeout: 20
 
 
-=== TEST 4: the API server may be named, with the CA that is to be there
+=== TEST 4: the next worker of a gateway need not wait for the end of the lease of the one that was killed
+--- once
+--- http_config eval
+main::led('next', 'w-killget-1') =~ s/ttl=2s/ttl=60s/r . $AutoscaleLua::Targets::FAKE_LUA
+--- config
+    location = /wait { content_by_lua_block { ngx.sleep(15) } }
+    location = /t {
+        content_by_lua_block {
+            show { "w-killget-1" }
+            ngx.say((noted("next", "HELD"):gsub("%S+_%x+_%d+%-%x+", "GATEWAY")))
+        }
+    }
+--- request eval
+["GET /wait", "GET /t"]
+--- error_code eval
+["", 200]
+--- response_body eval
+["", "w-killget-1: SET 5, PATCH 200\nHELD GATEWAY 0, HELD GATEWAY 1\n"]
+--- allow_log
+exited on signal 9
+--- timeout: 20
+
+
+=== TEST 5: the API server may be named, with the CA that is to be there
 --- http_config
     autoscale_zone main:8m;
     autoscale_leader kubernetes:shop/lease api=https://127.0.0.1:9443 ca_file=/nowhere;

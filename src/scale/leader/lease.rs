@@ -9,9 +9,9 @@ use core::time::Duration;
 use std::rc::Rc;
 
 use logic::autoscale::conf::Leader;
-use logic::autoscale::metrics::columns::Owner;
 use logic::autoscale::outward::lease::{Candidate, Election, Record, Step};
 
+use super::Local;
 use crate::ngx::{clock, job, log_cycle, process, sleep, Level, Location};
 use crate::scale::outward::{refused, Answer, Cluster, Env, Failure, Query};
 
@@ -23,6 +23,7 @@ pub struct Lease {
 }
 
 struct State {
+    local: Local,
     election: RefCell<Election>,
     name: String,
     api: Option<String>,
@@ -34,8 +35,9 @@ struct State {
 }
 
 impl Lease {
-    /// `me` is a worker; `epoch` is what all workers on one zone have, and no other gateway.
-    pub fn new(namespace: &str, lease: &str, conf: &Leader, me: Owner, epoch: u64) -> Lease {
+    /// `local` is the lead among this gateway's workers; `epoch` is what all of them have, and no other gateway.
+    pub fn new(namespace: &str, lease: &str, conf: &Leader, local: &Local, epoch: u64) -> Lease {
+        let me = local.me;
         let gateway = format!("{}_{epoch:016x}_", process::hostname());
         let candidate = Candidate {
             namespace: namespace.into(),
@@ -45,6 +47,7 @@ impl Lease {
             ttl_ms: conf.ttl_ms,
         };
         let state = State {
+            local: local.clone(),
             election: RefCell::new(Election::new(candidate)),
             name: format!("{namespace}/{lease}"),
             api: conf.api.clone(),
@@ -88,9 +91,12 @@ impl State {
     /// Looks at the Lease for ever.
     async fn keep(&self) {
         loop {
-            match self.look().await {
-                Ok(()) => drop(self.said.take()),
-                Err(failure) => self.complain(&failure),
+            // another worker may have taken the lead since the last tick: then it is the one to compete
+            if self.local.leads() {
+                match self.look().await {
+                    Ok(()) => drop(self.said.take()),
+                    Err(failure) => self.complain(&failure),
+                }
             }
             self.notice();
             let pause = self.election.borrow().pause(now_ms(), clock::random().into());

@@ -41,7 +41,7 @@ impl Leadership {
         let outer = match &conf.lock {
             Lock::Local => Outer::Alone,
             Lock::Kubernetes { namespace, lease } => {
-                Outer::Lease(Lease::new(namespace, lease, conf, local.me, epoch))
+                Outer::Lease(Lease::new(namespace, lease, conf, &local, epoch))
             }
             Lock::Redis { at, key } => Outer::Redis(RedisLock::new(at, key, conf, epoch)),
         };
