@@ -46,10 +46,10 @@ impl RedisLock {
     /// `epoch` is the same for all workers of this gateway; so it is for another whose state file is a copy, but not the master.
     pub fn new(at: &Endpoint, key: &str, conf: &Leader, epoch: u64) -> Rc<RedisLock> {
         let random = std::hash::RandomState::new().build_hasher().finish();
-        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let host = process::hostname();
         let master = std::os::unix::process::parent_id();
         let since = started(master).unwrap_or(0);
-        let gateway = format!("{epoch:016x}.{}.{master}.{since}/", host.trim());
+        let gateway = format!("{epoch:016x}.{host}.{master}.{since}/");
         Rc::new_cyclic(|weak| RedisLock {
             weak: weak.clone(),
             at: at.clone(),
