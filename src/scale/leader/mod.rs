@@ -43,7 +43,7 @@ impl Leadership {
             Lock::Kubernetes { namespace, lease } => {
                 Outer::Lease(Lease::new(namespace, lease, conf, &local, epoch))
             }
-            Lock::Redis { at, key } => Outer::Redis(RedisLock::new(at, key, conf, epoch)),
+            Lock::Redis { at, key } => Outer::Redis(RedisLock::new(at, key, conf, &local, epoch)),
         };
         Leadership { local, outer }
     }

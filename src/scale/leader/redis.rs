@@ -12,6 +12,7 @@ use logic::autoscale::conf::{Endpoint, Leader};
 use logic::wire::lock::{Lock, RELEASE, TAKE};
 use logic::wire::resp::Reply;
 
+use super::Local;
 use crate::ngx::{clock, job, log_cycle, process, sleep, Level, Location, Timer};
 use crate::scale::outward::login;
 use crate::scale::shell::started;
@@ -24,6 +25,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// One worker's part in the contest.
 pub struct RedisLock {
     weak: Weak<RedisLock>,
+    local: Local,
     at: Endpoint,
     key: String,
     fence_key: String,
@@ -44,7 +46,7 @@ pub struct RedisLock {
 
 impl RedisLock {
     /// `epoch` is the same for all workers of this gateway; so it is for another whose state file is a copy, but not the master.
-    pub fn new(at: &Endpoint, key: &str, conf: &Leader, epoch: u64) -> Rc<RedisLock> {
+    pub fn new(at: &Endpoint, key: &str, conf: &Leader, local: &Local, epoch: u64) -> Rc<RedisLock> {
         let random = std::hash::RandomState::new().build_hasher().finish();
         let host = process::hostname();
         let master = std::os::unix::process::parent_id();
@@ -52,6 +54,7 @@ impl RedisLock {
         let gateway = format!("{epoch:016x}.{host}.{master}.{since}/");
         Rc::new_cyclic(|weak| RedisLock {
             weak: weak.clone(),
+            local: local.clone(),
             at: at.clone(),
             key: key.into(),
             fence_key: format!("{key}:fence"),
@@ -85,7 +88,10 @@ impl RedisLock {
         let contest = async move {
             let Some(this) = weak.upgrade() else { return };
             loop {
-                this.attempt().await;
+                // another worker may lead the gateway since the last tick: then it is the one to compete
+                if this.local.leads() {
+                    this.attempt().await;
+                }
                 let pause = this.lock.borrow().pause_us(clock::random().into());
                 sleep(Duration::from_micros(pause)).await;
             }
