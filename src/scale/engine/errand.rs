@@ -199,10 +199,8 @@ impl Engine {
                     self.dropped(seat, pending, &why);
                 }
             }
-            Ok(Carried::Lost) => {
-                self.settle(seat, pending, None);
-                self.dropped(seat, pending, "another gateway writes now");
-            }
+            // whoever follows for long drops it
+            Ok(Carried::Lost) => {}
             Err(failure) => {
                 let pause_us = seat.failed(&failure, random());
                 seat.write_us.set(now.us + pause_us);

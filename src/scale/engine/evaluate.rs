@@ -84,10 +84,17 @@ impl Engine {
         }
     }
 
-    /// What was decided under another configuration, or as a gateway that has lost the lead since, is not written any more.
+    /// What was decided under another configuration, or as a gateway that has lost the lead for good since, is not written any more. A
+    /// worker that has just taken over from a dead one of its gateway keeps the order until it is known who writes.
     fn forget_orders(&self, seat: &Seat, now: Now) {
         let pending = seat.state.borrow().pending;
-        let writes = self.mode() == Mode::On && !seat.policy.observe;
+        let handover =
+            now.us.saturating_sub(self.follows_us.get()) < self.handover_us || self.follows_us.get() == 0;
+        let writes = match self.mode() {
+            Mode::On => !seat.policy.observe,
+            Mode::Follow => handover && !seat.policy.observe,
+            Mode::Observe | Mode::Off => false,
+        };
         if pending.id != 0 && !writes && seat.running.borrow().as_ref().is_none_or(|running| !running.writes)
         {
             seat.policy.settle(&mut seat.state.borrow_mut(), now.us, pending.id, None);
