@@ -33,7 +33,7 @@ pub const DIRECTIVES: &[Directive] = &[
         contexts: MAIN,
         args: Args::TwoOrMore,
         set: Setter::Main(signal),
-        doc: "`NAME URL [every=5s] [stale=30s] [metric=a,b \\| path=/json/pointer]`: polls a signal, `ext.NAME`, in Prometheus' text format or JSON.",
+        doc: "`NAME URL [every=5s] [stale=30s] [metric=a,b | path=/json/pointer]`: polls a signal, `ext.NAME`, in Prometheus' text format or JSON.",
     },
     Directive {
         name: c"autoscale_target",
@@ -54,14 +54,14 @@ pub const DIRECTIVES: &[Directive] = &[
         contexts: MAIN,
         args: Args::OneOrMore,
         set: Setter::Main(leader),
-        doc: "`local \\| kubernetes:NAMESPACE/LEASE \\| redis:HOST[:PORT]/KEY [ttl=15s] [api=https://HOST:PORT] [ca_file=FILE] [token_file=FILE] [secret_file=FILE]`: which worker of which gateway writes to targets.",
+        doc: "`local | kubernetes:NAMESPACE/LEASE | redis:HOST[:PORT]/KEY [ttl=15s] [api=https://HOST:PORT] [ca_file=FILE] [token_file=FILE] [secret_file=FILE]`: which worker of which gateway writes to targets.",
     },
     Directive {
         name: c"autoscale_log",
         contexts: MAIN,
         args: Args::OneOrMore,
         set: Setter::Main(log),
-        doc: "`FILE \\| syslog:SETTINGS [level=acted\\|held\\|all]`: the decision log, one JSON object a line.",
+        doc: "`FILE | syslog:SETTINGS [level=acted|held|all]`: the decision log, one JSON object a line.",
     },
 ];
 
