@@ -20,7 +20,7 @@ my $certs = "$AutoscaleLua::Env::ROOT/t/cert";
     lua_shared_dict matrix_flushed 128k;
     lua_capture_error_log 64k;
     autoscale_zone main:8m;
-    autoscale_target matrix webhook:http://127.0.0.1:1/ min=1 max=1;
+    autoscale_target matrix webhook:http://127.0.0.1:1/ min=1 max=1 timeout=10ms;
     autoscale_policy matrix target=matrix { mode observe; track self.rate per=100; }
     init_by_lua_block {
         require("matrix").port = \$TEST_NGINX_SERVER_PORT
