@@ -160,7 +160,10 @@ before
         content_by_lua_block {
             local n, stop = 0, false
             ngx.say(ngx.timer.every(0.002, function(premature, by) if not stop then n = n + by end end, 10))
-            ngx.sleep(0.05)
+            for _ = 1, 500 do
+                if n >= 50 then break end
+                ngx.sleep(0.01)
+            end
             stop = true
             ngx.say(n >= 50 and n % 10 == 0)
         }
