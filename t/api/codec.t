@@ -1,5 +1,5 @@
 # Escaping, base64, checksums, digests, SQL literals.
-# modes: plain hup workers valgrind
+# modes: plain hup workers
 use lib 't/lib';
 use AutoscaleLua;
 run_tests();
