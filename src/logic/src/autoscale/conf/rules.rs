@@ -73,12 +73,18 @@ fn unit(signal: &Signal) -> Option<Unit> {
 }
 
 fn fixed(signal: &Signal, text: &str) -> Result<f64> {
-    let quantity = quantity(text)?;
+    // only what rises and falls, or is anybody's number, can be below zero
+    let may_be_negative = signal.slope || matches!(signal.metric, Metric::Value);
+    let (sign, digits) = match text.strip_prefix('-').filter(|_| may_be_negative) {
+        Some(digits) => (-1.0, digits),
+        None => (1.0, text),
+    };
+    let quantity = quantity(digits)?;
     let right = match unit(signal) {
         Some(Unit::Time) if quantity.unit != Unit::Time => "is a time: write for example 500ms or 2s",
         Some(Unit::Ratio) if quantity.unit != Unit::Ratio => "is a ratio: write for example 80%",
         Some(Unit::Plain) if quantity.unit != Unit::Plain => "is a plain number: write for example 100 or 2k",
-        _ => return Ok(quantity.value),
+        _ => return Ok(sign * quantity.value),
     };
     Err(ConfError::value("threshold", text, format!("{} {right}", signal.metric.word())))
 }

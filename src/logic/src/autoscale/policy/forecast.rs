@@ -120,6 +120,12 @@ impl Season {
         self.count += 1;
     }
 
+    /// How much of the two periods that a forecast needs has been seen, in seconds.
+    pub fn seen_s(&self) -> f64 {
+        let seen: f64 = self.profile.iter().map(|(_, seen)| f64::from(seen.min(PERIODS))).sum();
+        seen * self.slot_ms as f64 / 1000.0
+    }
+
     fn finish(&mut self, slots: u64) {
         let actual = self.sum / self.count as f64;
         let then = self.slot.saturating_sub(self.lead);

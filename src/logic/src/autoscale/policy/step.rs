@@ -252,7 +252,9 @@ impl Policy {
                     Ok(forecast) => Verdict::Floor(hpa::ceil(forecast.value / ahead.per)),
                     Err(Silent::Inferior) => Verdict::Inferior,
                     Err(Silent::Learning) => {
-                        Verdict::Learning { seen_s: 0.0, of_s: 2.0 * ahead.period_ms as f64 / 1000.0 }
+                        let of_s = 2.0 * ahead.period_ms as f64 / 1000.0;
+                        // whole slots may add up to a little more
+                        Verdict::Learning { seen_s: state.season.seen_s().min(of_s), of_s }
                     }
                 }
             }

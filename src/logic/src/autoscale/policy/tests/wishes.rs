@@ -244,3 +244,24 @@ fn every_decision_explains_itself() {
     assert_eq!(again.outcome, Outcome::Stay(Why::AtMax { wish: 7 }));
     assert!(again.news && !rig.tick().news, "the same explanation is news once");
 }
+
+#[test]
+fn what_falls_fast_has_a_threshold_below_zero() {
+    let mut rig = Rig::new(lines("up slope(custom.stock) < -5 by=+2; cooldown up=0s; limit max=9;"), 2);
+    rig.set("slope(custom.stock)", -4.0);
+    assert_eq!(rig.seconds(3), []);
+    rig.set("slope(custom.stock)", -6.0);
+    assert_eq!(rig.seconds(1).len(), 1);
+}
+
+#[test]
+fn a_forecast_says_how_much_it_has_seen() {
+    let mut rig =
+        Rig::new(lines("track upstream.app.rate per=10; forecast period=1d lead=5m; limit max=99;"), 2);
+    rig.set("upstream.app.rate", 20.0);
+    // a slot of a day is five minutes, and counts when it is over
+    rig.seconds(2 * 300 + 5);
+    let Verdict::Learning { seen_s, of_s } = rig.tick().verdicts[1] else { panic!("it does not learn") };
+    assert_eq!(of_s, 172_800.0);
+    assert!((300.0..=900.0).contains(&seen_s), "{seen_s}");
+}
