@@ -2,6 +2,7 @@
 
 use core::cell::{Cell, RefCell};
 use core::future::{poll_fn, Future};
+use core::pin::pin;
 use core::task::{Poll, Waker};
 use core::time::Duration;
 use std::any::Any;
@@ -12,6 +13,16 @@ use super::event::{Posted, Timer};
 /// Waits so long. A worker that stops does not wait for it: the future is dropped with the worker then.
 pub fn sleep(time: Duration) -> impl Future<Output = ()> {
     until_fired(move |fire| Timer::background(time, fire).held())
+}
+
+/// What the future comes to within the time; it is dropped after it.
+pub async fn within<T>(time: Duration, future: impl Future<Output = T>) -> Option<T> {
+    let (mut future, mut over) = (pin!(future), pin!(sleep(time)));
+    poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(value) => Poll::Ready(Some(value)),
+        Poll::Pending => over.as_mut().poll(cx).map(|()| None),
+    })
+    .await
 }
 
 /// Waits until the events at hand are done with.

@@ -44,7 +44,7 @@ pub fn wake_all() {
 }
 
 /// Has this worker be woken; dropping it ends that, and the descriptor with it: to be dropped when the worker exits.
-pub struct Listener(#[allow(dead_code, reason = "it is there to be dropped")] Box<Heard>);
+pub struct Listener(Box<Heard>);
 
 struct Heard {
     connection: *mut ngx_connection_t,
@@ -71,6 +71,20 @@ impl Listener {
             ffi::ngx_free_connection(connection);
             (*connection).fd = -1;
             None
+        }
+    }
+}
+
+impl Listener {
+    /// Hears nothing any more, and leaves what is said to the worker that listens under the same number. The descriptor stays: this
+    /// worker may still wake others.
+    pub fn deafen(&self) {
+        // SAFETY: the connection is ours as long as we live; an event that was taken off is closed like any other.
+        unsafe {
+            // epoll has it; what nginx has in its place elsewhere closes with the connection
+            if let Some(del) = ffi::ngx_event_actions.del_conn {
+                del(self.0.connection, 0);
+            }
         }
     }
 }

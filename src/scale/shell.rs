@@ -255,8 +255,9 @@ impl Shell {
     pub fn start_ticking(&self) {
         let fire = || {
             if let Some(shell) = cycle_main_conf().and_then(MainConf::shell) {
-                shell.on_tick();
+                // first, so that a fault in one tick is not the end of all
                 shell.start_ticking();
+                shell.on_tick();
             }
         };
         let timer = Timer::background(Duration::from_secs(self.tick_s), Box::new(fire));
@@ -266,7 +267,8 @@ impl Shell {
     fn on_tick(&self) {
         self.sync();
         let now = clock::monotonic();
-        if self.zone.tick(now, self.tick_s) {
+        // a worker that drains leaves it to those who know the configuration that holds
+        if !process::exiting() && self.zone.tick(now, self.tick_s) {
             let dead = self.zone.columns().sweep(self.me, alive);
             if dead > 0 {
                 log_cycle(

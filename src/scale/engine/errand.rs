@@ -4,9 +4,6 @@
 //! meanwhile is not undone by a decision that did not know of it. What failed is tried again, under the same key, until the policy
 //! itself gives it up; what cannot succeed is dropped, and nothing new is written for a while.
 
-use core::future::{poll_fn, Future};
-use core::pin::pin;
-use core::task::Poll;
 use core::time::Duration;
 use std::rc::Rc;
 
@@ -20,7 +17,7 @@ use super::random;
 use super::report;
 use super::seat::Seat;
 use super::Engine;
-use crate::ngx::{clock, job, sleep, Location};
+use crate::ngx::{clock, job, within, Location};
 use crate::scale::outward::{self, Env, Failure, Order, Retry};
 
 /// How often a target is asked when nothing is to be written.
@@ -161,17 +158,18 @@ impl Engine {
     fn order(&self, seat: &Seat, target: &Target, pending: &Pending, fence: u64) -> Order {
         let note = seat.place.noted(pending.id);
         let (unix_ms, reason) = note.map_or_else(
-            || (clock::unix_ms(), "it was decided by a leader that is gone".into()),
+            || (0, "it was decided by a leader that is gone".into()),
             |note| (note.unix_ms, note.reason),
         );
         Order {
-            key: format!("{}.{}.{:016x}", seat.policy.name, pending.id, self.epoch),
+            // with its time: after a crash the numbers of a state file that is a little old are given a second time
+            key: format!("{}.{}.{unix_ms:x}{:016x}", seat.policy.name, pending.id, self.epoch),
             policy: seat.policy.name.clone(),
             target: target.name.clone(),
             from: pending.from,
             to: pending.to,
             reason,
-            unix_ms,
+            unix_ms: if unix_ms == 0 { clock::unix_ms() } else { unix_ms },
             fence,
         }
     }
@@ -347,14 +345,4 @@ async fn carry(target: &Target, order: &Order, env: &Env) -> Result<Carried, Fai
 /// A reading and a writing within the target's bounds, and a little: whatever takes longer hangs.
 fn patience(target: &Target) -> Duration {
     Duration::from_millis(2 * target.timeout_ms + 1000)
-}
-
-/// What the future comes to within the time.
-async fn within<T>(time: Duration, future: impl Future<Output = T>) -> Option<T> {
-    let (mut future, mut over) = (pin!(future), pin!(sleep(time)));
-    poll_fn(|cx| match future.as_mut().poll(cx) {
-        Poll::Ready(value) => Poll::Ready(Some(value)),
-        Poll::Pending => over.as_mut().poll(cx).map(|()| None),
-    })
-    .await
 }

@@ -97,7 +97,7 @@ impl Engine {
         };
         if pending.id != 0 && !writes && seat.running.borrow().as_ref().is_none_or(|running| !running.writes)
         {
-            seat.policy.settle(&mut seat.state.borrow_mut(), now.us, pending.id, None);
+            self.settle(seat, &pending, None);
             self.dropped(seat, &pending, "this gateway does not write now");
         }
     }

@@ -386,6 +386,9 @@ impl Engine {
     fn stop(&self) {
         self.stopping.set(true);
         self.cancel(false);
+        if let Some(listener) = &*self.listener.borrow() {
+            listener.deafen();
+        }
         if !self.leadership.local.leads() {
             return;
         }

@@ -12,8 +12,11 @@ use logic::autoscale::conf::Leader;
 use logic::autoscale::outward::lease::{Candidate, Election, Record, Step};
 
 use super::Local;
-use crate::ngx::{clock, job, log_cycle, process, sleep, Level, Location};
+use crate::ngx::{clock, job, log_cycle, process, sleep, within, Level, Location};
 use crate::scale::outward::{refused, Answer, Cluster, Env, Failure, Query};
+
+/// A worker that stops waits no longer than this for the API server to hear of it.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// This worker's part in the election.
 pub struct Lease {
@@ -129,6 +132,11 @@ impl State {
 
     /// Lets others know that it is free.
     async fn give_back(&self) {
+        // if it takes longer, the Lease ends by itself
+        within(FAREWELL, self.release()).await;
+    }
+
+    async fn release(&self) {
         let (path, _) = self.election.borrow().path();
         let Ok(Some(found)) = self.find(&path).await else { return };
         let body = self.election.borrow().release(&found, unix_us());

@@ -138,7 +138,8 @@ impl Election {
     /// What to do about the Lease that was found, `None` when there is none; `unix_us` is the wall clock, for people to read.
     pub fn step(&mut self, found: Option<Record>, now: u64, unix_us: u64) -> Step {
         let Some(found) = found else {
-            self.seen = None;
+            // whoever creates it first has it
+            (self.seen, self.held) = (None, None);
             return Step::Create(self.new_object(unix_us));
         };
         let seen_at = match self.seen.take() {

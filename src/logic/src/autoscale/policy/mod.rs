@@ -185,7 +185,7 @@ impl Policy {
 
     /// Says how the write of decision `id` went: the number of replicas there is now, or nothing if it failed.
     ///
-    /// Only a write that succeeded begins a cooldown. An answer to a decision that is not the pending one is ignored, so it does no
+    /// Only a write that succeeded begins a cooldown, and it does however far the target went. An answer to a decision that is not the pending one is ignored, so it does no
     /// harm to answer twice.
     pub fn settle(&self, state: &mut State, now_us: u64, id: u64, written: Option<u32>) {
         let pending = state.pending;
@@ -197,8 +197,9 @@ impl Policy {
         let change = i64::from(written) - i64::from(pending.from);
         if change != 0 {
             state.events.push(now_us, change);
-            state.changed(change > 0, now_us);
         }
+        // a target that did not go where it was told is not told again at once
+        state.changed(pending.to > pending.from, now_us);
     }
 
     /// Takes over a state that may be of an earlier text of the policy: what a rule remembers goes with the rule, wherever it stands now,

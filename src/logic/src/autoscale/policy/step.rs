@@ -360,7 +360,8 @@ impl Policy {
             return Outcome::Stay(Why::Held { wish, left_s: left(state.hold_us) as f64 / 1e6 });
         }
         // what somebody else moved out of bounds comes back at once
-        let outside = current < bounds.0 || current > bounds.1;
+        let writes = input.mode == Mode::On && !self.observe;
+        let outside = writes && (current < bounds.0 || current > bounds.1);
         let since = |at_us: u64, cooldown_us: u64| if at_us == 0 { 0 } else { left(at_us + cooldown_us) };
         let cooling = match to > current {
             true => since(state.up_us, self.cooldown.up_us),

@@ -265,3 +265,29 @@ fn a_forecast_says_how_much_it_has_seen() {
     assert_eq!(of_s, 172_800.0);
     assert!((300.0..=900.0).contains(&seen_s), "{seen_s}");
 }
+
+#[test]
+fn a_target_that_does_not_go_where_it_is_told_is_not_told_again_at_once() {
+    let mut rig = Rig::new(lines("up upstream.app.rate > 1 by=+1; cooldown up=60s; limit max=9;"), 2);
+    rig.writes = false;
+    rig.set("upstream.app.rate", 5.0);
+    let id = rig.tick().id;
+    assert_eq!(id, 1);
+    // a receiver at its quota
+    rig.policy.settle(&mut rig.state, rig.ms * 1000, id, Some(2));
+    for s in 0..59 {
+        assert_eq!(rig.tick().id, 0, "second {s}");
+    }
+    assert_eq!((0..3).map(|_| rig.tick().id).max(), Some(2));
+}
+
+#[test]
+fn who_only_observes_decides_no_more_often_out_of_bounds() {
+    let mut rig = Rig::new(
+        lines("up upstream.app.rate > 1 by=+1; limit min=3 max=9; cooldown up=60s; mode observe;"),
+        1,
+    );
+    rig.set("upstream.app.rate", 0.0);
+    let decided = (0..50).filter(|_| rig.tick().id != 0).count();
+    assert_eq!(decided, 1);
+}
