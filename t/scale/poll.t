@@ -276,12 +276,10 @@ connections: 1
                     if to == port and state == "01" and inodes[inode] then poller = pid end
                 end
             end
-            if poller ~= ngx.worker.pid() then
-                os.execute("kill -KILL " .. poller)
-            else
-                ngx.timer.at(0.05, function() os.execute("kill -KILL " .. poller) end)
-            end
             ngx.say("killed")
+            -- it may be this one: the answer is on its way, and nothing is accepted from here on
+            ngx.eof()
+            os.execute("kill -KILL " .. poller)
         }
     }
     location = /hup {
