@@ -26,12 +26,12 @@ use core::time::Duration;
 use std::hash::{BuildHasher, Hasher};
 use std::rc::{Rc, Weak};
 
-use logic::autoscale::board::{Board, Command, Known};
+use logic::autoscale::board::{Board, Command};
 use logic::autoscale::conf::{Kind, Settings, Target};
 use logic::autoscale::decisions::Decisions;
 use logic::autoscale::metrics::columns::Owner;
 use logic::autoscale::metrics::zone::Zone;
-use logic::autoscale::policy::{Action, Event, Mode, Policy, State};
+use logic::autoscale::policy::{Action, Event, Mode, Policy};
 use logic::autoscale::signal::Scope;
 
 use super::journal::Journal;
@@ -76,21 +76,6 @@ pub struct Engine {
     exit: RefCell<Option<ExitWatch>>,
     soon: RefCell<Option<Posted>>,
     grace: RefCell<Option<Timer>>,
-}
-
-/// What every worker can know of a policy.
-#[allow(dead_code, reason = "the status page is about to use it")]
-pub struct Standing<'a> {
-    pub policy: &'a Policy,
-    pub target: Option<&'a Target>,
-    /// There are no rules: only scripts scale the target.
-    pub bare: bool,
-    /// The replicas of the target as they were last known.
-    pub known: Option<Known>,
-    /// As the leader last saved it.
-    pub state: State,
-    /// The `do` lines are.
-    pub in_force: bool,
 }
 
 /// Names of places: those of policies, and of targets that only scripts scale. A policy's name has no colon.
@@ -342,7 +327,6 @@ impl Engine {
     }
 
     /// What a script of this worker asks the leader for: its number. It is carried out within milliseconds.
-    #[allow(dead_code, reason = "the Lua API is about to use it")]
     pub fn command(&self, command: &Command) -> Result<u64, String> {
         self.check(command)?;
         let ticket = self.board.queue().put(self.me(), command).map_err(|e| e.to_string())?;
@@ -351,7 +335,7 @@ impl Engine {
     }
 
     /// The `do` lines that are in force: what the inner loop obeys. Two loads when there are none.
-    #[allow(dead_code, reason = "the inner loop is about to use it")]
+    #[allow(dead_code, reason = "nothing obeys shed, route and throttle yet")]
     #[inline]
     pub fn in_force(&self) -> impl Iterator<Item = (&Policy, &[Action])> {
         let bits = match self.board.in_force() {
@@ -366,20 +350,6 @@ impl Engine {
 
     fn force_us(&self) -> u64 {
         FORCE_US.max(3 * u64::from(self.tick_s) * 1_000_000)
-    }
-
-    /// What is known of each policy, for whoever shows it; and of each target that only scripts scale.
-    #[allow(dead_code, reason = "the status page is about to use it")]
-    pub fn standings(&self) -> impl Iterator<Item = Standing<'_>> {
-        let in_force = self.board.in_force();
-        self.seats.iter().map(move |seat| Standing {
-            policy: &seat.policy,
-            target: seat.target.as_deref(),
-            bare: seat.bare,
-            known: seat.place.known(),
-            state: seat.place.state().unwrap_or_default(),
-            in_force: in_force & seat.place.bit() != 0,
-        })
     }
 
     /// The worker is to stop: what it writes may end within [`GRACE`], and the lead goes on.

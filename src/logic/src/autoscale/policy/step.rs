@@ -376,7 +376,7 @@ impl Policy {
             return Outcome::Stay(Why::Pending { wish, to: pending.to });
         }
         state.decisions += 1;
-        if self.observe || input.mode != Mode::On {
+        if !writes {
             // a cooldown as if it had been written, or every tick would decide again
             state.changed(to > current, now_us);
             return Outcome::Would { from: current, to };
