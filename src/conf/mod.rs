@@ -21,10 +21,12 @@ mod scale;
 mod settings;
 mod sockets;
 mod tls;
+mod upstreams;
 
 pub use handler::{Handler, Source};
 pub use policies::Autoscale;
 pub use settings::{LocSettings, MainSettings};
+pub use upstreams::UpstreamConf;
 
 /// Every directive family.
 pub const DIRECTIVES: &[&[Directive]] = &[
@@ -37,6 +39,7 @@ pub const DIRECTIVES: &[&[Directive]] = &[
     dict::DIRECTIVES,
     scale::DIRECTIVES,
     policies::DIRECTIVES,
+    upstreams::DIRECTIVES,
 ];
 
 /// Of `http {}`: one per cycle.
@@ -167,6 +170,9 @@ pub struct SrvConf {
     pub balancer: Option<Rc<Handler>>,
     /// What the upstream's attempts need beyond the script.
     pub balancing: BalancerConf,
+    /// `autoscale_balance` and its neighbours
+    #[allow(dead_code, reason = "its first reader takes this away")]
+    pub upstream: UpstreamConf,
     /// `ssl_*_by_lua*`
     pub tls: handshakes::Hooks,
 }

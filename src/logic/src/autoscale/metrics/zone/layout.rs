@@ -1,7 +1,7 @@
 //! What is where in the zone, for a given size.
 //!
 //! ```text
-//! header | owners of columns | board of policies | decisions | per table: states, entries, data | columns
+//! header | owners of columns | board of policies | decisions | queues | limits | per table: states, entries, data | columns
 //! ```
 //!
 //! The size and two parameters decide everything, so every process and every reload computes the same layout. What is left after the
@@ -14,7 +14,7 @@ use crate::autoscale::metrics::table::Kind;
 use thiserror::Error;
 
 /// Changes whenever the meaning of a word changes in a way that the sizes below do not show.
-const VERSION: u64 = 3;
+const VERSION: u64 = 4;
 pub(super) const HEADER: usize = 64;
 pub(super) const TABLES: usize = 6;
 const KEY_NAMES: usize = 16;
@@ -22,6 +22,9 @@ const WORD: usize = 8;
 /// Words of the ring of decisions.
 const MIN_DECISIONS: usize = 2048;
 const MAX_DECISIONS: usize = 16 * 1024;
+/// Words of all queues, and of all limits by key.
+const MAX_QUEUES: usize = 64 * 1024;
+const MAX_LIMITS: usize = 1024 * 1024;
 
 /// Why there is no layout. `Display` names the size that would do.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -64,27 +67,33 @@ pub struct Layout {
     pub(super) owners: usize,
     pub(super) board: usize,
     pub(super) decisions: usize,
+    pub(super) queues: usize,
+    pub(super) limits: usize,
     pub(super) columns: usize,
     pub(super) entities: usize,
 }
 
-/// What the outer loop has of a zone: places of policies, and words for a ring of decisions.
-struct Outer {
+/// What is neither header nor table: places of policies, and words for a ring of decisions, for queues and for limits by key.
+struct Shares {
     places: usize,
     decisions: usize,
+    queues: usize,
+    limits: usize,
 }
 
-impl Outer {
-    /// A twenty-fourth of the zone, and a sixty-fourth.
-    fn share(words: usize) -> Self {
+impl Shares {
+    /// Each has its part of the zone: a twenty-fourth, a sixty-fourth, a sixty-fourth, a thirty-second.
+    fn of(words: usize) -> Self {
         Self {
             places: board::places(words / 24),
             decisions: (words / 64).clamp(MIN_DECISIONS, MAX_DECISIONS),
+            queues: (words / 64).min(MAX_QUEUES),
+            limits: (words / 32).min(MAX_LIMITS),
         }
     }
 
     fn words(&self) -> usize {
-        board::words(self.places) + self.decisions
+        board::words(self.places) + self.decisions + self.queues + self.limits
     }
 }
 
@@ -117,10 +126,10 @@ impl Layout {
         let (mut upstreams, mut peers, mut meters, mut dists) = (2, 8, 16, 4);
         let names = if keys == 0 { 0 } else { KEY_NAMES };
         let words = bytes / WORD;
-        let outer = Outer::share(words);
+        let shares = Shares::of(words);
         let least = HEADER
             + workers
-            + outer.words()
+            + shares.words()
             + upstreams * units.upstream
             + peers * units.peer
             + names * units.name
@@ -128,9 +137,9 @@ impl Layout {
             + meters * units.meter
             + dists * units.dist;
         let Some(rest) = words.checked_sub(least) else {
-            // a larger zone has a larger share for policies
+            // a larger zone has larger shares
             let mut need = (least * WORD).next_multiple_of(4096);
-            while (least - outer.words() + Outer::share(need / WORD).words()) * WORD > need {
+            while (least - shares.words() + Shares::of(need / WORD).words()) * WORD > need {
                 need += 4096;
             }
             return Err(TooSmall { have: bytes, need, keys, workers });
@@ -145,10 +154,12 @@ impl Layout {
     }
 
     fn place(words: usize, workers: usize, keys: usize, places: [usize; TABLES]) -> Self {
-        let outer = Outer::share(words);
+        let shares = Shares::of(words);
         let board = HEADER + workers;
-        let decisions = board + board::words(outer.places);
-        let mut at = board + outer.words();
+        let decisions = board + board::words(shares.places);
+        let queues = decisions + shares.decisions;
+        let limits = queues + shares.queues;
+        let mut at = limits + shares.limits;
         let mut entities = 0;
         let mut tables = [Place::default(); TABLES];
         let sizes = [
@@ -171,7 +182,19 @@ impl Layout {
             at += places * (1 + entry + data);
             entities += if counted { places } else { 0 };
         }
-        Self { words, keys, workers, tables, owners: HEADER, board, decisions, columns: at, entities }
+        Self {
+            words,
+            keys,
+            workers,
+            tables,
+            owners: HEADER,
+            board,
+            decisions,
+            queues,
+            limits,
+            columns: at,
+            entities,
+        }
     }
 
     /// How many upstreams, peers, key values, meters and distributions there is room for.
@@ -188,8 +211,17 @@ impl Layout {
 
     /// What tells a zone of this layout from any other: size, parameters, and every size the code was built with.
     pub fn mark(&self) -> u64 {
-        let parts =
-            [self.words, self.keys, self.workers, HEADER, TABLES, KEY_NAMES, self.decisions - self.board];
+        let parts = [
+            self.words,
+            self.keys,
+            self.workers,
+            HEADER,
+            TABLES,
+            KEY_NAMES,
+            self.decisions - self.board,
+            self.limits - self.queues,
+            self.tables[0].states - self.limits,
+        ];
         let shapes = [shape::<Upstream>(), shape::<Peer>(), shape::<Name>(), shape::<Key>()].concat();
         let custom = [Meters::DATA_WORDS, Meters::ENTRY_WORDS, Dists::DATA_WORDS, Dists::ENTRY_WORDS];
         let all = parts.iter().chain(&shapes).chain(&custom);
@@ -199,9 +231,19 @@ impl Layout {
     }
 }
 
-fn shape<S: Shape + Kind>() -> [usize; 8] {
+fn shape<S: Shape + Kind>() -> [usize; 9] {
     let widths = S::WIDTHS.iter().fold(0, |hash, width| hash * 31 + *width as usize);
-    [S::WORDS, S::ENTRY_WORDS, S::SLOTS, S::SLOT_WORDS, S::RING_AT, S::RECENT, S::BITS as usize, widths]
+    [
+        S::WORDS,
+        S::ENTRY_WORDS,
+        S::SLOTS,
+        S::SLOT_WORDS,
+        S::RING_AT,
+        S::RECENT,
+        S::BITS as usize,
+        widths,
+        S::DATA_WORDS,
+    ]
 }
 
 /// What a zone has room for.
@@ -225,7 +267,7 @@ mod tests {
     fn the_default_zone_has_room() {
         let room = Layout::plan(8 * MB, 1024, 32).unwrap().room();
         assert_eq!(room.keys, 1024);
-        assert!(room.upstreams >= 11 && room.peers >= 48 && room.meters >= 64 && room.dists >= 8, "{room:?}");
+        assert!(room.upstreams >= 10 && room.peers >= 40 && room.meters >= 64 && room.dists >= 8, "{room:?}");
     }
 
     #[test]
@@ -256,7 +298,8 @@ mod tests {
                 prop_assert_eq!(layout.board, layout.owners + workers);
                 prop_assert!(layout.decisions >= layout.board + board::words(4));
                 let mut end = layout.tables[0].states;
-                prop_assert!(end >= layout.decisions + MIN_DECISIONS);
+                prop_assert!(layout.queues >= layout.decisions + MIN_DECISIONS);
+                prop_assert!(layout.limits >= layout.queues && end >= layout.limits);
                 for (i, table) in layout.tables.iter().enumerate() {
                     prop_assert_eq!(table.states, end, "table {}", i);
                     prop_assert!(table.states <= table.entries && table.entries <= table.data);

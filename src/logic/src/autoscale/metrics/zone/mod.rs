@@ -1,10 +1,14 @@
 //! The zone: one slice of words, and who is where in it.
 
+mod control;
 mod entry;
 mod layout;
+mod side;
 
-pub use entry::{Control, Denied, Duty, KeyRef, Reporter, State};
+pub use control::{Control, Duty, State};
+pub use entry::{Denied, KeyRef, Reporter};
 pub use layout::{Layout, Room, TooSmall};
+pub use side::{of_peer, of_upstream, Health, Sided};
 
 use super::columns::{Columns, Levels};
 use super::custom::{Dist, Meter, DIST_WORDS, METER_WORDS};
@@ -45,8 +49,8 @@ macro_rules! kinds {
 
 // Names: upstreams may be host names; an address may be "unix:" and 108 bytes of path.
 kinds! {
-    Upstream: 0, 32, usize::MAX, <Upstream as Shape>::WORDS;
-    Peer: 1, 16, usize::MAX, <Peer as Shape>::WORDS;
+    Upstream: 0, 32, usize::MAX, <Upstream as Shape>::WORDS + Upstream::SIDE_WORDS;
+    Peer: 1, 16, usize::MAX, <Peer as Shape>::WORDS + Peer::SIDE_WORDS;
     Name: 2, 8, usize::MAX, <Name as Shape>::WORDS;
     Key: 3, 8, 32, <Key as Shape>::WORDS;
     Meters: 4, 16, 32, METER_WORDS;
@@ -178,7 +182,17 @@ impl<'a> Zone<'a> {
 
     /// Room for a ring of decisions: 16 to 128 KB, as the size of the zone has it.
     pub fn decisions(&self) -> &'a [Word] {
-        &self.words[self.layout.decisions..self.layout.tables[0].states]
+        &self.words[self.layout.decisions..self.layout.queues]
+    }
+
+    /// Room for the queues of upstreams.
+    pub fn queues(&self) -> &'a [Word] {
+        &self.words[self.layout.queues..self.layout.limits]
+    }
+
+    /// Room for limits by key.
+    pub fn limits(&self) -> &'a [Word] {
+        &self.words[self.layout.limits..self.layout.tables[0].states]
     }
 
     /// The columns of the workers.
