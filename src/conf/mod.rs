@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use logic::autoscale::policy::Mode;
 
-use crate::ngx::{BalancerConf, Capture, Cf, ConfError, Directive, Observed, Variables};
+use crate::ngx::{BalancerConf, Capture, Cf, ConfError, Directive, Observed, Place, Variables};
 use crate::phase::{Phase, ALL};
 use crate::scale::status::Format;
 use crate::scale::{KeyConf, Shell, ZoneConf};
@@ -65,6 +65,8 @@ pub struct MainConf {
     pub read_us: Cell<u64>,
     /// `autoscale_policy` and its neighbours.
     pub autoscale: Autoscale,
+    /// The first directive of an `upstream {}` that needs the zone.
+    pub autoscale_upstream: RefCell<Option<(&'static str, Place)>>,
     /// Some location shows the status.
     pub shows_status: Cell<bool>,
     /// Handshakes whose scripts may wait. Dropped before what their scripts use.
@@ -171,7 +173,6 @@ pub struct SrvConf {
     /// What the upstream's attempts need beyond the script.
     pub balancing: BalancerConf,
     /// `autoscale_balance` and its neighbours
-    #[allow(dead_code, reason = "its first reader takes this away")]
     pub upstream: UpstreamConf,
     /// `ssl_*_by_lua*`
     pub tls: handshakes::Hooks,

@@ -20,6 +20,7 @@ pub const UPSTREAM: u32 = ffi::NGX_HTTP_UPS_CONF;
 #[derive(Clone, Copy)]
 pub enum Args {
     Flag,
+    Any,
     One,
     Two,
     OneOrMore,
@@ -101,6 +102,7 @@ pub const fn table<const N: usize>(families: &[&'static [Directive]]) -> Table<N
 const fn command(d: &'static Directive) -> ngx_command_t {
     let args = match d.args {
         Args::Flag => ffi::NGX_CONF_FLAG,
+        Args::Any => ffi::NGX_CONF_ANY,
         Args::One => ffi::NGX_CONF_TAKE1,
         Args::Two => ffi::NGX_CONF_TAKE2,
         Args::OneOrMore => ffi::NGX_CONF_1MORE,

@@ -134,7 +134,8 @@ impl Cf {
         self.compile(&word)
     }
 
-    pub(super) fn compile(&mut self, text: &[u8]) -> Result<Path, ConfError> {
+    /// Compiles a text with variables in it.
+    pub fn compile(&mut self, text: &[u8]) -> Result<Path, ConfError> {
         // SAFETY: the pool is the cycle's; the compiler fills `value`, which lives in that pool.
         unsafe {
             let pool = (*self.raw()).pool;

@@ -158,7 +158,9 @@ fn configure(cf: &mut Cf) -> Result<(), super::ConfError> {
     let main = ptr::from_ref(cf.main_conf());
     let mode = cf.http_conf().mode.unwrap_or_default();
     // SAFETY: the main configuration lives as long as the cycle.
-    unsafe { &*main }.finish_autoscale(cf, mode)?;
+    let main = unsafe { &*main };
+    main.finish_upstreams(cf)?;
+    main.finish_autoscale(cf, mode)?;
     cf.script_handshakes()?;
     let main = cf.main_conf();
     let first = |no_postpone: Option<bool>| no_postpone == Some(true);
