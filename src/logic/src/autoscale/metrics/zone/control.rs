@@ -1,5 +1,6 @@
 //! What is said about peers and pools: one word each, changed by compare and swap, so that two who speak at once are both heard.
 
+use super::member::is_configured;
 use super::{Zone, CONTROLS};
 use crate::autoscale::metrics::series::{Peer, Upstream};
 use crate::autoscale::metrics::table::Ref;
@@ -49,6 +50,8 @@ pub struct Control {
     pub weight: u16,
     pub limit: u32,
     pub duty: Duty,
+    /// It was added while nginx runs, and nobody names it any more.
+    pub leaving: bool,
 }
 
 impl Duty {
@@ -99,6 +102,9 @@ impl Control {
 
     /// What holds.
     pub fn says(&self) -> State {
+        if self.leaving {
+            return State::Drain;
+        }
         self.set().unwrap_or(match self.duty {
             Duty::None | Duty::Active => State::Up,
             Duty::Drain { .. } => State::Drain,
@@ -119,7 +125,7 @@ impl Control {
             _ => State::Up,
         };
         let (weight, limit) = ((bits >> 16) as u16, (bits >> 32) as u32);
-        Self { state, forced: bits >> 2 & 1 == 1, weight, limit, duty: Duty::of(bits) }
+        Self { state, forced: bits >> 2 & 1 == 1, weight, limit, duty: Duty::of(bits), leaving: false }
     }
 }
 
@@ -128,7 +134,9 @@ impl Zone<'_> {
     pub fn control(&self, peer: Ref<Peer>) -> Control {
         let table = self.table::<Peer>();
         if table.is_current(peer) {
-            Control::of(get(table.control(peer.index())))
+            let bits = get(table.control(peer.index()));
+            let leaving = self.member(peer).is_some_and(|member| member.draining) && !is_configured(bits);
+            Control { leaving, ..Control::of(bits) }
         } else {
             Control::default()
         }

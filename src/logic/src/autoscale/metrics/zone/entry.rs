@@ -99,7 +99,7 @@ fn forgotten(zone: &Zone<'_>, now: Now, index: usize) -> Option<u64> {
     let idle_s = table.heat(index, now).1;
     let entry = table.entries(Part { start: index, len: 1 }).next()?;
     let bits = get(table.control(index));
-    let idle = zone.levels(entry) == Levels::default();
+    let idle = zone.levels(entry) == Levels::default() && zone.member(entry).is_none();
     let unused = bits & !(CONFIGURED | GONE) == 0 && idle_s > PEER_IDLE_S;
     (idle && (unused || bits & GONE != 0)).then_some(idle_s)
 }
@@ -280,6 +280,7 @@ impl<'a> Zone<'a> {
         let table = self.table::<Peer>();
         for peer in table.entries(table.whole()) {
             let named = self.is_marked(peer, CONFIGURED) && !self.is_marked(peer, GONE);
+            let named = named || self.member(peer).is_some();
             let silent = !named && table.heat(peer.index(), now).1 > SILENT_S;
             if silent && self.levels(peer) == Levels::default() {
                 table.remove(peer);
@@ -297,8 +298,7 @@ impl<'a> Zone<'a> {
     /// same.
     pub fn peers(&self, upstream: Ref<Upstream>) -> Vec<Ref<Peer>> {
         let table = self.table::<Peer>();
-        let of =
-            |peer: &Ref<Peer>| table.owner(*peer) == upstream.index() as u32 && !self.is_marked(*peer, GONE);
+        let of = |peer: &Ref<Peer>| table.owner(*peer) == upstream.index() as u32 && !self.is_gone(*peer);
         table.entries(table.whole()).filter(|peer| !upstream.is_none() && of(peer)).collect()
     }
 

@@ -3,11 +3,13 @@
 mod control;
 mod entry;
 mod layout;
+mod member;
 mod side;
 
 pub use control::{Control, Duty, State};
 pub use entry::{Denied, KeyRef, Reporter};
 pub use layout::{Layout, Room, TooSmall};
+pub use member::{Member, Source, Terms};
 pub use side::{of_peer, of_upstream, Health, Sided};
 
 use super::columns::{Columns, Levels};

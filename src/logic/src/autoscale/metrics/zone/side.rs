@@ -21,7 +21,7 @@ impl Sided for Upstream {
 }
 
 impl Sided for Peer {
-    const SIDE_WORDS: usize = 32;
+    const SIDE_WORDS: usize = 35;
 }
 
 /// Ranges of a peer's words.
@@ -30,6 +30,7 @@ pub mod of_peer {
     pub const BALANCE: Range<usize> = 0..8;
     pub const EJECT: Range<usize> = 8..20;
     pub const LIMIT: Range<usize> = 20..32;
+    pub const MEMBER: Range<usize> = 32..35;
 }
 
 /// Ranges of an upstream's words.
