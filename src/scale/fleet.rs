@@ -3,11 +3,11 @@
 use core::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
+use logic::autoscale::balance::{pick, Candidate, Settings};
 use logic::autoscale::metrics::series::{Peer, Series, Time, Upstream as Group};
 use logic::autoscale::metrics::table::Ref;
 use logic::autoscale::metrics::zone::{Control, State, Zone};
 use logic::autoscale::metrics::Now;
-use logic::autoscale::pick::{pick, Candidate};
 use logic::autoscale::pool::Plan;
 use logic::autoscale::signal::hint;
 
@@ -26,6 +26,7 @@ pub struct Fleet {
     /// Changes when the addresses do.
     generation: Cell<i32>,
     candidates: RefCell<Vec<Candidate>>,
+    rules: Settings,
     roster: RefCell<Vec<Listed>>,
     replaced: RefCell<HashMap<Whose, Replaced>>,
     pub pool: Option<Pool>,
@@ -89,6 +90,7 @@ impl Fleet {
             members: RefCell::default(),
             generation: Cell::new(0),
             candidates: RefCell::default(),
+            rules: Settings::default(),
             roster: RefCell::default(),
             replaced: RefCell::default(),
             pool: None,
@@ -204,7 +206,7 @@ impl Fleet {
             let known = self.candidate(m, zone, now);
             Candidate { excluded: m.down.get() || is_excluded(m), ..known }
         }));
-        pick(&candidates, random).map(|i| start + i)
+        pick(&candidates[..], &self.rules, random).map(|i| start + i)
     }
 
     fn candidate(&self, member: &Member, zone: &Zone<'_>, now: Now) -> Candidate {
@@ -215,16 +217,7 @@ impl Fleet {
                 member.entry.set(zone.configured_peer(self.entry, &member.addr, now).ok()?);
                 Candidate::of(zone, member.entry.get(), weight, now)
             })
-            .unwrap_or(Candidate {
-                latency_us: None,
-                silent_us: 0,
-                failing: 0.0,
-                inflight: 0,
-                weight,
-                limit: 0,
-                state: State::Up,
-                excluded: false,
-            })
+            .unwrap_or(Candidate::new(weight))
     }
 
     /// Makes the list for [`Fleet::row`] and says how long it is.

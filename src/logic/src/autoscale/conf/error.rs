@@ -1,7 +1,7 @@
 //! Why words are not configuration.
 
 use super::super::policy::cron::CronError;
-use super::super::signal::SignalError;
+use super::super::signal::{hint, SignalError};
 use super::unit::UnitError;
 use thiserror::Error;
 
@@ -33,15 +33,24 @@ pub enum ConfError {
 }
 
 impl ConfError {
-    pub(super) fn value(what: impl Into<String>, value: &str, right: impl Into<String>) -> Self {
+    pub(in crate::autoscale) fn value(
+        what: impl Into<String>,
+        value: &str,
+        right: impl Into<String>,
+    ) -> Self {
         Self::Value { what: what.into(), value: value.into(), right: right.into() }
     }
 
-    pub(super) fn missing(what: impl Into<String>, needs: &'static str) -> Self {
+    pub(in crate::autoscale) fn unknown(what: &'static str, word: &str, known: &[&str]) -> Self {
+        let hint = hint(word, known.iter().copied());
+        Self::Unknown { what, word: word.into(), hint, known: known.join(", ") }
+    }
+
+    pub(in crate::autoscale) fn missing(what: impl Into<String>, needs: &'static str) -> Self {
         Self::Missing { what: what.into(), needs }
     }
 
-    pub(super) fn usage(what: impl Into<String>, usage: &'static str) -> Self {
+    pub(in crate::autoscale) fn usage(what: impl Into<String>, usage: &'static str) -> Self {
         Self::Usage { what: what.into(), usage }
     }
 }

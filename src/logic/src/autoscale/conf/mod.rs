@@ -43,6 +43,7 @@ pub mod unit;
 
 pub use error::ConfError;
 pub use external::{External, Payload};
+pub(in crate::autoscale) use options::Options;
 pub use outward::{mode, Leader, Level, Lock, Log, Sink};
 pub use policy::{PolicyBuilder, Zones};
 pub use settings::{Code, Misfit, PolicyConf, Settings, Subject};

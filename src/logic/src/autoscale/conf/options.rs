@@ -5,7 +5,7 @@ use crate::autoscale::signal::hint;
 
 /// Parameters, each at most once, of a known set.
 #[derive(Debug)]
-pub(super) struct Options<'a>(Vec<(&'a str, &'a str)>);
+pub(in crate::autoscale) struct Options<'a>(Vec<(&'a str, &'a str)>);
 
 impl<'a> Options<'a> {
     pub fn parse(words: &[&'a str], known: &[&str]) -> Result<Self> {

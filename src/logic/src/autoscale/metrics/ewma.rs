@@ -21,11 +21,29 @@ const LEAST: f32 = 1.0 / 1024.0;
 /// Feeds one sample. Of two that race, one may be lost; the word is never torn.
 #[inline]
 pub fn feed(word: &Word, x: f32, now_us: u64) {
+    feed_over(word, x, now_us, TAU_US);
+}
+
+/// Feeds one sample to an average with another memory than [`TAU_US`].
+#[inline]
+pub fn feed_over(word: &Word, x: f32, now_us: u64, tau_us: u64) {
     let stamp = stamp(now_us);
     let seen = get(word);
+    let tau = (tau_us >> UNIT) as f32;
     let value =
-        if seen == 0 { x } else { mix(f32::from_bits(high(seen) as u32), x, low(seen) as u32, stamp) };
+        if seen == 0 { x } else { mix(f32::from_bits(high(seen) as u32), x, low(seen) as u32, stamp, tau) };
     put(word, pair(value.to_bits(), stamp));
+}
+
+/// Replaces the average by a value that speaks for itself.
+pub fn put_value(word: &Word, x: f32, now_us: u64) {
+    put(word, pair(x.to_bits(), stamp(now_us)));
+}
+
+/// How long ago it was fed, `None` before the first sample.
+pub fn age_us(word: &Word, now_us: u64) -> Option<u64> {
+    let seen = get(word);
+    (seen != 0).then(|| (between(low(seen) as u32, stamp(now_us)) as u64) << UNIT)
 }
 
 /// Feeds a zero: what most samples of an average of failures are.
@@ -55,9 +73,9 @@ fn between(then: u32, now: u32) -> f32 {
 }
 
 #[inline]
-fn mix(old: f32, x: f32, then: u32, now: u32) -> f32 {
+fn mix(old: f32, x: f32, then: u32, now: u32, tau: f32) -> f32 {
     let dt = between(then, now);
-    let weight = (dt / (dt + TAU)).max(LEAST);
+    let weight = (dt / (dt + tau)).max(LEAST);
     old + (x - old) * weight
 }
 

@@ -1,0 +1,166 @@
+//! A peer as the rule sees it.
+
+use super::{Memory, Rule, Settings};
+use crate::autoscale::limit::Room;
+use crate::autoscale::metrics::ewma::TAU_US;
+use crate::autoscale::metrics::series::{Peer, Time};
+use crate::autoscale::metrics::table::Ref;
+use crate::autoscale::metrics::zone::{Health, State, Zone};
+use crate::autoscale::metrics::Now;
+
+/// How long silence takes to halve what is known about a latency.
+const FADE_US: f64 = 3.0 * TAU_US as f64;
+/// How long it takes to halve what a reported load says.
+const LOAD_FADE_US: f64 = 5e6;
+/// A peer that always fails costs 400 times as much.
+const LEAST_SUCCESS: f64 = 0.05;
+/// Envoy's slow start begins with a tenth of the weight, too.
+const LEAST_RAMP: f32 = 0.1;
+/// What a load of zero still costs, so that a peer which calls itself idle does not get everything.
+const IDLE: f64 = 0.25;
+
+/// What the rule looks at.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Candidate {
+    /// Moving average; `None` before the first answer.
+    pub latency_us: Option<f32>,
+    /// Since the latency was last fed.
+    pub silent_us: u64,
+    /// Share of failing tries, 0 to 1, of late.
+    pub failing: f32,
+    pub inflight: u32,
+    pub weight: u16,
+    /// At most so many in flight, as somebody has said; zero is no limit.
+    pub limit: u32,
+    /// What was learnt about how many it takes at a time; `None` where that is not to hold.
+    pub room: Option<Room>,
+    /// The load that it reports, and how many microseconds ago.
+    pub load: Option<(f32, u64)>,
+    /// The share of its weight that it has while it starts slowly, 0 to 1.
+    pub ramp: f32,
+    pub state: State,
+    pub health: Health,
+    /// The caller does not want it (it was tried already).
+    pub excluded: bool,
+}
+
+/// What is usual among the candidates, for those of which nothing is known.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Usual {
+    pub latency_us: f64,
+    pub load: f64,
+}
+
+impl Usual {
+    /// The averages over those that are up; zero in flight and loads of zero where nobody knows.
+    pub fn of(all: &[Candidate]) -> Self {
+        let up = || all.iter().filter(|peer| peer.is_up());
+        let latency_us = mean(up().filter_map(|peer| peer.latency_us)).unwrap_or(1.0);
+        let load = mean(up().filter_map(|peer| peer.load).map(|(load, _)| load)).unwrap_or(0.0);
+        Self { latency_us, load }
+    }
+}
+
+fn mean(values: impl Iterator<Item = f32>) -> Option<f64> {
+    let (sum, n) = values.fold((0.0, 0u32), |(sum, n), x| (sum + f64::from(x), n + 1));
+    (n > 0).then(|| sum / f64::from(n))
+}
+
+impl Candidate {
+    /// A peer of which nothing is known.
+    pub const fn new(weight: u16) -> Self {
+        Self {
+            latency_us: None,
+            silent_us: 0,
+            failing: 0.0,
+            inflight: 0,
+            weight,
+            limit: 0,
+            room: None,
+            load: None,
+            ramp: 1.0,
+            state: State::Up,
+            health: Health::Well,
+            excluded: false,
+        }
+    }
+
+    /// A peer as the zone knows it; `weight` is the configured one, which an override replaces. `None` when the peer is gone.
+    pub fn of(zone: &Zone<'_>, peer: Ref<Peer>, weight: u16, now: Now) -> Option<Self> {
+        let series = zone.series(peer)?;
+        let control = zone.control(peer);
+        let silent_us = now.us.saturating_sub(series.last_us());
+        Some(Self {
+            latency_us: series.ewma(Time::Latency),
+            silent_us,
+            failing: series.failing(now),
+            inflight: zone.levels(peer).active,
+            limit: control.limit,
+            state: control.says(),
+            health: zone.health(peer, now),
+            ..Self::new(if control.weight > 0 { control.weight } else { weight })
+        })
+    }
+
+    /// The same with what the method keeps of the peer.
+    #[inline]
+    pub fn recall(mut self, memory: &Memory<'_>, settings: &Settings, now: Now) -> Self {
+        self.latency_us = memory.latency_us();
+        self.silent_us = memory.silent_us(now);
+        self.failing = memory.failing(now);
+        self.ramp = memory.ramp(settings, now);
+        if settings.feedback.is_some() {
+            self.load = memory.load(now);
+        }
+        self
+    }
+
+    /// It could take requests, now or when it has room again.
+    #[inline]
+    pub(super) fn is_up(&self) -> bool {
+        self.state == State::Up && self.health != Health::Ejected && !self.excluded
+    }
+
+    /// One more request is within its limits.
+    #[inline]
+    pub(super) fn has_room(&self) -> bool {
+        let said = if self.limit == 0 { u32::MAX } else { self.limit };
+        let learnt = self.room.map_or(u32::MAX, |room| room.limit);
+        let proving = if self.health == Health::Probation { 1 } else { u32::MAX };
+        self.inflight < said.min(learnt).min(proving)
+    }
+
+    /// A peer that starts slowly takes part in as many choices as its share of the weight says.
+    #[inline]
+    pub(super) fn is_its_turn(&self, random: u64) -> bool {
+        self.ramp >= 1.0 || ((random >> 40) as f32) < self.ramp.max(LEAST_RAMP) * (1 << 24) as f32
+    }
+
+    #[inline]
+    pub(super) fn latency(&self, usual: &Usual) -> f64 {
+        let faded = self.silent_us as f64 / (self.silent_us as f64 + FADE_US);
+        let known = |us: f32| f64::from(us) + (usual.latency_us - f64::from(us)) * faded;
+        self.latency_us.map_or(usual.latency_us, known).max(1.0)
+    }
+
+    /// What the next request would cost here: about the microseconds until it is answered, were all weights 1.
+    #[inline]
+    pub(super) fn cost(&self, rule: Rule, usual: &Usual) -> f64 {
+        let success = (1.0 - f64::from(self.failing)).max(LEAST_SUCCESS);
+        let time = match rule {
+            Rule::PeakEwma => self.latency(usual),
+            Rule::LeastRequest => 1.0,
+        };
+        time * (f64::from(self.inflight) + 1.0) * self.strain(usual)
+            / f64::from(self.weight.max(1))
+            / (success * success)
+    }
+
+    /// By how much the load that it reports multiplies its cost.
+    fn strain(&self, usual: &Usual) -> f64 {
+        self.load.map_or(1.0, |(load, age_us)| {
+            let fresh = LOAD_FADE_US / (LOAD_FADE_US + age_us as f64);
+            (IDLE + usual.load + (f64::from(load) - usual.load) * fresh) / (IDLE + usual.load)
+        })
+    }
+}

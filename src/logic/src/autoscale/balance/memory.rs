@@ -1,0 +1,108 @@
+//! What the rule keeps of a peer, in eight words that all workers share.
+//!
+//! Each is one store of value and stamp together, so a writer that dies leaves the old or the new; of two that race, one sample is lost.
+
+use super::Settings;
+use crate::autoscale::metrics::ewma;
+use crate::autoscale::metrics::series::Class;
+use crate::autoscale::metrics::word::{get, put, Word};
+use crate::autoscale::metrics::Now;
+
+/// Moving average of the latency.
+const LATENCY: usize = 0;
+/// Moving average of failing or refusing, 0 to 1.
+const FAILING: usize = 1;
+/// The load that it reports.
+const LOAD: usize = 2;
+/// When it became new or well again.
+const RISEN: usize = 3;
+
+/// HTTP's "too many requests" (RFC 6585): the peer says that it is full.
+const REFUSED: u16 = 429;
+
+/// How a try ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    pub class: Class,
+    /// The peer's status, 0 when it sent none.
+    pub status: u16,
+    /// The time to the first byte of a stream, the whole time of anything else.
+    pub us: u32,
+}
+
+impl Ended {
+    /// The peer had better be avoided for it.
+    pub fn is_bad(&self) -> bool {
+        self.class.is_error() || self.status == REFUSED
+    }
+}
+
+/// The words of one peer.
+#[derive(Clone, Copy)]
+pub struct Memory<'a>(&'a [Word]);
+
+impl<'a> Memory<'a> {
+    pub const WORDS: usize = 8;
+
+    /// `words` are [`Memory::WORDS`] many, zero to begin with.
+    pub fn over(words: &'a [Word]) -> Self {
+        Self(&words[..Self::WORDS])
+    }
+
+    /// A try is over.
+    #[inline]
+    pub fn ended(&self, settings: &Settings, now: Now, ended: Ended) {
+        let average = self.latency_us();
+        // what fails quickly must not look fast
+        let flatters = ended.is_bad() && average.is_none_or(|average| ended.us as f32 <= average);
+        if ended.class.is_timed() && !flatters {
+            ewma::feed_over(&self.0[LATENCY], ended.us as f32, now.us, settings.decay_us);
+        }
+        match ended.class {
+            Class::Aborted | Class::Rejected => {}
+            _ if ended.is_bad() => ewma::feed(&self.0[FAILING], 1.0, now.us),
+            _ => ewma::feed_zero(&self.0[FAILING], now.us),
+        }
+    }
+
+    /// The peer has reported its load: 0 idle, 1 full, more is worse. What is no such number is not heard.
+    pub fn report(&self, now: Now, load: f32) {
+        if load.is_finite() && load >= 0.0 {
+            ewma::put_value(&self.0[LOAD], load, now.us);
+        }
+    }
+
+    /// The peer is new, or well again: its share begins small.
+    pub fn rise(&self, now: Now) {
+        put(&self.0[RISEN], now.us.max(1));
+    }
+
+    pub fn latency_us(&self) -> Option<f32> {
+        ewma::value(&self.0[LATENCY])
+    }
+
+    /// How long nothing was learnt about the latency.
+    pub fn silent_us(&self, now: Now) -> u64 {
+        ewma::age_us(&self.0[LATENCY], now.us).unwrap_or(u64::MAX)
+    }
+
+    pub fn failing(&self, now: Now) -> f32 {
+        ewma::faded(&self.0[FAILING], now.us).unwrap_or(0.0)
+    }
+
+    /// The load that was reported, and how long ago.
+    pub fn load(&self, now: Now) -> Option<(f32, u64)> {
+        ewma::value(&self.0[LOAD]).zip(ewma::age_us(&self.0[LOAD], now.us))
+    }
+
+    /// How much of its weight it has: rising from nothing to 1 in a straight line.
+    pub fn ramp(&self, settings: &Settings, now: Now) -> f32 {
+        match get(&self.0[RISEN]) {
+            0 => 1.0,
+            risen if settings.slow_start_us > 0 => {
+                (now.us.saturating_sub(risen) as f32 / settings.slow_start_us as f32).min(1.0)
+            }
+            _ => 1.0,
+        }
+    }
+}

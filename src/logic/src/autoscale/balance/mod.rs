@@ -1,0 +1,22 @@
+//! Which peer gets the next request, and whether it had better wait.
+//!
+//! - [`Settings`] is what `autoscale_balance` says.
+//! - [`Memory`] is what the rule keeps of each peer, in words that all workers share.
+//! - [`Candidate`] is a peer as the rule sees it, with its cost.
+//! - [`pick`] and [`choose`] compare candidates, all of them while they are few, two beyond.
+//!
+//! Everything is arithmetic on what is handed in: the time, a random number, the peers.
+
+mod candidate;
+mod memory;
+mod pick;
+mod settings;
+mod wait;
+
+pub use candidate::Candidate;
+pub use memory::{Ended, Memory};
+pub use pick::{choose, pick, Choice, Peers, FEW};
+pub use settings::{Rule, Settings};
+
+#[cfg(test)]
+mod tests;

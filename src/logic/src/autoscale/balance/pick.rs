@@ -1,0 +1,168 @@
+//! The choice.
+//!
+//! All peers are compared while they are few; beyond [`FEW`] two are sampled (Mitzenmacher, "The power of two choices in randomized load
+//! balancing", 2001): two of eight was measurably worse than all of eight. A sample that may not be picked is drawn again a few times,
+//! and only then are the peers gone through, so a choice among a thousand costs no more than one among ten.
+
+use super::candidate::Usual;
+use super::{wait, Candidate, Settings};
+
+/// Up to this many peers are all compared.
+pub const FEW: usize = 32;
+/// How often a sample is drawn again.
+const DRAWS: usize = 8;
+
+/// The peers of an upstream, in a fixed order, the primary ones before the backup ones.
+pub trait Peers {
+    fn len(&self) -> usize;
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+    /// How many are primary; the others are asked when none of these is up.
+    fn primaries(&self) -> usize {
+        self.len()
+    }
+    /// Peer `i` of `0..len()`.
+    fn candidate(&self, i: usize) -> Candidate;
+}
+
+impl Peers for [Candidate] {
+    fn len(&self) -> usize {
+        <[Candidate]>::len(self)
+    }
+    fn candidate(&self, i: usize) -> Candidate {
+        self[i]
+    }
+}
+
+/// What becomes of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    Peer(usize),
+    /// It is done sooner when it waits for a peer to have room.
+    Wait,
+    /// Nobody is up.
+    Nobody,
+}
+
+/// Which peer gets the request, `None` when none may. `random` breaks ties and chooses the sample.
+pub fn pick<P: Peers + ?Sized>(peers: &P, settings: &Settings, random: u64) -> Option<usize> {
+    let primaries = peers.primaries();
+    let among = |tier| among(peers, tier, settings, None, random).best;
+    among((0, primaries)).or_else(|| among((primaries, peers.len())))
+}
+
+/// The same where requests can be held: `ahead` are held before this one. Backup peers are for when no primary one is up, not for when
+/// all of them are busy.
+pub fn choose<P: Peers + ?Sized>(peers: &P, settings: &Settings, ahead: u32, random: u64) -> Choice {
+    let primaries = peers.primaries();
+    let mut found = among(peers, (0, primaries), settings, Some(ahead), random);
+    if !found.up {
+        found = among(peers, (primaries, peers.len()), settings, Some(ahead), random);
+    }
+    match found {
+        Found { best: Some(i), .. } => Choice::Peer(i),
+        Found { up: true, .. } => Choice::Wait,
+        _ => Choice::Nobody,
+    }
+}
+
+/// What was found in one tier.
+#[derive(Clone, Copy)]
+struct Found {
+    best: Option<usize>,
+    /// Somebody is up, with room or without.
+    up: bool,
+}
+
+fn among<P: Peers + ?Sized>(
+    peers: &P,
+    (from, to): (usize, usize),
+    settings: &Settings,
+    ahead: Option<u32>,
+    random: u64,
+) -> Found {
+    let n = to.saturating_sub(from);
+    if n > FEW {
+        return two(peers, (from, n), settings, random);
+    }
+    let mut all = [Candidate::new(1); FEW];
+    let all = &mut all[..n];
+    all.iter_mut().enumerate().for_each(|(i, place)| *place = peers.candidate(from + i));
+    let best = cheapest(all, settings, random);
+    let best = best.filter(|i| ahead.is_none_or(|ahead| !wait::pays(all, *i, ahead)));
+    Found { best: best.map(|i| from + i), up: all.iter().any(Candidate::is_up) }
+}
+
+/// Of all that may be picked, those whose turn it is in their slow start before the others.
+fn cheapest(all: &[Candidate], settings: &Settings, random: u64) -> Option<usize> {
+    let usual = Usual::of(all);
+    let start = below(random, all.len());
+    let mut best: Option<(bool, f64, usize)> = None;
+    for i in (start..all.len()).chain(0..start) {
+        let peer = &all[i];
+        if !(peer.is_up() && peer.has_room()) {
+            continue;
+        }
+        let late = !peer.is_its_turn(mix(random, i));
+        let cost = peer.cost(settings.rule, &usual);
+        if best.is_none_or(|(other_late, other, _)| (late, cost) < (other_late, other)) {
+            best = Some((late, cost, i));
+        }
+    }
+    best.map(|(_, _, i)| i)
+}
+
+/// The cheaper of two that were drawn.
+fn two<P: Peers + ?Sized>(peers: &P, (from, n): (usize, usize), settings: &Settings, random: u64) -> Found {
+    let mut drawn: [Option<(usize, Candidate)>; 2] = [None; 2];
+    let mut up = false;
+    let mut draws = random;
+    for _ in 0..DRAWS {
+        draws = next(draws);
+        let i = from + below(draws, n);
+        let peer = peers.candidate(i);
+        up |= peer.is_up();
+        let fresh = drawn[0].is_none_or(|(other, _)| other != i);
+        if peer.is_up() && peer.has_room() && fresh && peer.is_its_turn(next(draws ^ 1)) {
+            let place = usize::from(drawn[0].is_some());
+            // its turn has come: now it counts like the other
+            drawn[place] = Some((i, Candidate { ramp: 1.0, ..peer }));
+            if place == 1 {
+                break;
+            }
+        }
+    }
+    let best = match drawn {
+        [Some((a, one)), Some((b, other))] => {
+            let cheaper = cheapest(&[one, other], settings, next(draws ^ 2));
+            cheaper.map(|i| [a, b][i])
+        }
+        [Some((a, _)), None] => Some(a),
+        _ => {
+            let start = below(draws, n);
+            let all = (start..n).chain(0..start).map(|i| from + i);
+            let mut seen = all.map(|i| (i, peers.candidate(i))).inspect(|(_, peer)| up |= peer.is_up());
+            seen.find(|(_, peer)| peer.is_up() && peer.has_room()).map(|(i, _)| i)
+        }
+    };
+    Found { best, up }
+}
+
+/// An even choice below `n`, from the upper half of a random number (Lemire's multiplication).
+fn below(random: u64, n: usize) -> usize {
+    (((random >> 32) * n as u64) >> 32) as usize
+}
+
+/// The next of a sequence of random numbers (Steele, Lea, Flood: SplitMix64).
+fn next(random: u64) -> u64 {
+    let z = random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ z >> 31
+}
+
+/// A random number for peer `i`, apart from those of the others.
+fn mix(random: u64, i: usize) -> u64 {
+    next(random ^ (i as u64).wrapping_mul(0xd6e8_feb8_6659_fd93))
+}
