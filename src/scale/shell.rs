@@ -4,6 +4,7 @@ use core::cell::{Cell, RefCell};
 use core::time::Duration;
 use std::rc::Rc;
 
+use logic::autoscale::admit::Limits;
 use logic::autoscale::metrics::columns::{Owner, Worker};
 use logic::autoscale::metrics::recall::Recall;
 use logic::autoscale::metrics::series::Upstream;
@@ -26,6 +27,7 @@ use crate::ngx::{clock, cycle_main_conf, log_cycle, process, Level, Timer};
 pub struct Shell {
     pub zone: Zone<'static>,
     pub worker: Worker,
+    limits: Limits<'static>,
     me: Owner,
     /// By number of the observed upstream.
     pub upstreams: Vec<Ref<Upstream>>,
@@ -92,7 +94,8 @@ impl Shell {
         let zone = conf.zone()?.clone();
         let (me, now) = (owner(process::pid()), clock::monotonic());
         // whose columns nobody has swept since, because all workers died at once
-        zone.columns().sweep(me, alive);
+        let limits = zone.admission();
+        zone.columns().sweep_with(me, alive, |worker| limits.clear_column(worker));
         let worker = zone.columns().claim(me);
         if worker == Worker::NONE {
             log_cycle(
@@ -125,6 +128,7 @@ impl Shell {
         let shell = Shell {
             zone,
             worker,
+            limits,
             me,
             upstreams,
             peers: Recall::default(),
@@ -150,6 +154,12 @@ impl Shell {
             let hint = hint(&name, self.fleets.iter().map(|f| &*f.name));
             format!("there is no upstream \"{name}\"{hint}")
         })
+    }
+
+    /// Limits by key, over all workers: `throttle` for what is let through or not, `take_…` for what is settled later.
+    #[allow(dead_code, reason = "its first reader takes this away")]
+    pub fn limits(&self) -> &Limits<'static> {
+        &self.limits
     }
 
     pub fn fleet(&self, number: usize) -> Option<&Fleet> {
@@ -241,7 +251,7 @@ impl Shell {
         if let Some(poller) = self.poller.take() {
             poller.end();
         }
-        self.zone.columns().release(self.worker, self.me);
+        self.zone.columns().release_with(self.worker, self.me, |worker| self.limits.clear_column(worker));
     }
 
     /// Begins what one worker of all does now and then.
@@ -269,7 +279,8 @@ impl Shell {
         let now = clock::monotonic();
         // a worker that drains leaves it to those who know the configuration that holds
         if !process::exiting() && self.zone.tick(now, self.tick_s) {
-            let dead = self.zone.columns().sweep(self.me, alive);
+            let clear = |worker| self.limits.clear_column(worker);
+            let dead = self.zone.columns().sweep_with(self.me, alive, clear);
             if dead > 0 {
                 log_cycle(
                     Level::Notice,

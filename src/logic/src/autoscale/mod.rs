@@ -4,8 +4,9 @@
 //! window; [`read`] evaluates it. [`expose`] shows everything, [`balance`] chooses a peer
 //! and [`limit`] learns how many requests it takes at a time. [`conf`] reads what the configuration says
 //! about scaling, out of nginx's parser or out of a file ([`nginx_conf`]); [`policy`] decides, [`pool`] says which peers stand by,
-//! [`outward`] what others are told, [`board`] is what workers share of it, and [`decisions`] keeps what was decided.
+//! [`outward`] what others are told, [`admit`] whom a limit lets in, [`board`] is what workers share of it, and [`decisions`] keeps what was decided.
 
+pub mod admit;
 pub mod balance;
 pub mod board;
 pub mod conf;

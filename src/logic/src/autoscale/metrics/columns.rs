@@ -99,18 +99,31 @@ impl<'a> Columns<'a> {
 
     /// Gives a column back, on a clean exit.
     pub fn release(&self, worker: Worker, me: Owner) {
-        self.drop_column(worker.0.into(), me.word(), me);
+        self.release_with(worker, me, |_| ());
+    }
+
+    /// The same; `also` clears what else is counted by columns, before anybody can claim this one.
+    pub fn release_with(&self, worker: Worker, me: Owner, also: impl Fn(Worker)) {
+        self.drop_column(worker.0.into(), me.word(), me, &also);
     }
 
     /// Drops the columns of the dead and says how many there were. A sweeper that dies midway is swept itself.
     pub fn sweep(&self, me: Owner, alive: impl Fn(Owner) -> bool) -> usize {
+        self.sweep_with(me, alive, |_| ())
+    }
+
+    /// The same; `also` clears what else is counted by columns, before anybody can claim those.
+    pub fn sweep_with(&self, me: Owner, alive: impl Fn(Owner) -> bool, also: impl Fn(Worker)) -> usize {
         let dead = |word: &u64| *word != 0 && !alive(Owner::of(*word));
         let columns = self.owners.iter().enumerate().map(|(i, owner)| (i, owner.load(Acquire)));
-        columns.filter(|(_, word)| dead(word)).filter(|(i, word)| self.drop_column(*i, *word, me)).count()
+        columns
+            .filter(|(_, word)| dead(word))
+            .filter(|(i, word)| self.drop_column(*i, *word, me, &also))
+            .count()
     }
 
     /// Marks the column as being swept by me, zeroes it, frees it. Only the one whose mark is on it may zero.
-    fn drop_column(&self, column: usize, owner: u64, me: Owner) -> bool {
+    fn drop_column(&self, column: usize, owner: u64, me: Owner, also: &dyn Fn(Worker)) -> bool {
         let Some(word) = self.owners.get(column) else { return false };
         let mark = SWEEPING | me.word();
         if word.compare_exchange(owner, mark, AcqRel, Acquire).is_err() {
@@ -121,6 +134,7 @@ impl<'a> Columns<'a> {
             .iter()
             .filter(|count| get(count) != 0)
             .for_each(|count| put(count, 0));
+        also(Worker(column as u16));
         word.compare_exchange(mark, 0, AcqRel, Acquire).is_ok()
     }
 

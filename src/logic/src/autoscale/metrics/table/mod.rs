@@ -269,6 +269,11 @@ impl<'a, K: Kind> Table<'a, K> {
             let (index, seen) = self.place(part, hash, now.s(), tenancy)?;
             let claim = State::make(Phase::Claimed, seen.next_gen(), now.s(), hash);
             if self.swap(index, seen, claim) {
+                // somebody may have begun to use it after it was chosen to go
+                if seen.phase() == Phase::Ready && tenancy.coldness(index).is_none() {
+                    self.swap(index, claim, seen);
+                    continue;
+                }
                 return self.move_in(part, index, claim, owner, name, hash, now.s(), tenancy);
             }
         }

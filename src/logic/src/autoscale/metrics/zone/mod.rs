@@ -19,6 +19,7 @@ use super::series::{Key, Name, Peer, Series, Shape, Upstream};
 use super::table::{is_current, Kind, Ref, Table};
 use super::word::{get, put, Word};
 use super::Now;
+use crate::autoscale::admit::Limits;
 use crate::autoscale::board::Board;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 use thiserror::Error;
@@ -195,6 +196,11 @@ impl<'a> Zone<'a> {
     /// Room for limits by key.
     pub fn limits(&self) -> &'a [Word] {
         &self.words[self.layout.limits..self.layout.tables[0].states]
+    }
+
+    /// Limits by key.
+    pub fn admission(&self) -> Limits<'a> {
+        Limits::new(self.limits(), self.layout.workers, self.seed)
     }
 
     /// The columns of the workers.

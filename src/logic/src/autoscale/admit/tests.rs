@@ -1,0 +1,393 @@
+use super::*;
+use crate::autoscale::metrics::columns::Worker;
+use crate::autoscale::metrics::word::Word;
+use crate::autoscale::metrics::Now;
+use proptest::prelude::*;
+use rate::Rate;
+use window::Window;
+
+fn memory(words: usize) -> Vec<Word> {
+    (0..words).map(|_| Word::new(0)).collect()
+}
+
+fn at(us: u64) -> Now {
+    Now::from_us(1_000_000_000 + us)
+}
+
+fn ask(cost: u32) -> Ask {
+    Ask { cost, ..Ask::ONE }
+}
+
+#[test]
+fn a_burst_and_then_the_rate() {
+    let memory = memory(4096);
+    let limits = Limits::new(&memory, 32, 7);
+    let rate = Rate::new(10.0, 2);
+    let pass = |us| limits.throttle(1, b"a", &rate, at(us));
+    assert_eq!([pass(0), pass(0), pass(0), pass(0)], [None, None, None, Some(100_000)]);
+    assert_eq!(limits.throttle(1, b"b", &rate, at(0)), None, "another key");
+    assert_eq!(limits.throttle(2, b"a", &rate, at(0)), None, "another limit");
+    assert_eq!(pass(99_999), Some(1));
+    assert_eq!([pass(100_000), pass(100_000)], [None, Some(100_000)]);
+    assert_eq!([pass(900_000), pass(900_000), pass(900_000)], [None; 3]);
+}
+
+/// Words for so many buckets of one word; a third as many keys may be in flight.
+fn for_keys(keys: usize) -> Vec<Word> {
+    memory(64 + keys * 7 * 4 / 3 + 16)
+}
+
+#[test]
+fn a_cost_is_units_and_what_never_fits_is_said() {
+    let memory = memory(4096);
+    let limits = Limits::new(&memory, 32, 7);
+    let rate = Rate::new(100.0, 49);
+    let take = |cost, us| limits.take_rate(1, b"a", &rate, &ask(cost), at(us)).map(|(_, wait)| wait);
+    assert_eq!(take(51, 0), Err(Refusal::TooLarge));
+    assert_eq!(take(50, 0), Ok(0));
+    assert_eq!(take(20, 0), Err(Refusal::Later { us: 200_000 }));
+    assert_eq!(take(20, 199_999), Err(Refusal::Later { us: 1 }));
+    assert_eq!(take(20, 200_000), Ok(0));
+}
+
+#[test]
+fn who_waits_has_a_time_of_its_own_in_the_order_of_arrival() {
+    let memory = memory(4096);
+    let limits = Limits::new(&memory, 32, 7);
+    let rate = Rate::new(10.0, 0);
+    let patient = Ask { max_wait_us: 250_000, ..Ask::ONE };
+    let take = |us| limits.take_rate(1, b"a", &rate, &patient, at(us)).map(|(_, wait)| wait);
+    assert_eq!([take(0), take(0), take(10_000)], [Ok(0), Ok(100_000), Ok(190_000)]);
+    assert_eq!(take(10_000), Err(Refusal::Later { us: 290_000 }), "later than it would wait");
+    // one that goes away leaves its time to those who come
+    let (ticket, _) = limits.take_rate(1, b"a", &rate, &patient, at(60_000)).unwrap();
+    limits.settle(&ticket, 0, Worker::from_bits(0), at(60_000));
+    assert_eq!(take(60_000), Ok(240_000));
+}
+
+#[test]
+fn the_less_important_leave_a_part_of_the_bucket_to_others() {
+    let memory = memory(4096);
+    let limits = Limits::new(&memory, 32, 7);
+    let rate = Rate::new(1.0, 9);
+    let take = |priority| {
+        let ask = Ask { priority, ..Ask::ONE };
+        limits.take_rate(1, b"a", &rate, &ask, at(0)).is_ok()
+    };
+    assert_eq!((0..10).filter(|_| take(5)).count(), 5);
+    assert!(!take(9), "less than what is taken already");
+    assert_eq!((0..10).filter(|_| take(2)).count(), 3);
+    assert_eq!((0..10).filter(|_| take(0)).count(), 2);
+    // alone it always gets one
+    let ask = Ask { priority: 9, ..Ask::ONE };
+    assert!(limits.take_rate(1, b"b", &Rate::new(1.0, 0), &ask, at(0)).is_ok());
+    let window = Window { limit: 10, length_us: 1_000_000 };
+    let windows = (0..10)
+        .filter(|_| limits.take_window(1, b"w", &window, &Ask { priority: 7, ..Ask::ONE }, at(0)).is_ok());
+    assert_eq!(windows.count(), 3);
+    let worker = Worker::from_bits(0);
+    let places = (0..10)
+        .filter(|_| limits.take_flight(1, b"w", 10, &Ask { priority: 9, ..Ask::ONE }, worker, at(0)).is_ok());
+    assert_eq!(places.count(), 1);
+}
+
+#[test]
+fn an_estimate_is_settled_up_and_down() {
+    let memory = memory(4096);
+    let limits = Limits::new(&memory, 32, 7);
+    let (worker, rate) = (Worker::from_bits(0), Rate::new(100.0, 99));
+    let take = |cost, us| limits.take_rate(1, b"a", &rate, &ask(cost), at(us));
+    let (ticket, _) = take(100, 0).unwrap();
+    limits.settle(&ticket, 40, worker, at(0));
+    let (ticket, _) = take(60, 0).unwrap();
+    assert_eq!(take(1, 0), Err(Refusal::Later { us: 10_000 }));
+    limits.settle(&ticket, 160, worker, at(0));
+    assert_eq!(take(1, 0), Err(Refusal::Later { us: 1_010_000 }), "a debt of a second");
+    // what has run out meanwhile is not given back
+    let (ticket, _) = take(100, 3_000_000).unwrap();
+    limits.settle(&ticket, 0, worker, at(3_900_000));
+    assert_eq!(take(100, 3_900_000).map(|(_, wait)| wait), Ok(0));
+    assert_eq!(take(1, 3_900_000), Err(Refusal::Later { us: 10_000 }), "no more than all of it");
+}
+
+#[test]
+fn a_window_slides() {
+    let memory = memory(4096);
+    let limits = Limits::new(&memory, 32, 7);
+    let window = Window { limit: 100, length_us: 10_000_000 };
+    let take = |cost, us| limits.take_window(1, b"a", &window, &ask(cost), Now::from_us(us));
+    const BEGIN: u64 = 500_000_000;
+    assert!(take(101, BEGIN) == Err(Refusal::TooLarge));
+    let ticket = take(100, BEGIN + 5_000_000).unwrap();
+    assert_eq!(take(1, BEGIN + 9_000_000), Err(Refusal::Later { us: 1_100_000 }));
+    assert_eq!(take(1, BEGIN + 10_000_000), Err(Refusal::Later { us: 100_000 }));
+    assert!(take(1, BEGIN + 10_100_000).is_ok());
+    // half of the hundred still counts
+    assert!(take(50, BEGIN + 15_000_001).is_err() && take(49, BEGIN + 15_000_001).is_ok());
+    // the last window's are fewer than was thought
+    limits.settle(&ticket, 20, Worker::from_bits(0), Now::from_us(BEGIN + 15_000_001));
+    assert!(take(41, BEGIN + 15_000_001).is_err() && take(40, BEGIN + 15_000_001).is_ok());
+    let ticket = take(1, BEGIN + 17_000_000).unwrap();
+    limits.settle(&ticket, 151, Worker::from_bits(0), Now::from_us(BEGIN + 17_000_000));
+    assert_eq!(take(1, BEGIN + 20_000_000), Err(Refusal::Later { us: 5_892_117 }), "a debt");
+    // and after a while nothing counts, however the windows are numbered
+    for round in 1..3000 {
+        let us = BEGIN + 30_000_000 + round * 30_000_000;
+        assert!(take(100, us).is_ok() && take(1, us).is_err(), "{round}");
+    }
+}
+
+#[test]
+fn places_are_given_back_and_those_of_the_dead_too() {
+    let memory = memory(4096);
+    let limits = Limits::new(&memory, 32, 7);
+    let (a, b) = (Worker::from_bits(3), Worker::from_bits(17));
+    let take = |worker, us| limits.take_flight(1, b"a", 3, &Ask::ONE, worker, at(us));
+    let ticket = take(a, 0).unwrap();
+    take(a, 0).unwrap();
+    take(b, 0).unwrap();
+    assert_eq!(take(b, 0), Err(Refusal::Later { us: 1_000_000 }), "nobody knows how long they take");
+    assert_eq!(limits.in_flight(1, b"a"), 3);
+    limits.settle(&ticket, 1, a, at(300_000));
+    take(b, 300_000).unwrap();
+    assert_eq!(take(b, 0), Err(Refusal::Later { us: 100_000 }), "three that take 300 ms");
+    limits.clear_column(b);
+    assert_eq!(limits.in_flight(1, b"a"), 1);
+    // a ticket of a column that was swept gives nothing back
+    (0..3).for_each(|_| limits.settle(&ticket, 1, b, at(0)));
+    assert_eq!(limits.in_flight(1, b"a"), 1);
+    // a worker without a column is let through
+    assert!(take(Worker::NONE, 0).is_ok() && take(Worker::from_bits(32), 0).is_ok());
+    assert!(limits.take_flight(1, b"a", 3, &ask(4), a, at(0)) == Err(Refusal::TooLarge));
+}
+
+#[test]
+fn ten_thousand_tenants_have_a_thousand_buckets() {
+    let memory = for_keys(1000);
+    let limits = Limits::new(&memory, 32, 7);
+    let (buckets, _) = limits.room();
+    assert!((1000..1100).contains(&buckets), "{buckets}");
+    let rate = Rate::new(1.0, 9);
+    // one that is always over its limit stays known among all that come and go
+    let mut noisy = 0;
+    for tenant in 0..10_000u32 {
+        let us = u64::from(tenant) * 1000;
+        assert_eq!(limits.throttle(1, &tenant.to_le_bytes(), &rate, at(us)), None);
+        noisy += usize::from(limits.throttle(1, b"noisy", &rate, at(us)).is_none());
+    }
+    assert!(limits.used().0 <= buckets);
+    assert!(noisy <= 20, "{noisy} in ten seconds at one a second and ten at once");
+    assert_eq!(limits.full(), 0);
+}
+
+#[test]
+fn what_is_in_flight_keeps_its_bucket() {
+    let memory = for_keys(300);
+    let limits = Limits::new(&memory, 32, 7);
+    let (worker, room) = (Worker::from_bits(0), limits.room().1);
+    let take = |key: u32, us| limits.take_flight(1, &key.to_le_bytes(), 1, &Ask::ONE, worker, at(us));
+    let held: Vec<Ticket> = (0..room as u32 / 2).map(|key| take(key, 0).unwrap()).collect();
+    for key in 1000..4000 {
+        if let Ok(ticket) = take(key, 1) {
+            limits.settle(&ticket, 1, worker, at(2));
+        }
+    }
+    for key in 0..room as u32 / 2 {
+        assert!(take(key, 3).is_err(), "{key} is in flight");
+    }
+    held.iter().for_each(|ticket| limits.settle(ticket, 1, worker, at(3)));
+    assert!(take(0, 4).is_ok());
+    // all in flight: the next is refused, and counted
+    let taken = (10_000..20_000).filter(|key| take(*key, 5).is_ok()).count();
+    assert!(taken <= room && limits.full() > 0, "{taken} of {room}");
+}
+
+#[test]
+fn keys_that_begin_alike_are_told_apart() {
+    let memory = memory(4096);
+    let limits = Limits::new(&memory, 32, 7);
+    let rate = Rate::new(1.0, 0);
+    for key in [&b"12345678"[..], b"123456789", b"12345678\0", b"123456780", b"", b"\0"] {
+        assert_eq!(limits.throttle(1, key, &rate, at(0)), None);
+        assert!(limits.throttle(1, key, &rate, at(0)).is_some());
+    }
+}
+
+#[test]
+fn limits_have_owners_of_their_own() {
+    let (rate, window) =
+        (Kind::Rate(Rate::new(1.0, 0)), Kind::Window(Window { limit: 1, length_us: 1_000_000 }));
+    let other = Kind::Window(Window { limit: 1, length_us: 2_000_000 });
+    let more = Kind::Window(Window { limit: 2, length_us: 1_000_000 });
+    let faster = Kind::Rate(Rate::new(2.0, 0));
+    let mut owners =
+        vec![rate.owner(None), window.owner(None), other.owner(None), more.owner(None), faster.owner(None)];
+    owners.extend([rate, window, other].map(|kind| kind.owner(Some("a"))));
+    owners.extend([rate, window, other].map(|kind| kind.owner(Some("b"))));
+    let count = owners.len();
+    owners.sort_unstable();
+    owners.dedup();
+    assert_eq!(owners.len(), count);
+    assert_eq!(rate.owner(Some("a")), faster.owner(Some("a")), "a limit that is changed goes on");
+    assert_eq!(window.owner(Some("a")), more.owner(Some("a")));
+}
+
+/// The most units that went within any time of `length`, given when how many went.
+fn most_within(length: u64, went: &[(u64, u32)]) -> u64 {
+    let mut most = 0;
+    for (i, (from, _)) in went.iter().enumerate() {
+        let within = went[i..].iter().take_while(|(at, _)| *at < from + length);
+        most = most.max(within.map(|(_, n)| u64::from(*n)).sum());
+    }
+    most
+}
+
+proptest! {
+    #[test]
+    fn never_more_than_rate_times_time_and_burst(
+        steps in prop::collection::vec((0u64..200_000, 1u32..6, 0u8..10, 0u64..400_000, 0u32..8), 1..200),
+        per_s in 0.5f64..300.0,
+        burst in 0u32..20,
+        patient: bool,
+    ) {
+        let memory = memory(4096);
+        let limits = Limits::new(&memory, 32, 7);
+        let rate = Rate::new(per_s, burst);
+        let (mut us, mut went, mut open, mut back) = (0, Vec::new(), Vec::new(), 0);
+        for (pause, cost, priority, max_wait_us, what) in steps {
+            us += pause;
+            let ask = Ask { cost, priority, max_wait_us: if patient { max_wait_us } else { 0 } };
+            match limits.take_rate(1, b"a", &rate, &ask, at(us)) {
+                Ok((ticket, wait)) => {
+                    prop_assert!(wait <= ask.max_wait_us);
+                    went.push((us + wait, cost));
+                    open.push((ticket, went.len() - 1, cost, us));
+                }
+                Err(Refusal::Later { us: later }) => {
+                    prop_assert!(later > ask.max_wait_us);
+                    // it is no promise, but it is no less than that either
+                    let patient = Ask { max_wait_us: later, ..ask };
+                    let (ticket, wait) = limits.take_rate(1, b"a", &rate, &patient, at(us)).unwrap();
+                    prop_assert_eq!(wait, later);
+                    limits.settle(&ticket, 0, Worker::from_bits(0), at(us));
+                }
+                Err(refusal) => prop_assert!(refusal == Refusal::TooLarge && cost > burst + 1),
+            }
+            // some cost less than was thought, which is known at once or later
+            if what < 3 && !open.is_empty() {
+                let (ticket, i, cost, _) = open.remove(what as usize % open.len());
+                let actual = cost.saturating_sub(what);
+                limits.settle(&ticket, actual, Worker::from_bits(0), at(us));
+                went[i].1 = actual;
+                back += if patient { cost - actual } else { 0 };
+            }
+        }
+        went.sort_unstable();
+        for length in [1, 10_000, 100_000, 1_000_000, 5_000_000] {
+            let most = per_s * length as f64 / 1e6 + f64::from(burst + 1 + back);
+            let found = most_within(length, &went);
+            prop_assert!(found as f64 <= most + 1e-6, "{} of {} in {} us", found, most, length);
+        }
+    }
+
+    #[test]
+    fn never_more_than_the_limit_a_window(
+        steps in prop::collection::vec((0u64..3_000_000, 1u32..40), 1..300),
+        limit in 40u32..200,
+    ) {
+        let memory = memory(4096);
+        let limits = Limits::new(&memory, 32, 7);
+        let window = Window { limit, length_us: 10_000_000 };
+        let (mut us, mut went) = (0u64, Vec::new());
+        for (pause, cost) in steps {
+            us += pause;
+            match limits.take_window(1, b"a", &window, &ask(cost), Now::from_us(us)) {
+                Ok(_) => went.push((us, cost)),
+                Err(Refusal::Later { us: later }) => {
+                    // it is the time that it says, and not a microsecond and a bit earlier
+                    let ticket = limits.take_window(1, b"a", &window, &ask(cost), Now::from_us(us + later));
+                    prop_assert!(ticket.is_ok(), "{} {}", us, later);
+                    limits.settle(&ticket.unwrap(), 0, Worker::from_bits(0), Now::from_us(us + later));
+                    us += later;
+                }
+                Err(refusal) => prop_assert!(false, "{:?}", refusal),
+            }
+        }
+        let mut windows = std::collections::HashMap::<u64, u64>::new();
+        went.iter().for_each(|(us, n)| *windows.entry(us / 10_000_000).or_default() += u64::from(*n));
+        prop_assert!(windows.values().all(|n| *n <= limit.into()));
+        prop_assert!(most_within(10_000_000, &went) < 2 * u64::from(limit));
+    }
+}
+
+/// What `threads` workers together are admitted of a lot that they ask for at once.
+fn hammer(threads: u16, each: usize, take: impl Fn(u16, usize) -> bool + Sync) -> usize {
+    let take = &take;
+    std::thread::scope(|scope| {
+        let all: Vec<_> =
+            (0..threads).map(|t| scope.spawn(move || (0..each).filter(|i| take(t, *i)).count())).collect();
+        all.into_iter().map(|thread| thread.join().unwrap()).sum()
+    })
+}
+
+#[test]
+fn together_they_are_admitted_exactly_what_there_is() {
+    for _ in 0..20 {
+        let memory = memory(4096);
+        let limits = Limits::new(&memory, 32, 7);
+        let rate = Rate::new(1.0, 999);
+        assert_eq!(hammer(4, 1000, |_, _| limits.throttle(1, b"a", &rate, at(0)).is_none()), 1000);
+        let window = Window { limit: 1000, length_us: 1_000_000 };
+        let take = |_, _| limits.take_window(1, b"w", &window, &Ask::ONE, at(0)).is_ok();
+        assert_eq!(hammer(4, 1000, take), 1000);
+        // over an old word of the same window's number
+        let later = at(1024 * 1_000_000);
+        let take = |_, _| limits.take_window(1, b"w", &window, &Ask::ONE, later).is_ok();
+        assert_eq!(hammer(4, 1000, take), 1000);
+        // nothing is given back: all places are taken in the end, and not one more
+        let take = |t, _| limits.take_flight(1, b"f", 1000, &Ask::ONE, Worker::from_bits(t), at(0)).is_ok();
+        let admitted = hammer(4, 1000, take);
+        assert!(admitted <= 1000 && admitted as u64 == limits.in_flight(1, b"f"), "{admitted}");
+        assert!(admitted >= 990, "{admitted}");
+    }
+}
+
+#[test]
+fn there_are_never_more_in_flight_than_the_limit() {
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+    let memory = memory(4096);
+    let limits = Limits::new(&memory, 32, 7);
+    let (now, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let admitted = hammer(4, 20_000, |t, _| {
+        let worker = Worker::from_bits(t);
+        let Ok(ticket) = limits.take_flight(1, b"f", 2, &Ask::ONE, worker, at(0)) else { return false };
+        most.fetch_max(now.fetch_add(1, SeqCst) + 1, SeqCst);
+        std::thread::yield_now();
+        now.fetch_sub(1, SeqCst);
+        limits.settle(&ticket, 1, worker, at(1));
+        true
+    });
+    assert!(admitted > 0 && most.load(SeqCst) <= 2, "{}", most.load(SeqCst));
+    assert_eq!(limits.in_flight(1, b"f"), 0);
+}
+
+#[test]
+fn buckets_that_come_and_go_stay_whole() {
+    let memory = for_keys(100);
+    let limits = Limits::new(&memory, 32, 7);
+    let rate = Rate::new(1.0, 4);
+    // of each key no more than its bucket holds, and what its evictions let through
+    let admitted = hammer(4, 5000, |t, i| {
+        let worker = Worker::from_bits(t);
+        let key = (i as u32 * 7919 % 1000).to_le_bytes();
+        if let Ok(ticket) = limits.take_flight(1, &key, 1, &Ask::ONE, worker, at(0)) {
+            limits.settle(&ticket, 1, worker, at(0));
+        }
+        limits.throttle(1, &key, &rate, at(0)).is_none()
+    });
+    assert!(admitted > 0);
+    for key in 0..1000u32 {
+        assert_eq!(limits.in_flight(1, &key.to_le_bytes()), 0, "{key}");
+    }
+    assert!(limits.used().0 <= limits.room().0);
+}
