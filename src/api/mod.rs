@@ -28,6 +28,7 @@ mod scaling;
 mod semaphore;
 pub mod side;
 mod socket;
+mod split;
 mod ssl;
 mod ssl_connection;
 mod ssl_session;
@@ -102,6 +103,7 @@ apis! {
     upstream: natives;
     autoscale: natives;
     scaling: classics;
+    split: classics;
     // the last one: what libraries require, as far as no file above serves it
     libs: ;
 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use logic::autoscale::policy::Mode;
 
-use crate::ngx::{BalancerConf, Capture, Cf, ConfError, Directive, Observed, Place, Variables};
+use crate::ngx::{BalancerConf, Capture, Cf, ConfError, Directive, Observed, Place, Slot, Variables};
 use crate::phase::{Phase, ALL};
 use crate::scale::status::Format;
 use crate::scale::{KeyConf, Shell, ZoneConf};
@@ -20,12 +20,14 @@ mod policies;
 mod scale;
 mod settings;
 mod sockets;
+mod split;
 mod tls;
 mod upstreams;
 
 pub use handler::{Handler, Source};
 pub use policies::Autoscale;
 pub use settings::{LocSettings, MainSettings};
+pub use split::SplitConf;
 pub use upstreams::UpstreamConf;
 
 /// Every directive family.
@@ -39,6 +41,7 @@ pub const DIRECTIVES: &[&[Directive]] = &[
     dict::DIRECTIVES,
     scale::DIRECTIVES,
     policies::DIRECTIVES,
+    split::DIRECTIVES,
     upstreams::DIRECTIVES,
 ];
 
@@ -67,6 +70,10 @@ pub struct MainConf {
     pub autoscale: Autoscale,
     /// The first directive of an `upstream {}` that needs the zone.
     pub autoscale_upstream: RefCell<Option<(&'static str, Place)>>,
+    /// Where `$autoscale_action` is kept, if a policy acts on requests.
+    pub shown_action: Cell<Option<Slot>>,
+    /// `autoscale_split`
+    pub splits: RefCell<Vec<Rc<SplitConf>>>,
     /// Some location shows the status.
     pub shows_status: Cell<bool>,
     /// Handshakes whose scripts may wait. Dropped before what their scripts use.

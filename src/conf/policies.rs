@@ -204,7 +204,7 @@ fn zone(name: &str) -> core::result::Result<Vec<u8>, String> {
 }
 
 /// A policy is one piece.
-struct NoFiles;
+pub(super) struct NoFiles;
 
 impl Files for NoFiles {
     fn open(&self, _: &str) -> core::result::Result<Vec<(String, String)>, String> {

@@ -88,3 +88,4 @@ pub use subrequest::{
 pub use thread_pool::ThreadPool;
 pub use upstream::{BalancerConf, Balancing, PeerError, PeerId, Refusal, Upstream, Upstreams};
 pub use var::{Variable, Variables};
+pub use variables::Slot;

@@ -161,8 +161,17 @@ fn configure(cf: &mut Cf) -> Result<(), super::ConfError> {
     let main = unsafe { &*main };
     main.finish_upstreams(cf)?;
     main.finish_autoscale(cf, mode)?;
+    main.finish_splits(cf)?;
     cf.script_handshakes()?;
     let main = cf.main_conf();
+    let policies =
+        || main.autoscale.settings().into_iter().flat_map(|s| s.policies.iter().map(|p| &p.policy));
+    if crate::scale::actions::are_obeyed(policies()) {
+        main.shown_action.set(cf.action_slot());
+    }
+    if crate::scale::actions::refuse(policies()) {
+        cf.add_handler(ffi::ngx_http_phases_NGX_HTTP_PREACCESS_PHASE, Some(preaccess), true)?;
+    }
     let first = |no_postpone: Option<bool>| no_postpone == Some(true);
     let rewrite_first = first(main.settings.rewrite_no_postpone);
     let access_first = first(main.settings.access_no_postpone);
@@ -330,6 +339,10 @@ unsafe extern "C" fn server_rewrite(r: *mut ngx_http_request_t) -> ngx_int_t {
 
 unsafe extern "C" fn rewrite(r: *mut ngx_http_request_t) -> ngx_int_t {
     handle(r, |r| phase::rewrite::handle(r, Phase::Rewrite))
+}
+
+unsafe extern "C" fn preaccess(r: *mut ngx_http_request_t) -> ngx_int_t {
+    handle(r, crate::scale::actions::handle)
 }
 
 unsafe extern "C" fn access(r: *mut ngx_http_request_t) -> ngx_int_t {

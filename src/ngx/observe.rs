@@ -98,14 +98,20 @@ unsafe extern "C" fn init_peer(
         let Ok(index) = all.binary_search_by_key(&(us as usize), |o| o.upstream as usize) else {
             return ffi::NGX_ERROR as ngx_int_t;
         };
+        let mut index = index;
         if let Some(shell) = main.shell() {
             // before the balancer looks: another worker may have changed a peer
             guard(|| {
                 shell.sync();
+                index = shell.divert(request, index);
                 shell.rouse(index);
             });
         }
-        let rc = all[index].init.map_or(ffi::NGX_ERROR as ngx_int_t, |init| init(r, us));
+        let chosen = &all[index];
+        if chosen.upstream != us {
+            (*(*r).upstream).upstream = chosen.upstream;
+        }
+        let rc = chosen.init.map_or(ffi::NGX_ERROR as ngx_int_t, |init| init(r, chosen.upstream));
         if rc != ffi::NGX_OK as ngx_int_t || main.shell().is_none() {
             return rc;
         }

@@ -1,5 +1,6 @@
 //! The autoscale shell: it moves what happens into the zone and what the zone says to Lua; it decides nothing.
 
+pub mod actions;
 pub mod collect;
 pub mod engine;
 mod fleet;
@@ -12,6 +13,7 @@ mod saved;
 pub mod script;
 mod shell;
 mod signals;
+pub mod split;
 pub mod status;
 mod zone;
 

@@ -13,15 +13,17 @@ use logic::autoscale::metrics::zone::Zone;
 use logic::autoscale::pool::Plan;
 use logic::autoscale::signal::hint;
 
+use super::actions::Actions;
 use super::engine::Engine;
 use super::fleet::Fleet;
 use super::poll::{self, Poller};
 use super::pool::Pool;
 use super::saved;
 use super::signals::Signals;
+use super::split::Splits;
 
 use crate::conf::MainConf;
-use crate::ngx::{clock, cycle_main_conf, log_cycle, process, Level, Timer};
+use crate::ngx::{clock, cycle_main_conf, log_cycle, process, Level, Request, Timer};
 
 /// What a worker holds of the zone.
 pub struct Shell {
@@ -44,6 +46,8 @@ pub struct Shell {
     engine: Option<Rc<Engine>>,
     /// By number of the observed upstream: whether a policy looks at its requests one by one. Empty when none does.
     watches: Box<[bool]>,
+    actions: Option<Actions>,
+    splits: Splits,
     poller: RefCell<Option<Poller>>,
 }
 
@@ -125,6 +129,8 @@ impl Shell {
         }
         let engine = Engine::join(main, &zone, me, conf.tick_s);
         let watches = engine.as_ref().map(|engine| engine.watches()).unwrap_or_default();
+        let splits = Splits::new(main, &zone, conf.tick_s);
+        let actions = engine.as_deref().and_then(|engine| Actions::new(main, engine));
         let shell = Shell {
             zone,
             worker,
@@ -140,6 +146,8 @@ impl Shell {
             tick: RefCell::default(),
             engine,
             watches,
+            actions,
+            splits,
             poller: RefCell::default(),
         };
         shell.sync();
@@ -157,7 +165,6 @@ impl Shell {
     }
 
     /// Limits by key, over all workers: `throttle` for what is let through or not, `take_…` for what is settled later.
-    #[allow(dead_code, reason = "its first reader takes this away")]
     pub fn limits(&self) -> &Limits<'static> {
         &self.limits
     }
@@ -234,6 +241,25 @@ impl Shell {
         self.engine.as_deref()
     }
 
+    /// What policies do to requests; `None` when no policy does anything.
+    #[inline]
+    pub fn actions(&self) -> Option<&Actions> {
+        self.actions.as_ref()
+    }
+
+    pub fn splits(&self) -> &Splits {
+        &self.splits
+    }
+
+    /// A request comes to upstream number `upstream`: where it goes.
+    #[inline]
+    pub fn divert(&self, request: Request, upstream: usize) -> usize {
+        match (&self.actions, &self.engine) {
+            (Some(actions), Some(engine)) => actions.divert(engine, request, upstream),
+            _ => upstream,
+        }
+    }
+
     /// A request to this upstream has ended. One branch for those that no policy looks at one by one.
     #[inline]
     pub fn request_ended(&self, upstream: usize) {
@@ -288,6 +314,7 @@ impl Shell {
                 );
             }
             self.zone.sample_levels(now);
+            self.splits.tick(&self.zone);
             self.zone.prepare(now);
             self.zone.drop_silent_peers(now);
             self.fleets.iter().filter_map(|fleet| fleet.pool.as_ref()).for_each(|p| p.tend(&self.zone, now));

@@ -67,6 +67,8 @@ my %DIRECTIVES = (
     autoscale_policy => ['http', 'orders target=orders { track self.rate per=10; }',
         'autoscale_zone main:8m; autoscale_target orders webhook:http://127.0.0.1:1/ max=4;'],
     autoscale_signal => ['http', 'queue http://127.0.0.1:1/depth path=/n;', 'autoscale_zone main:8m;'],
+    autoscale_split => ['http', '$split { a 90%; b 10%; }',
+        'autoscale_zone main:8m; upstream a { server 127.0.0.1:1; } upstream b { server 127.0.0.1:2; }'],
     autoscale_target => ['http', 'orders webhook:http://127.0.0.1:1/ max=4;', 'autoscale_zone main:8m;'],
     autoscale_status => ['location', 'json;', 'autoscale_zone main:8m;'],
     autoscale_zone => ['http', 'main:8m;'],

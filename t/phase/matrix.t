@@ -22,6 +22,8 @@ my $certs = "$AutoscaleLua::Env::ROOT/t/cert";
     autoscale_zone main:8m;
     autoscale_target matrix webhook:http://127.0.0.1:1/ min=1 max=1 timeout=10ms;
     autoscale_policy matrix target=matrix { mode observe; track self.rate per=100; }
+    upstream matrix_canary { server 127.0.0.1:1; }
+    autoscale_split \$matrix_split { matrix_plain 95%; matrix_canary 5%; }
     init_by_lua_block {
         require("matrix").port = \$TEST_NGINX_SERVER_PORT
         require("matrix").file = "$lua/matrix.lua"

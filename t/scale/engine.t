@@ -253,6 +253,7 @@ true
 
 === TEST 7: T16: what happens inside the gateway happens as the request ends, whichever worker served it
 --- http_config
+    autoscale_key class $http_x_class;
     autoscale_policy guard { up upstream.backend.latency > 100ms for=4r by=+1; do shed batch; }
 --- lua
     assert(target.wait_for(target.leader))

@@ -31,7 +31,8 @@ use logic::autoscale::conf::{Kind, Settings, Target};
 use logic::autoscale::decisions::Decisions;
 use logic::autoscale::metrics::columns::Owner;
 use logic::autoscale::metrics::zone::Zone;
-use logic::autoscale::policy::{Action, Event, Mode, Policy};
+use logic::autoscale::metrics::Now;
+use logic::autoscale::policy::{Event, Mode, Policy};
 use logic::autoscale::signal::Scope;
 
 use super::journal::Journal;
@@ -334,18 +335,29 @@ impl Engine {
         Ok(ticket)
     }
 
-    /// The `do` lines that are in force: what the inner loop obeys. Two loads when there are none.
-    #[allow(dead_code, reason = "nothing obeys shed, route and throttle yet")]
+    /// The policies whose `do` lines are in force, by number. One load when there are none.
     #[inline]
-    pub fn in_force(&self) -> impl Iterator<Item = (&Policy, &[Action])> {
+    pub fn in_force(&self) -> impl Iterator<Item = usize> + use<'_> {
         let bits = match self.board.in_force() {
             0 => 0,
             bits if clock::monotonic().us < self.board.beat_us() + self.force_us() => bits,
             _ => 0,
         };
         let seats = if bits == 0 { &[][..] } else { &self.seats };
-        let seats = seats.iter().filter(move |seat| bits & seat.place.bit() != 0);
-        seats.map(|seat| (&seat.policy, seat.policy.actions.as_slice()))
+        let numbers = seats.iter().enumerate().filter(move |(_, seat)| bits & seat.place.bit() != 0);
+        numbers.map(|(number, _)| number)
+    }
+
+    /// The policies, by number.
+    pub fn policies(&self) -> impl Iterator<Item = (usize, &Policy)> {
+        self.seats.iter().map(|seat| &seat.policy).enumerate()
+    }
+
+    /// For how long the `do` lines of a policy stay in force at least.
+    pub fn relief_us(&self, number: usize, now: Now) -> u64 {
+        let of = |seat: &Seat| Some(seat.place.state()?.pressed_us + seat.policy.relief_us());
+        let until_us = self.seats.get(number).and_then(of).unwrap_or(0);
+        until_us.saturating_sub(now.us)
     }
 
     fn force_us(&self) -> u64 {

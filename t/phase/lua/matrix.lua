@@ -936,6 +936,14 @@ row("ngx.autoscale.decisions", "any", "table", function()
     return type(list)
 end, EARLY)
 
+row("ngx.autoscale.split", "any", "split matrix", function()
+    local split, err = autoscale("split")("$matrix_split")
+    if not split then
+        return split, err
+    end
+    return "split " .. split:state().upstream:match("matrix")
+end, EARLY)
+
 -- what libraries require of lua-resty-core
 
 constants("resty.core.base", {

@@ -23,3 +23,4 @@ pub mod pool;
 pub mod read;
 pub mod saved;
 pub mod signal;
+pub mod split;

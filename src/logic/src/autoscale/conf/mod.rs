@@ -24,7 +24,7 @@
 //! cooldown [up=W] [down=W]                            up: since the last up; down: since the last change
 //! schedule "CRON" [before=W] [for=W] [tz=ZONE] min=N  UTC unless told
 //! forecast period=W lead=W [observe]                  of the signal of the one track line
-//! do shed CLASS | route UPSTREAM | throttle KEY RATE | notify TARGET
+//! do shed CLASS | route UPSTREAM [CLASS] | throttle KEY RATE | notify TARGET
 //! mode observe
 //! by_lua_block { ... }
 //! ```
@@ -38,6 +38,7 @@ mod outward;
 mod policy;
 mod rules;
 mod settings;
+mod split;
 mod target;
 pub mod unit;
 
@@ -47,6 +48,7 @@ pub(in crate::autoscale) use options::Options;
 pub use outward::{mode, Leader, Level, Lock, Log, Sink};
 pub use policy::{PolicyBuilder, Zones};
 pub use settings::{Code, Misfit, PolicyConf, Settings, Subject};
+pub use split::SplitBuilder;
 pub use target::{Endpoint, Kind, Target};
 
 type Result<T> = core::result::Result<T, ConfError>;

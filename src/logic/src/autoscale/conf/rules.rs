@@ -6,7 +6,9 @@ use super::{ConfError, Result};
 use crate::autoscale::policy::hpa::{Share, TOLERANCE};
 use crate::autoscale::policy::kpa::Panic;
 use crate::autoscale::policy::schedule::Schedule;
-use crate::autoscale::policy::{Action, Condition, Hold, Line, Op, PanicTrack, Step, Threshold, Track};
+use crate::autoscale::policy::{
+    Action, Class, Condition, Hold, Line, Op, PanicTrack, Step, Threshold, Track,
+};
 use crate::autoscale::signal::{Metric, Scope, Signal, Stat, Window};
 use jiff::tz::TimeZone;
 
@@ -20,7 +22,7 @@ pub(super) const SCHEDULE: &str =
     "\"schedule \"CRON\" [before=W] [for=W] [tz=ZONE] min=N\", for example 'schedule \"0 9 * * fri\" before=15m for=2h min=20'";
 pub(super) const FORECAST: &str = "\"forecast period=1d lead=5m [observe]\"";
 pub(super) const DO: &str =
-    "\"do shed CLASS\", \"do route UPSTREAM\", \"do throttle KEY RATE\" or \"do notify TARGET\"";
+    "\"do shed CLASS\", \"do route UPSTREAM [CLASS]\", \"do throttle KEY RATE\" or \"do notify TARGET\"";
 /// How many requests a series remembers one by one, and a key.
 const REQUESTS: u32 = 64;
 const KEY_REQUESTS: u32 = 16;
@@ -38,13 +40,7 @@ pub(super) fn line(words: &[&str], up: bool, slots: Slots<'_>) -> Result<(Line, 
     let bad = || ConfError::usage(what, usage);
     let [signal, op, value, rest @ ..] = words else { return Err(bad()) };
     let parsed: Signal = signal.parse()?;
-    let op = match *op {
-        ">" => Op::Above,
-        ">=" => Op::AtLeast,
-        "<" => Op::Below,
-        "<=" => Op::AtMost,
-        other => return Err(ConfError::value("comparison", other, "write >, >=, < or <=")),
-    };
+    let op = comparison(op)?;
     let (threshold, rest) = match rest {
         [baseline, rest @ ..] if baseline.starts_with("baseline") => (adaptive(value, baseline)?, rest),
         _ if value.ends_with('x') => {
@@ -72,7 +68,18 @@ fn unit(signal: &Signal) -> Option<Unit> {
     }
 }
 
-fn fixed(signal: &Signal, text: &str) -> Result<f64> {
+pub(super) fn comparison(text: &str) -> Result<Op> {
+    Ok(match text {
+        ">" => Op::Above,
+        ">=" => Op::AtLeast,
+        "<" => Op::Below,
+        "<=" => Op::AtMost,
+        other => return Err(ConfError::value("comparison", other, "write >, >=, < or <=")),
+    })
+}
+
+/// A value that a signal may be compared with.
+pub(super) fn fixed(signal: &Signal, text: &str) -> Result<f64> {
     // only what rises and falls, or is anybody's number, can be below zero
     let may_be_negative = signal.slope || matches!(signal.metric, Metric::Value);
     let (sign, digits) = match text.strip_prefix('-').filter(|_| may_be_negative) {
@@ -267,8 +274,9 @@ pub(super) fn forecast(words: &[&str]) -> Result<(u64, u64, bool)> {
 /// `do …`.
 pub(super) fn action(words: &[&str]) -> Result<Action> {
     Ok(match words {
-        ["shed", class] => Action::Shed((*class).into()),
-        ["route", upstream] => Action::Route((*upstream).into()),
+        ["shed", class] => Action::Shed(Class::parse(class)),
+        ["route", to] => Action::Route { to: (*to).into(), class: None },
+        ["route", to, class] => Action::Route { to: (*to).into(), class: Some(Class::parse(class)) },
         ["throttle", key, rate] => {
             let text = rate.strip_suffix("r/s").unwrap_or(rate);
             let rate = quantity(text)?;

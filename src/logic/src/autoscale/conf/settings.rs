@@ -1,7 +1,7 @@
 //! All directives together, and what only the whole can tell: names that nobody defines, bounds of policy and target, routes in a circle.
 
 use super::{ConfError, External, Kind, Leader, Log, Payload, Result, Target};
-use crate::autoscale::policy::{Action, Does, Mode, Policy, Watched};
+use crate::autoscale::policy::{Action, Class, Does, Mode, Policy, Watched};
 use crate::autoscale::signal::{hint, Scope};
 use std::sync::Arc;
 use thiserror::Error;
@@ -136,10 +136,19 @@ impl Names<'_> {
         for action in &policy.actions {
             match action {
                 Action::Notify(name) => self.target(name).map(drop)?,
-                Action::Route(name) => self.upstream(name)?,
+                Action::Route { to, class: None } => self.upstream(to)?,
+                Action::Route { to, class: Some(class) } => {
+                    self.upstream(to)?;
+                    self.class(class)?;
+                }
                 Action::Throttle { key, .. } => self.key(key)?,
-                Action::Shed(_) => {}
+                Action::Shed(class) => self.class(class)?,
             }
+        }
+        if let Some(to) = aimless(policy) {
+            let right =
+                "its up lines look at no upstream: name the requests, as in \"do route UPSTREAM CLASS\"";
+            return Err(ConfError::value("route", to, right));
         }
         let Some(name) = policy.target.clone() else { return Ok(()) };
         let target = self.target(&name)?;
@@ -196,22 +205,35 @@ impl Names<'_> {
     fn key(&self, name: &str) -> Result<()> {
         exists("key", name, self.keys.iter().copied())
     }
+
+    fn class(&self, class: &Class) -> Result<()> {
+        match &class.key {
+            Some(key) => self.key(key),
+            None if self.keys.is_empty() => {
+                let right = "it is a value of an autoscale_key, and there is none: write \"autoscale_key class $VARIABLE;\"";
+                Err(ConfError::value("class", &class.value, right))
+            }
+            None => Ok(()),
+        }
+    }
 }
 
 /// The policy, an upstream its `up` lines look at, and where it sends requests.
 fn routes(policy: &Policy) -> Vec<(&str, &str, &str)> {
-    let watched = policy.rules.iter().filter_map(|rule| match &rule.does {
-        Does::Up(line) => match &policy.signals[line.condition.slot].signal.scope {
-            Scope::Upstream(name) | Scope::Peer { upstream: name, .. } => Some(name.as_str()),
-            _ => None,
-        },
-        _ => None,
-    });
     let to = policy.actions.iter().filter_map(|action| match action {
-        Action::Route(to) => Some(to.as_str()),
+        Action::Route { to, .. } => Some(to.as_str()),
         _ => None,
     });
-    watched.flat_map(|from| to.clone().map(move |to| (policy.name.as_str(), from, to))).collect()
+    policy.presses().flat_map(|from| to.clone().map(move |to| (policy.name.as_str(), from, to))).collect()
+}
+
+/// Where a policy sends requests, when nothing says which.
+fn aimless(policy: &Policy) -> Option<&str> {
+    let looks = policy.presses().next().is_some();
+    policy.actions.iter().find_map(|action| match action {
+        Action::Route { to, class: None } if !looks => Some(to.as_str()),
+        _ => None,
+    })
 }
 
 /// The highest floor of a calendar.

@@ -1,8 +1,11 @@
 //! What a configuration says about autoscaling.
 
 use super::super::conf::{
-    mode, Code, External, Leader, Log, PolicyBuilder, PolicyConf, Settings, Subject, Target, Zones,
+    mode, Code, External, Leader, Log, PolicyBuilder, PolicyConf, Settings, SplitBuilder, Subject, Target,
+    Zones,
 };
+use super::super::policy::Class;
+use super::super::split::Split;
 use super::tree::{Block, Statement};
 use super::FileError;
 
@@ -99,6 +102,19 @@ pub fn policy(statement: &Statement, zones: Zones<'_>) -> Result<PolicyConf, Fil
     Ok(PolicyConf { policy, scripts })
 }
 
+/// `autoscale_split` with its block.
+pub fn split(statement: &Statement) -> Result<Split, FileError> {
+    let mut builder = SplitBuilder::new(&statement.args()).map_err(|e| statement.error(e))?;
+    for line in statement.statements() {
+        if line.block.is_some() {
+            return Err(line.error(format!("\"{}\" has no block", line.name())));
+        }
+        let words: Vec<&str> = line.words.iter().map(String::as_str).collect();
+        builder.line(&words).map_err(|e| line.error(e))?;
+    }
+    builder.finish().map_err(|e| statement.error(e))
+}
+
 /// `autoscale_key NAME $variable`, wherever it stands.
 fn keys(list: &[&Statement], found: &mut Vec<String>) {
     for statement in list {
@@ -127,9 +143,13 @@ impl Found {
             }
             for action in &policy.actions {
                 match action {
-                    Action::Route(upstream) => self.upstreams.push(upstream.clone()),
+                    Action::Route { to, class } => {
+                        self.upstreams.push(to.clone());
+                        self.keys.extend(class.iter().map(label));
+                    }
                     Action::Throttle { key, .. } => self.keys.push(key.clone()),
-                    _ => {}
+                    Action::Shed(class) => self.keys.push(label(class)),
+                    Action::Notify(_) => {}
                 }
             }
         }
@@ -139,4 +159,9 @@ impl Found {
             }
         }
     }
+}
+
+/// A label that a class may be of.
+fn label(class: &Class) -> String {
+    class.key.clone().unwrap_or_else(|| class.value.clone())
 }

@@ -9,7 +9,7 @@ mod raw;
 mod tokens;
 mod tree;
 
-pub use autoscale::{policy, settings, Found};
+pub use autoscale::{policy, settings, split, Found};
 pub use raw::RawBlock;
 pub use tree::{parse, Block, Files, Statement};
 

@@ -14,6 +14,7 @@
 //! *Monotone*: from the same state, more load never leads to fewer replicas, as long as the lines say "up above" and "down below".
 
 pub mod behavior;
+mod class;
 pub mod cron;
 pub mod decision;
 pub mod forecast;
@@ -27,6 +28,7 @@ mod step;
 pub mod store;
 mod verdict;
 
+pub use class::Class;
 pub use line::{Condition, Hold, Line, Op, Step, Threshold};
 pub use state::State;
 pub use step::{Event, Input, Mode, Replicas, Script, View, Wish, LOST_US};
@@ -37,6 +39,9 @@ use super::signal::{Metric, Scope, Signal, Window};
 use behavior::{Amount, Behavior};
 use kpa::Panic;
 use schedule::Schedule;
+
+/// `do` lines stay in force for at least so long after the last pressure.
+const RELIEF_US: u64 = 10_000_000;
 
 /// A policy in hand is a valid one.
 #[derive(Clone, Debug, PartialEq)]
@@ -132,9 +137,9 @@ pub struct Cooldown {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     /// Requests of the class are refused.
-    Shed(String),
-    /// Requests go to another upstream.
-    Route(String),
+    Shed(Class),
+    /// Requests go to another upstream: those of the class, or all for the upstreams that the policy looks at.
+    Route { to: String, class: Option<Class> },
     /// Requests of each value of the key are held to a rate a second.
     Throttle { key: String, rate: f64 },
     /// A target is told of each decision, and when the others begin.
@@ -181,6 +186,22 @@ impl Policy {
         // None is less than any number
         self.limits.min = self.limits.min.max(min);
         self.limits.max = self.limits.max.min(max.unwrap_or(u32::MAX));
+    }
+
+    /// The upstreams that its `up` lines look at, which is where the pressure is that its `do` lines relieve.
+    pub fn presses(&self) -> impl Iterator<Item = &str> {
+        self.rules.iter().filter_map(|rule| match &rule.does {
+            Does::Up(line) => match &self.signals[line.condition.slot].signal.scope {
+                Scope::Upstream(name) | Scope::Peer { upstream: name, .. } => Some(name.as_str()),
+                _ => None,
+            },
+            _ => None,
+        })
+    }
+
+    /// Microseconds for which `do` lines stay in force after the last time that they were needed.
+    pub fn relief_us(&self) -> u64 {
+        self.cooldown.up_us.max(RELIEF_US)
     }
 
     /// Says how the write of decision `id` went: the number of replicas there is now, or nothing if it failed.

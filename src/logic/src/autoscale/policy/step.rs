@@ -86,9 +86,6 @@ impl<'a> Input<'a> {
 
 const NOBODY: Replicas = Replicas { wanted: 0, ready: 0 };
 
-/// `do` lines stay in force for at least so long after the last pressure.
-const RELIEF_US: u64 = 10_000_000;
-
 /// A write that was not settled for so long has no writer any more (a write may take 60 s): it counts as failed.
 pub const LOST_US: u64 = 120_000_000;
 
@@ -452,7 +449,7 @@ impl Policy {
         if pressed {
             state.pressed_us = now_us.max(1);
         }
-        let relief_us = self.cooldown.up_us.max(RELIEF_US);
+        let relief_us = self.relief_us();
         let in_force = state.pressed_us > 0 && now_us < state.pressed_us + relief_us;
         let turned = in_force != state.acting;
         state.acting = in_force;

@@ -17,7 +17,7 @@ pub trait Sided: Kind + Shape {
 }
 
 impl Sided for Upstream {
-    const SIDE_WORDS: usize = 64;
+    const SIDE_WORDS: usize = 72;
 }
 
 impl Sided for Peer {
@@ -40,6 +40,8 @@ pub mod of_upstream {
     pub const EJECT: Range<usize> = 24..40;
     pub const BALANCE: Range<usize> = 40..48;
     pub const MEMBERS: Range<usize> = 48..64;
+    /// How far the split is that moves the upstream.
+    pub const SPLIT: Range<usize> = 64..72;
 }
 
 /// Whether a peer's own answers speak for it.
