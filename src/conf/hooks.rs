@@ -1,6 +1,7 @@
 //! The `*_by_lua*` directives.
 
 use super::handler::Handler;
+use super::upstreams::two_choosers;
 use super::{set_once, LocConf, MainConf, SrvConf};
 use crate::ngx::{Args, Cf, ConfError, Directive, SetVar, Setter, LOC, LOC_IF, MAIN, SRV, SRV_IF, UPSTREAM};
 use crate::phase::{Phase, ALL};
@@ -162,6 +163,9 @@ fn Srv<const PHASE: u32, const FORM: u8>(cf: &mut Cf, conf: &mut SrvConf) -> Res
     let handler = script(cf, phase_of(PHASE), FORM, 1)?;
     cf.main_conf().use_phase(handler.phase);
     set_once(&mut conf.balancer, handler)?;
+    if conf.upstream.balance.is_some() {
+        return Err(two_choosers());
+    }
     cf.balance_by_script(&mut conf.balancing)
 }
 

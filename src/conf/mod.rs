@@ -28,7 +28,7 @@ pub use handler::{Handler, Source};
 pub use policies::Autoscale;
 pub use settings::{LocSettings, MainSettings};
 pub use split::SplitConf;
-pub use upstreams::UpstreamConf;
+pub use upstreams::{Balance, UpstreamConf};
 
 /// Every directive family.
 pub const DIRECTIVES: &[&[Directive]] = &[

@@ -1,5 +1,7 @@
 //! `autoscale_balance`, `autoscale_eject` and `autoscale_protect`: what an `upstream {}` says about holding itself up.
 
+use core::cell::Cell;
+
 use super::{MainConf, SrvConf};
 use crate::ngx::{Args, Cf, ConfError, Directive, Setter, UPSTREAM};
 
@@ -7,7 +9,7 @@ mod balance;
 mod eject;
 mod protect;
 
-pub use balance::Balance;
+pub use balance::{two_choosers, Balance};
 pub use eject::Eject;
 pub use protect::Protect;
 
@@ -19,7 +21,8 @@ pub const DIRECTIVES: &[Directive] = &[
         contexts: UPSTREAM,
         args: Args::OneOrMore,
         set: Setter::Srv(|cf, conf| {
-            said(cf, conf, "autoscale_balance", |conf| &mut conf.balance, Balance::read)
+            said(cf, conf, "autoscale_balance", |conf| &mut conf.balance, Balance::read)?;
+            balance::install(cf, conf)
         }),
         doc: "`peak_ewma [decay=10s] | least_request | off [slow_start=30s] [feedback=$var]`: which peer gets a request, by latency and load as all workers see them.",
     },
@@ -46,12 +49,15 @@ pub const DIRECTIVES: &[Directive] = &[
 /// Of one upstream. Each field is `None` where its directive is not written, or says `off`: such an upstream pays nothing for it.
 #[derive(Default)]
 pub struct UpstreamConf {
-    #[allow(dead_code, reason = "its first reader takes this away")]
     pub balance: Option<Balance>,
     #[allow(dead_code, reason = "its first reader takes this away")]
     pub eject: Option<Eject>,
     #[allow(dead_code, reason = "its first reader takes this away")]
     pub protect: Option<Protect>,
+    /// `autoscale_balance` is the method in force: no other one stands behind it.
+    pub is_balanced: Cell<bool>,
+    /// Its number among the observed upstreams.
+    pub number: Cell<Option<usize>>,
     /// The names of those that were written.
     written: Vec<&'static str>,
 }
@@ -78,7 +84,6 @@ fn said<T>(
 }
 
 /// The words after the directive's name, as the readers of [`logic::autoscale`] take them.
-#[allow(dead_code, reason = "its first reader takes this away")]
 fn words(cf: &Cf) -> Result<Vec<&str>> {
     (1..cf.args().count()).map(|i| cf.text(i)).collect()
 }

@@ -86,6 +86,8 @@ pub use subrequest::{
 };
 #[cfg(ngx_feature = "threads")]
 pub use thread_pool::ThreadPool;
-pub use upstream::{BalancerConf, Balancing, PeerError, PeerId, Refusal, Upstream, Upstreams};
+pub use upstream::{
+    BalancerConf, Balancing, Listed, OwnAddress, PeerError, PeerId, Refusal, Roster, Upstream, Upstreams,
+};
 pub use var::{Variable, Variables};
 pub use variables::Slot;

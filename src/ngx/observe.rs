@@ -16,6 +16,7 @@ use super::conf::Cf;
 use super::request::Request;
 use super::text::bytes;
 use super::upstream::Upstream;
+use crate::conf::SrvConf;
 use crate::native::guard;
 use crate::scale::collect::{self, Outcome};
 use crate::scale::Shell;
@@ -63,6 +64,11 @@ impl Cf {
         }
         // so that a request finds its upstream by bisection
         all.sort_by_key(|o| o.upstream as usize);
+        for (number, observed) in all.iter().enumerate() {
+            if let Some(SrvConf { upstream, .. }) = observed.upstream().as_ref().and_then(Upstream::conf) {
+                upstream.number.set(Some(number));
+            }
+        }
         all
     }
 }
@@ -207,8 +213,8 @@ unsafe extern "C" fn free(pc: *mut ngx_peer_connection_t, data: *mut c_void, sta
         let watch = data.cast::<Watch>();
         let shell = (*watch).request.main_conf().shell();
         if let (Some(shell), Some(flight)) = (shell, (*watch).flight.as_mut()) {
-            let request = (*watch).request;
-            guard(|| collect::end(shell, flight, &outcome(request, pc, state)));
+            let (request, upstream) = ((*watch).request, (*watch).upstream as usize);
+            guard(|| collect::end(shell, upstream, flight, &outcome(request, pc, state)));
             if flight.is_ended() {
                 guard(|| shell.request_ended((*watch).upstream as usize));
             } else {
@@ -328,12 +334,16 @@ pub fn header_sent(request: Request) {
             return;
         }
         let Some(shell) = request.main_conf().shell() else { return };
-        let Some(flight) = (*u.peer.data.cast::<Watch>()).flight.as_mut() else { return };
+        let watch = &mut *u.peer.data.cast::<Watch>();
+        let Some(flight) = watch.flight.as_mut() else { return };
         let connect = u.state.as_ref().map(|s| s.connect_time).filter(|t| *t != ffi::ngx_msec_t::MAX);
         let connect = connect.filter(|_| u.peer.cached() == 0).map(|t| t as u32);
         let content_type = u.headers_in.content_type.as_ref().map_or(&[][..], |h| bytes(h.value));
         let stream = u.upgrade() != 0 || content_type.starts_with(b"text/event-stream");
         collect::first_byte(shell, flight, connect, stream);
+        if let Some(peer) = flight.peer() {
+            shell.heed(watch.upstream as usize, peer, request);
+        }
     }
 }
 

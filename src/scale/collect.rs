@@ -1,5 +1,6 @@
 //! Counts what happens to requests at upstreams. The hot path: no lock, no allocation.
 
+use logic::autoscale::balance::Ended;
 use logic::autoscale::metrics::flight::{Flight, MOST_KEYS};
 use logic::autoscale::metrics::series::Class;
 use logic::autoscale::metrics::table::Ref;
@@ -81,10 +82,13 @@ pub fn first_byte(shell: &Shell, flight: &mut Flight<'_>, connect_ms: Option<u32
     flight.first_byte(&shell.zone, connect_us, stream, clock::monotonic());
 }
 
-/// The try is over, and with it the request unless another one may follow.
+/// The try at a peer of upstream `number` is over, and with it the request unless another one may follow.
 #[inline]
-pub fn end(shell: &Shell, flight: &mut Flight<'_>, outcome: &Outcome) {
+pub fn end(shell: &Shell, number: usize, flight: &mut Flight<'_>, outcome: &Outcome) {
     let (now, class) = (clock::monotonic(), outcome.class());
+    if let Some((peer, us)) = flight.tried(now) {
+        shell.learn(number, peer, Ended { class, status: outcome.status, us }, now);
+    }
     if outcome.retried {
         flight.fail(&shell.zone, class, now);
     } else {

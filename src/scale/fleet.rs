@@ -1,17 +1,20 @@
 //! The peers of one upstream: what nginx's balancer has, beside what the zone knows of them.
 
 use core::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 
-use logic::autoscale::balance::{pick, Candidate, Settings};
+use logic::autoscale::balance::{pick, Settings};
 use logic::autoscale::metrics::series::{Peer, Series, Time, Upstream as Group};
 use logic::autoscale::metrics::table::Ref;
-use logic::autoscale::metrics::zone::{Control, State, Zone};
+use logic::autoscale::metrics::zone::{Control, Health, State, Zone};
 use logic::autoscale::metrics::Now;
 use logic::autoscale::pool::Plan;
 use logic::autoscale::signal::hint;
 
+use super::balance::{Team, Tried, View};
 use super::pool::Pool;
+use crate::conf::Balance;
 use crate::ngx::{PeerId, Upstream};
 
 /// Over how many seconds the error rate of a listed peer is: what a signal means without a window.
@@ -22,26 +25,16 @@ pub struct Fleet {
     pub name: Box<str>,
     upstream: Option<Upstream>,
     entry: Ref<Group>,
-    members: RefCell<Vec<Member>>,
+    team: RefCell<Rc<Team>>,
     /// Changes when the addresses do.
     generation: Cell<i32>,
-    candidates: RefCell<Vec<Candidate>>,
-    rules: Settings,
+    /// By which rule scripts choose where `autoscale_balance` does not say.
+    rule: Settings,
     roster: RefCell<Vec<Listed>>,
     replaced: RefCell<HashMap<Whose, Replaced>>,
     pub pool: Option<Pool>,
     /// Its pool could take requests, and nobody of it does.
     asleep: Cell<bool>,
-}
-
-/// A peer of the configuration: the primary ones first, then the backup ones.
-struct Member {
-    addr: Box<[u8]>,
-    entry: Cell<Ref<Peer>>,
-    backup: bool,
-    /// As nginx's balancer has them.
-    weight: Cell<u16>,
-    down: Cell<bool>,
 }
 
 struct Listed {
@@ -87,47 +80,62 @@ impl Fleet {
             name: name.into(),
             upstream,
             entry,
-            members: RefCell::default(),
+            team: RefCell::new(Rc::new(Team::of(upstream, entry, zone, now))),
             generation: Cell::new(0),
-            candidates: RefCell::default(),
-            rules: Settings::default(),
+            rule: Settings::default(),
             roster: RefCell::default(),
             replaced: RefCell::default(),
             pool: None,
             asleep: Cell::new(false),
         };
-        fleet.refresh(zone, now);
+        fleet.meet(zone, now);
         match plan.zip(upstream) {
             Some((plan, upstream)) => {
                 fleet.pool = Some(Pool::begin((name, upstream, entry), (plan, read_us), zone, now));
             }
-            None => Pool::release(zone, entry, fleet.members.borrow().iter().map(|m| m.entry.get())),
+            None => Pool::release(zone, entry, fleet.team.borrow().listed().map(|(entry, _)| entry)),
         }
         fleet
     }
 
-    /// Reads the peers that the balancer has. The zone knows them from then on, whether something is sent to them or not.
+    /// Reads who can be chosen, when that has changed.
     fn refresh(&self, zone: &Zone<'_>, now: Now) {
-        let mut members = Vec::new();
-        for backup in [false, true] {
-            self.each(backup, |_, addr, weight, down| {
-                members.push(Member {
-                    addr: addr.into(),
-                    entry: Cell::new(Ref::NONE),
-                    backup,
-                    weight: Cell::new(weight),
-                    down: Cell::new(down),
-                });
-            });
+        if self.team.borrow().is_current(zone) {
+            return;
         }
-        for member in &members {
-            member.entry.set(zone.configured_peer(self.entry, &member.addr, now).unwrap_or(Ref::NONE));
-        }
+        let team = Rc::new(Team::of(self.upstream, self.entry, zone, now));
+        let before = self.team.replace(team);
+        before.replace();
+        self.team.borrow().remember(&before);
+        self.meet(zone, now);
+    }
+
+    /// The zone knows those of the team from now on, whether something is sent to them or not.
+    fn meet(&self, zone: &Zone<'_>, now: Now) {
+        let team = self.team.borrow();
         // those that were there before this configuration, or before the names were resolved again
-        let named: Vec<_> = members.iter().map(|m| m.entry.get()).collect();
+        let named: Vec<_> = team.listed().map(|(entry, _)| entry).collect();
         zone.keep_peers(self.entry, &named);
         self.generation.set(self.generation.get().wrapping_add(1) & i32::MAX);
-        self.members.replace(members);
+        if self.balance().is_some() {
+            team.welcome(zone, now);
+        }
+    }
+
+    /// What `autoscale_balance` says, where it is the method in force.
+    #[inline]
+    pub fn balance(&self) -> Option<&Balance> {
+        let conf = &self.upstream.as_ref()?.conf()?.upstream;
+        conf.balance.as_ref().filter(|_| conf.is_balanced.get())
+    }
+
+    /// Who can be chosen now.
+    #[inline]
+    pub fn team(&self, zone: &Zone<'_>, now: impl FnOnce() -> Now) -> Rc<Team> {
+        if !self.team.borrow().is_listed() {
+            self.refresh(zone, now());
+        }
+        Rc::clone(&self.team.borrow())
     }
 
     fn each(&self, backup: bool, mut f: impl FnMut(PeerId, &[u8], u16, bool)) {
@@ -139,33 +147,14 @@ impl Fleet {
         });
     }
 
-    /// Brings weights and `down` up to date; false when the addresses are not those of the members.
-    fn is_current(&self) -> bool {
-        let members = self.members.borrow();
-        let mut next = members.iter();
-        let mut same = true;
-        for backup in [false, true] {
-            self.each(backup, |_, addr, weight, down| match next.next() {
-                Some(m) if m.backup == backup && *m.addr == *addr => {
-                    m.weight.set(weight);
-                    m.down.set(down);
-                }
-                _ => same = false,
-            });
-        }
-        same && next.next().is_none()
-    }
-
-    /// The members' addresses in their order, and the generation of that order.
+    /// The addresses of the team in their order, and the generation of that order.
     pub fn addresses(&self, zone: &Zone<'_>, now: Now, mut f: impl FnMut(&[u8])) -> i32 {
-        if !self.is_current() {
-            self.refresh(zone, now);
-        }
-        self.members.borrow().iter().for_each(|m| f(&m.addr));
+        self.refresh(zone, now);
+        self.team.borrow().seats().iter().for_each(|seat| f(&seat.addr));
         self.generation.get()
     }
 
-    /// The best member for the next request, of those whose numbers are not excluded.
+    /// The best peer for the next request, of those whose numbers are not excluded.
     pub fn choose(
         &self,
         zone: &Zone<'_>,
@@ -174,71 +163,38 @@ impl Fleet {
         random: u64,
         now: Now,
     ) -> Choice {
-        if generation != self.generation.get() || !self.is_current() {
+        let team = self.team.borrow();
+        if generation != self.generation.get() || !team.is_current(zone) {
             return Choice::Stale;
         }
-        let members = self.members.borrow();
-        let primaries = members.iter().take_while(|m| !m.backup).count();
-        let chosen = self.best(&members, 0..primaries, zone, excluded, random, now);
-        let chosen =
-            chosen.or_else(|| self.best(&members, primaries..members.len(), zone, excluded, random, now));
-        chosen.map_or(Choice::Nobody, Choice::Member)
+        let mut tried = Tried::default();
+        excluded.iter().filter_map(|i| usize::try_from(*i).ok()).for_each(|i| team.mark(i, &mut tried));
+        self.pick(&team, zone, &tried, random, now).map_or(Choice::Nobody, Choice::Member)
     }
 
-    fn best(
-        &self,
-        members: &[Member],
-        range: core::ops::Range<usize>,
-        zone: &Zone<'_>,
-        excluded: &[i32],
-        random: u64,
-        now: Now,
-    ) -> Option<usize> {
-        let is_excluded = |m: &Member| {
-            let mut named = excluded.iter().filter_map(|e| members.get(usize::try_from(*e).ok()?));
-            // a server may be listed twice
-            named.any(|e| e.addr == m.addr)
-        };
-        let start = range.start;
-        let mut candidates = self.candidates.borrow_mut();
-        candidates.clear();
-        candidates.extend(members[range].iter().map(|m| {
-            let known = self.candidate(m, zone, now);
-            Candidate { excluded: m.down.get() || is_excluded(m), ..known }
-        }));
-        pick(&candidates[..], &self.rules, random).map(|i| start + i)
-    }
-
-    fn candidate(&self, member: &Member, zone: &Zone<'_>, now: Now) -> Candidate {
-        let weight = member.weight.get();
-        Candidate::of(zone, member.entry.get(), weight, now)
-            .or_else(|| {
-                // it lost its place in the zone while nobody used it
-                member.entry.set(zone.configured_peer(self.entry, &member.addr, now).ok()?);
-                Candidate::of(zone, member.entry.get(), weight, now)
-            })
-            .unwrap_or(Candidate::new(weight))
+    /// The number, in its team, of the best peer for the next request.
+    #[inline]
+    pub fn pick(&self, team: &Team, zone: &Zone<'_>, tried: &Tried, random: u64, now: Now) -> Option<usize> {
+        let settings = self.balance().map(|balance| &balance.settings);
+        pick(&View { team, zone, tried, settings, now }, settings.unwrap_or(&self.rule), random)
     }
 
     /// Makes the list for [`Fleet::row`] and says how long it is.
     pub fn list(&self, zone: &Zone<'_>, now: Now) -> usize {
-        if !self.is_current() {
-            self.refresh(zone, now);
-        }
-        let members = self.members.borrow();
-        let mut roster: Vec<Listed> = Vec::with_capacity(members.len());
-        for m in members.iter() {
-            if !roster.iter().any(|r| r.addr == m.addr) {
-                let known = zone.find_peer(self.entry, &m.addr);
-                let entry = known.or_else(|| zone.configured_peer(self.entry, &m.addr, now).ok());
-                let entry = entry.unwrap_or(Ref::NONE);
-                let member = Some((m.weight.get(), m.backup, m.down.get()));
-                roster.push(Listed { addr: m.addr.clone(), entry, member });
+        self.refresh(zone, now);
+        let team = self.team.borrow();
+        let mut roster: Vec<Listed> = Vec::with_capacity(team.seats().len());
+        let mut seen = HashSet::new();
+        for (i, seat) in team.seats().iter().enumerate() {
+            if seen.insert(&*seat.addr) {
+                let (weight, down) = team.own(i);
+                let member = Some((weight, seat.backup, down));
+                roster.push(Listed { addr: seat.addr.clone(), entry: team.entry(i, zone), member });
             }
         }
         for entry in zone.peers(self.entry) {
             let Some(addr) = zone.name(entry) else { continue };
-            if !roster.iter().any(|r| *r.addr == *addr) {
+            if !seen.contains(&*addr) {
                 roster.push(Listed { addr: addr.into(), entry, member: None });
             }
         }
@@ -276,10 +232,8 @@ impl Fleet {
         now: Now,
         change: impl FnOnce(Control) -> Control,
     ) -> Result<(), String> {
-        if !self.is_current() {
-            self.refresh(zone, now);
-        }
-        let known = self.members.borrow().iter().any(|m| *m.addr == *addr);
+        self.refresh(zone, now);
+        let known = self.team.borrow().seats().iter().any(|seat| *seat.addr == *addr);
         let entry = match zone.find_peer(self.entry, addr) {
             Some(entry) => entry,
             None if known => zone.configured_peer(self.entry, addr, now).map_err(|e| e.to_string())?,
@@ -294,15 +248,24 @@ impl Fleet {
     }
 
     fn unknown(&self, addr: &[u8]) -> String {
-        let members = self.members.borrow();
-        let known: Vec<_> = members.iter().map(|m| String::from_utf8_lossy(&m.addr)).collect();
+        let team = self.team.borrow();
+        let known: Vec<_> = team.seats().iter().map(|seat| String::from_utf8_lossy(&seat.addr)).collect();
         let addr = String::from_utf8_lossy(addr);
         let hint = hint(&addr, known.iter().map(|k| &**k));
         format!("upstream \"{}\" has no peer \"{addr}\"{hint}", self.name)
     }
 
+    /// Brings the team up to date with what has been said about peers. Those that have been out of the game begin slowly.
+    pub fn tend(&self, zone: &Zone<'_>, now: Now) {
+        if self.balance().is_some() {
+            self.refresh(zone, now);
+            self.team.borrow().tend(zone, now);
+        }
+    }
+
     /// Tells nginx's balancer what has been said about its peers, and what the configuration says where that was taken back.
     pub fn apply(&self, zone: &Zone<'_>, now: Now) {
+        self.tend(zone, now);
         let Some(upstream) = self.upstream else { return };
         let mut replaced = self.replaced.borrow_mut();
         let mut leave = Vec::new();
@@ -317,8 +280,11 @@ impl Fleet {
                 // a pool says nothing of backup peers, even if one of them has the address of a member
                 let is_out =
                     !backup && self.pool.is_some() && control.set().is_none() && control.duty.is_out();
-                let is_set = control.forced || is_out;
-                let wants_down = before.down.next(is_set, control.says() != State::Up, || own().1);
+                // the method sees for itself who is ejected, and stock balancers do not
+                let is_ejected = self.balance().is_none() && zone.health(entry, now) == Health::Ejected;
+                let is_set = control.forced || is_out || is_ejected;
+                let is_down = is_ejected || control.says() != State::Up;
+                let wants_down = before.down.next(is_set, is_down, || own().1);
                 let wants_weight = before.weight.next(control.weight > 0, control.weight, || own().0);
                 // a peer that is gone meanwhile needs nothing
                 match wants_down.filter(|wanted| *wanted != down) {
@@ -346,7 +312,7 @@ impl Fleet {
 
     /// Whether the balancer has peers for when no primary one is left.
     pub fn has_backup(&self) -> bool {
-        self.members.borrow().iter().any(|m| m.backup)
+        self.team.borrow().has_backup()
     }
 }
 

@@ -1,6 +1,7 @@
 //! The autoscale shell: it moves what happens into the zone and what the zone says to Lua; it decides nothing.
 
 pub mod actions;
+pub mod balance;
 pub mod collect;
 pub mod engine;
 mod fleet;

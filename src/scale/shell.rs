@@ -303,6 +303,7 @@ impl Shell {
     fn on_tick(&self) {
         self.sync();
         let now = clock::monotonic();
+        self.fleets.iter().for_each(|fleet| fleet.tend(&self.zone, now));
         // a worker that drains leaves it to those who know the configuration that holds
         if !process::exiting() && self.zone.tick(now, self.tick_s) {
             let clear = |worker| self.limits.clear_column(worker);

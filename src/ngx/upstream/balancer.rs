@@ -32,7 +32,7 @@ pub struct BalancerConf {
     /// Connections that scripts keep.
     pub idle: Idle,
     #[cfg(all(upstream_tls, ngx_feature = "ssl"))]
-    sessions: super::sessions::Sessions,
+    pub(super) sessions: super::sessions::Sessions,
     /// The block's method before the script became it; `None` is round robin.
     before: Cell<ffi::ngx_http_upstream_init_pt>,
     /// How that method begins a request.

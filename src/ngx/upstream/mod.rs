@@ -17,14 +17,19 @@ mod balancer;
 mod exit;
 mod keepalive;
 mod key;
+mod method;
+mod own_address;
 mod peers;
+mod roster;
 #[cfg(all(upstream_tls, ngx_feature = "ssl"))]
 mod sessions;
 
 pub use attempt::{Balancing, Refusal};
 pub use balancer::BalancerConf;
 pub use exit::{install as install_exit_filter, PendingExit};
+pub use own_address::OwnAddress;
 pub use peers::{PeerError, PeerId};
+pub use roster::{Listed, Roster};
 
 /// An `upstream {}` block, or the one that a `proxy_pass` to a fixed host implies. Lives as long as its configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -174,7 +174,7 @@ impl Upstream {
     }
 
     /// Round robin's list, which all stock methods share.
-    fn group(&self, backup: bool) -> Result<NonNull<ngx_http_upstream_rr_peers_t>, PeerError> {
+    pub(super) fn group(&self, backup: bool) -> Result<NonNull<ngx_http_upstream_rr_peers_t>, PeerError> {
         // SAFETY: once upstreams are initialised, `peer.data` is null or round robin's peers: other methods keep their
         // own data elsewhere, and `zone` puts a copy in its place.
         unsafe {
@@ -211,11 +211,11 @@ unsafe fn view<'a>(p: &ngx_http_upstream_rr_peer_t, id: PeerId) -> Peer<'a> {
 }
 
 /// nginx's own lock on a list of peers, where workers share it.
-struct Lock(#[allow(dead_code)] NonNull<ngx_http_upstream_rr_peers_t>);
+pub(super) struct Lock(#[allow(dead_code)] NonNull<ngx_http_upstream_rr_peers_t>);
 
 #[cfg(ngx_feature = "http_upstream_zone")]
 impl Lock {
-    fn read(group: NonNull<ngx_http_upstream_rr_peers_t>) -> Lock {
+    pub(super) fn read(group: NonNull<ngx_http_upstream_rr_peers_t>) -> Lock {
         // SAFETY: the list lives as long as its configuration; only shared ones have a lock that others use.
         unsafe {
             if !(*group.as_ptr()).shpool.is_null() {
@@ -225,7 +225,7 @@ impl Lock {
         Lock(group)
     }
 
-    fn write(group: NonNull<ngx_http_upstream_rr_peers_t>) -> Lock {
+    pub(super) fn write(group: NonNull<ngx_http_upstream_rr_peers_t>) -> Lock {
         // SAFETY: as in `read`.
         unsafe {
             if !(*group.as_ptr()).shpool.is_null() {
@@ -250,11 +250,11 @@ impl Drop for Lock {
 
 #[cfg(not(ngx_feature = "http_upstream_zone"))]
 impl Lock {
-    fn read(group: NonNull<ngx_http_upstream_rr_peers_t>) -> Lock {
+    pub(super) fn read(group: NonNull<ngx_http_upstream_rr_peers_t>) -> Lock {
         Lock(group)
     }
 
-    fn write(group: NonNull<ngx_http_upstream_rr_peers_t>) -> Lock {
+    pub(super) fn write(group: NonNull<ngx_http_upstream_rr_peers_t>) -> Lock {
         Lock(group)
     }
 }

@@ -102,6 +102,19 @@ impl Candidate {
         })
     }
 
+    /// What is said about a peer and what it has in flight, without what was learnt of it: for [`Candidate::recall`].
+    #[inline]
+    pub fn said(zone: &Zone<'_>, peer: Ref<Peer>, weight: u16, now: Now) -> Self {
+        let control = zone.control(peer);
+        Self {
+            inflight: zone.levels(peer).active,
+            limit: control.limit,
+            state: control.says(),
+            health: zone.health(peer, now),
+            ..Self::new(if control.weight > 0 { control.weight } else { weight })
+        }
+    }
+
     /// The same with what the method keeps of the peer.
     #[inline]
     pub fn recall(mut self, memory: &Memory<'_>, settings: &Settings, now: Now) -> Self {

@@ -17,6 +17,9 @@ const LOAD: usize = 2;
 /// When it became new or well again.
 const RISEN: usize = 3;
 
+/// Within this time all workers have seen that a peer is well again.
+const AT_ONCE_US: u64 = 3_000_000;
+
 /// HTTP's "too many requests" (RFC 6585): the peer says that it is full.
 const REFUSED: u16 = 429;
 
@@ -75,6 +78,23 @@ impl<'a> Memory<'a> {
     /// The peer is new, or well again: its share begins small.
     pub fn rise(&self, now: Now) {
         put(&self.0[RISEN], now.us.max(1));
+    }
+
+    /// The same, unless somebody has said so within the last seconds.
+    pub fn rise_once(&self, now: Now) {
+        if now.us.saturating_sub(get(&self.0[RISEN])) > AT_ONCE_US {
+            self.rise(now);
+        }
+    }
+
+    /// Nobody has said since when it is here.
+    pub fn is_new(&self) -> bool {
+        get(&self.0[RISEN]) == 0
+    }
+
+    /// The peer was here when the others were new, too: it has its whole share.
+    pub fn settle(&self) {
+        put(&self.0[RISEN], 1);
     }
 
     pub fn latency_us(&self) -> Option<f32> {

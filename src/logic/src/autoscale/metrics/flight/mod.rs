@@ -169,13 +169,30 @@ impl<'k> Flight<'k> {
             return;
         }
         let streamed = self.stream && self.stage == Stage::Answering;
-        let us = if streamed { self.peer_ttfb_us } else { now.since(self.tried_us) };
+        let us = self.lasted(now);
         if let Some(series) = zone.series(self.peer) {
             series.finish(now, class, us, streamed);
         }
         self.change(zone, self.peer, self.rest());
         self.peer = Ref::NONE;
         self.failed = Some(class);
+    }
+
+    /// How long the open try has taken; the time to the first byte of a stream.
+    #[inline]
+    fn lasted(&self, now: Now) -> u32 {
+        let streamed = self.stream && self.stage == Stage::Answering;
+        if streamed {
+            self.peer_ttfb_us
+        } else {
+            now.since(self.tried_us)
+        }
+    }
+
+    /// The peer of the open try, and how long that has taken.
+    #[inline]
+    pub fn tried(&self, now: Now) -> Option<(Ref<Peer>, u32)> {
+        (!self.peer.is_none()).then(|| (self.peer, self.lasted(now)))
     }
 
     /// How the last try failed, if nothing came of the request after it.

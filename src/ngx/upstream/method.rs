@@ -1,0 +1,272 @@
+//! `autoscale_balance` as a load balancing method of nginx.
+//!
+//! Round robin makes the list of peers, so that everything a `server` line says holds; what chooses among them, and counts
+//! what becomes of the choice, is here and takes no lock. Peers that were added while nginx runs are not on that list: they
+//! have an address of ours, and the zone alone counts for them. The keepalive module wraps the method as it does any other.
+
+use core::ffi::c_void;
+use core::ptr;
+use std::rc::Rc as Shared;
+
+use ::ngx::ffi::{
+    self, ngx_conf_t, ngx_http_request_t, ngx_http_upstream_rr_peer_data_t, ngx_http_upstream_srv_conf_t,
+    ngx_int_t, ngx_peer_connection_t, ngx_uint_t,
+};
+
+use super::super::conf::{Cf, ConfError};
+use super::super::request::{Rc, Request};
+use super::address::Address;
+use super::key::Key;
+use super::Upstream;
+use crate::conf::SrvConf;
+use crate::native::guard;
+use crate::scale::balance::{Seated, Team, Tried};
+
+/// Per request, in its pool: what nginx passes to the callbacks.
+struct Attempts {
+    request: Request,
+    upstream: Upstream,
+    /// The number of the upstream.
+    number: usize,
+    team: Shared<Team>,
+    tried: Tried,
+    /// The peer of the attempt that is open.
+    current: Option<usize>,
+    /// What round robin's functions for TLS sessions want.
+    #[cfg(upstream_tls)]
+    listed: ngx_http_upstream_rr_peer_data_t,
+    /// The key of the session of a peer that is not on nginx's list.
+    #[cfg(upstream_tls)]
+    key: Option<Key>,
+}
+
+impl Cf {
+    /// Makes our rule the balancing method of the `upstream {}` being parsed.
+    pub fn balance_by_rule(&mut self) -> Result<(), ConfError> {
+        let upstream = self.upstream().ok_or("no upstream here")?;
+        // SAFETY: the block is being configured on this thread.
+        unsafe {
+            let us = upstream.raw();
+            if (*us).peer.init_upstream.is_some() {
+                self.warn("load balancing method redefined");
+            }
+            (*us).peer.init_upstream = Some(init_upstream);
+            (*us).flags = (ffi::NGX_HTTP_UPSTREAM_CREATE
+                | ffi::NGX_HTTP_UPSTREAM_WEIGHT
+                | ffi::NGX_HTTP_UPSTREAM_MAX_CONNS
+                | ffi::NGX_HTTP_UPSTREAM_MAX_FAILS
+                | ffi::NGX_HTTP_UPSTREAM_FAIL_TIMEOUT
+                | ffi::NGX_HTTP_UPSTREAM_DOWN
+                | ffi::NGX_HTTP_UPSTREAM_BACKUP) as ngx_uint_t;
+            #[cfg(nginx_resolving_peers)]
+            {
+                (*us).flags |= ffi::NGX_HTTP_UPSTREAM_MODIFY as ngx_uint_t;
+            }
+        }
+        Ok(())
+    }
+}
+
+unsafe extern "C" fn init_upstream(cf: *mut ngx_conf_t, us: *mut ngx_http_upstream_srv_conf_t) -> ngx_int_t {
+    // SAFETY: nginx passes its live parser and the block.
+    unsafe {
+        let rc = ffi::ngx_http_upstream_init_round_robin(cf, us);
+        if rc == Rc::OK.0 {
+            (*us).peer.init = Some(init);
+            if let Some(SrvConf { upstream, .. }) = Upstream::from_raw(us).as_ref().and_then(Upstream::conf) {
+                upstream.is_balanced.set(true);
+            }
+        }
+        rc
+    }
+}
+
+/// A request begins with this upstream.
+unsafe extern "C" fn init(r: *mut ngx_http_request_t, us: *mut ngx_http_upstream_srv_conf_t) -> ngx_int_t {
+    // SAFETY: nginx passes a live request that has an upstream, and the block.
+    unsafe {
+        let request = Request::new(r);
+        let team = guard(|| {
+            let upstream = Upstream::from_raw(us)?;
+            let number = upstream.conf()?.upstream.number.get()?;
+            Some((upstream, number, request.main_conf().shell()?.team(number)?))
+        });
+        let Some((upstream, number, team)) = team.flatten() else {
+            // a process without a part in the zone
+            return ffi::ngx_http_upstream_init_round_robin_peer(r, us);
+        };
+        let cleanup = ffi::ngx_pool_cleanup_add((*r).pool, size_of::<Attempts>());
+        let Some(cleanup) = cleanup.as_mut() else { return Rc::ERROR.0 };
+        let place = cleanup.data.cast::<Attempts>();
+        let pc = &raw mut (*(*r).upstream).peer;
+        (*pc).tries = team.tries();
+        place.write(Attempts {
+            request,
+            upstream,
+            number,
+            team,
+            tried: Tried::default(),
+            current: None,
+            #[cfg(upstream_tls)]
+            listed: core::mem::zeroed(),
+            #[cfg(upstream_tls)]
+            key: None,
+        });
+        cleanup.handler = Some(drop_attempts);
+        (*pc).data = place.cast();
+        (*pc).get = Some(get);
+        (*pc).free = Some(free);
+        #[cfg(upstream_tls)]
+        {
+            (*place).listed.peers = (*us).peer.data.cast();
+            (*pc).set_session = Some(set_session);
+            (*pc).save_session = Some(save_session);
+        }
+    }
+    Rc::OK.0
+}
+
+unsafe extern "C" fn drop_attempts(data: *mut c_void) {
+    // SAFETY: what `init` wrote into the cleanup's own memory.
+    unsafe { data.cast::<Attempts>().drop_in_place() };
+}
+
+impl Attempts {
+    /// The peer for the next attempt.
+    #[inline]
+    fn choose(&mut self) -> Option<usize> {
+        let request = self.request;
+        let shell = request.main_conf().shell()?;
+        if let Some(last) = self.current.take() {
+            // whatever became of it
+            self.team.mark(last, &mut self.tried);
+        }
+        let chosen = shell.choose(self.number, &self.team, &self.tried)?;
+        self.current = Some(chosen);
+        Some(chosen)
+    }
+}
+
+/// nginx wants a peer for an attempt.
+unsafe extern "C" fn get(pc: *mut ngx_peer_connection_t, data: *mut c_void) -> ngx_int_t {
+    // SAFETY: `data` is what `init` made, the connection is that of the same request.
+    unsafe {
+        let attempts = &mut *data.cast::<Attempts>();
+        (*pc).set_cached(0);
+        (*pc).connection = ptr::null_mut();
+        let Some(chosen) = guard(|| attempts.choose()).flatten() else {
+            (*pc).name = &raw mut (*attempts.upstream.raw()).host;
+            return Rc::BUSY.0;
+        };
+        let (address, peer) = match attempts.team.seated(chosen) {
+            Some(Seated::Listed(peer)) => {
+                peer.begin();
+                #[cfg(upstream_sid)]
+                {
+                    (*pc).sid = &raw mut (*peer.as_ptr()).sid;
+                }
+                (peer.address(), peer.as_ptr())
+            }
+            Some(Seated::Added(endpoint)) => (endpoint.address(), ptr::null_mut()),
+            None => return Rc::ERROR.0,
+        };
+        #[cfg(upstream_tls)]
+        {
+            attempts.listed.current = peer;
+            attempts.key = None;
+        }
+        ((*pc).sockaddr, (*pc).socklen, (*pc).name) = address;
+    }
+    Rc::OK.0
+}
+
+/// The attempt is over.
+unsafe extern "C" fn free(pc: *mut ngx_peer_connection_t, data: *mut c_void, state: ngx_uint_t) {
+    // SAFETY: as in `get`.
+    unsafe {
+        let attempts = &mut *data.cast::<Attempts>();
+        let team = &*attempts.team;
+        // who is alone has nobody that takes over, and is not spared
+        let is_single = team.is_single();
+        let current = attempts.current;
+        if let Some(Seated::Listed(peer)) = current.and_then(|i| team.seated(i)) {
+            let failed = state & ffi::NGX_PEER_FAILED as ngx_uint_t != 0;
+            if failed && !is_single {
+                if peer.fail() {
+                    guard(|| {
+                        attempts
+                            .request
+                            .log(super::super::log::Level::Warn, "upstream server temporarily disabled")
+                    });
+                }
+            } else {
+                let recovered = peer.end();
+                let shell = attempts.request.main_conf().shell();
+                if let (true, Some(shell), Some(i)) = (recovered, shell, current) {
+                    guard(|| team.rise(i, &shell.zone));
+                }
+            }
+            if is_single {
+                peer.forgive();
+            }
+        }
+        (*pc).tries = if is_single { 0 } else { (*pc).tries.saturating_sub(1) };
+    }
+}
+
+#[cfg(upstream_tls)]
+unsafe extern "C" fn set_session(pc: *mut ngx_peer_connection_t, data: *mut c_void) -> ngx_int_t {
+    // SAFETY: `data` is what `init` made; round robin gets what it wants.
+    unsafe {
+        let attempts = &mut *data.cast::<Attempts>();
+        if !attempts.listed.current.is_null() {
+            return ffi::ngx_http_upstream_set_round_robin_peer_session(
+                pc,
+                (&raw mut attempts.listed).cast(),
+            );
+        }
+        guard(|| attempts.offer_session(pc)).unwrap_or(Rc::ERROR.0)
+    }
+}
+
+#[cfg(upstream_tls)]
+unsafe extern "C" fn save_session(pc: *mut ngx_peer_connection_t, data: *mut c_void) {
+    // SAFETY: as in `set_session`.
+    unsafe {
+        let attempts = &mut *data.cast::<Attempts>();
+        if !attempts.listed.current.is_null() {
+            ffi::ngx_http_upstream_save_round_robin_peer_session(pc, (&raw mut attempts.listed).cast());
+        } else {
+            guard(|| attempts.remember_session(pc));
+        }
+    }
+}
+
+/// Sessions with peers that are not on nginx's list are kept by the worker.
+#[cfg(upstream_tls)]
+impl Attempts {
+    #[cold]
+    fn offer_session(&mut self, pc: *mut ngx_peer_connection_t) -> ngx_int_t {
+        // SAFETY: nginx's live attempt at a peer whose address the team keeps.
+        unsafe {
+            let address = Address { sockaddr: (*pc).sockaddr, socklen: (*pc).socklen, name: (*pc).name };
+            self.key = Key::new(self.request, &address, (*pc).local, &[]);
+            #[cfg(ngx_feature = "ssl")]
+            if let (Some(conf), Some(key)) = (self.upstream.conf(), &self.key) {
+                return conf.balancing.sessions.offer(key, (*pc).connection);
+            }
+        }
+        Rc::OK.0
+    }
+
+    #[cold]
+    fn remember_session(&self, pc: *mut ngx_peer_connection_t) {
+        #[cfg(ngx_feature = "ssl")]
+        if let (Some(conf), Some(key)) = (self.upstream.conf(), &self.key) {
+            // SAFETY: as in `offer_session`.
+            unsafe { conf.balancing.sessions.remember(key, (*pc).connection) };
+        }
+        #[cfg(not(ngx_feature = "ssl"))]
+        let _ = pc;
+    }
+}

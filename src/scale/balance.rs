@@ -1,0 +1,363 @@
+//! The peers of an upstream as its balancing sees them: nginx's own, and those that were added while it runs.
+
+use core::cell::Cell;
+use std::collections::HashSet;
+use std::rc::Rc;
+
+use logic::autoscale::balance::{Candidate, Ended, Memory, Peers, Settings};
+use logic::autoscale::metrics::series::{Peer, Upstream as Group};
+use logic::autoscale::metrics::table::Ref;
+use logic::autoscale::metrics::zone::{of_peer, Health, State, Zone};
+use logic::autoscale::metrics::Now;
+
+use super::fleet::Fleet;
+use super::Shell;
+use crate::ngx::{clock, Listed, OwnAddress, Request, Roster, Upstream};
+
+/// Who can be chosen, in a fixed order: primary peers of nginx, added ones, backup ones. Made anew when that changes; whoever has begun
+/// with one team goes on with it.
+pub struct Team {
+    roster: Option<Roster>,
+    seats: Vec<Seat>,
+    primaries: usize,
+    /// How many attempts a request may make.
+    tries: usize,
+    /// Some address is there twice.
+    has_twins: bool,
+    group: Ref<Group>,
+    /// The number of its membership.
+    membership: u64,
+}
+
+/// One of a team.
+pub struct Seat {
+    pub addr: Box<[u8]>,
+    entry: Cell<Ref<Peer>>,
+    pub backup: bool,
+    place: Place,
+    /// When it was looked at last, nothing was to be sent to it.
+    was_out: Cell<bool>,
+}
+
+enum Place {
+    /// Its number in the roster.
+    Listed(usize),
+    /// With its weight.
+    Added(OwnAddress, u16),
+}
+
+/// Where nginx has to connect.
+pub enum Seated<'a> {
+    Listed(Listed<'a>),
+    Added(&'a OwnAddress),
+}
+
+/// Who was tried already, by number.
+#[derive(Default)]
+pub struct Tried {
+    few: u64,
+    /// Those from the 64th on; empty until one of them was tried.
+    more: Vec<u64>,
+}
+
+impl Tried {
+    #[inline]
+    fn has(&self, i: usize) -> bool {
+        match i.checked_sub(64) {
+            None => self.few >> i & 1 == 1,
+            Some(i) => self.more.get(i / 64).is_some_and(|word| word >> (i % 64) & 1 == 1),
+        }
+    }
+
+    pub fn add(&mut self, i: usize) {
+        let Some(i) = i.checked_sub(64) else {
+            self.few |= 1 << i;
+            return;
+        };
+        if self.more.len() <= i / 64 {
+            self.more.resize(i / 64 + 1, 0);
+        }
+        self.more[i / 64] |= 1 << (i % 64);
+    }
+}
+
+impl Team {
+    /// Those of `upstream` now, whose name in the zone is `group`.
+    pub fn of(upstream: Option<Upstream>, group: Ref<Group>, zone: &Zone<'_>, now: Now) -> Team {
+        let membership = zone.membership(group);
+        let roster = upstream.map(Roster::of);
+        let mut seats = Vec::new();
+        let listed = |range: core::ops::Range<usize>, backup| {
+            let roster = roster.as_ref();
+            range.filter_map(move |i| {
+                let addr: Box<[u8]> = roster?.peer(i)?.name().into();
+                let entry = Cell::new(zone.configured_peer(group, &addr, now).unwrap_or(Ref::NONE));
+                Some(Seat { addr, entry, backup, place: Place::Listed(i), was_out: Cell::new(false) })
+            })
+        };
+        let (all, first) = roster.as_ref().map_or((0, 0), |roster| (roster.len(), roster.primaries()));
+        seats.extend(listed(0..first, false));
+        for (entry, member) in zone.members(group) {
+            let Some(addr) = zone.name(entry) else { continue };
+            // an address that is none was refused when it was added
+            let Some(endpoint) = OwnAddress::parse(&addr) else { continue };
+            let place = Place::Added(endpoint, member.weight);
+            seats.push(Seat {
+                addr: addr.into(),
+                entry: Cell::new(entry),
+                backup: false,
+                place,
+                was_out: Cell::new(false),
+            });
+        }
+        let primaries = seats.len();
+        seats.extend(listed(first..all, true));
+        let mut team = Team { roster, seats, primaries, tries: 0, has_twins: false, group, membership };
+        let is_up = |i: &usize| !matches!(team.seated(*i), Some(Seated::Listed(peer)) if peer.is_down());
+        team.tries = (0..team.seats.len()).filter(is_up).count();
+        let mut addrs: Vec<_> = team.seats.iter().map(|seat| &seat.addr).collect();
+        addrs.sort_unstable();
+        team.has_twins = addrs.windows(2).any(|two| two[0] == two[1]);
+        team
+    }
+
+    /// Whether nobody has come or gone since.
+    #[inline]
+    pub fn is_current(&self, zone: &Zone<'_>) -> bool {
+        self.is_listed() && self.membership == zone.membership(self.group)
+    }
+
+    /// Whether nginx's list is still the one it was made from.
+    #[inline]
+    pub fn is_listed(&self) -> bool {
+        self.roster.as_ref().is_none_or(Roster::is_current)
+    }
+
+    /// Another team is in its place.
+    pub fn replace(&self) {
+        if let Some(roster) = &self.roster {
+            roster.replace();
+        }
+    }
+
+    /// Those of nginx's list, and their numbers.
+    pub fn listed(&self) -> impl Iterator<Item = (Ref<Peer>, usize)> + '_ {
+        let listed = |seat: &Seat| matches!(seat.place, Place::Listed(_));
+        let seats = self.seats.iter().enumerate().filter(move |(_, seat)| listed(seat));
+        seats.map(|(i, seat)| (seat.entry.get(), i))
+    }
+
+    pub fn seats(&self) -> &[Seat] {
+        &self.seats
+    }
+
+    pub fn tries(&self) -> usize {
+        self.tries
+    }
+
+    /// There is nobody who could take over.
+    #[inline]
+    pub fn is_single(&self) -> bool {
+        self.seats.len() == 1
+    }
+
+    pub fn has_backup(&self) -> bool {
+        self.primaries < self.seats.len()
+    }
+
+    #[inline]
+    pub fn seated(&self, i: usize) -> Option<Seated<'_>> {
+        match &self.seats.get(i)?.place {
+            Place::Listed(n) => self.roster.as_ref()?.peer(*n).map(Seated::Listed),
+            Place::Added(endpoint, _) => Some(Seated::Added(endpoint)),
+        }
+    }
+
+    /// Peer `i` was tried, under whatever number it has.
+    #[cold]
+    pub fn mark(&self, i: usize, tried: &mut Tried) {
+        tried.add(i);
+        let Some(seat) = self.seats.get(i).filter(|_| self.has_twins) else { return };
+        let twins = self.seats.iter().enumerate().filter(|(_, other)| other.addr == seat.addr);
+        twins.for_each(|(twin, _)| tried.add(twin));
+    }
+
+    /// Weight and `down` of peer `i` as nginx, or who added it, has them.
+    #[inline]
+    pub fn own(&self, i: usize) -> (u16, bool) {
+        match (self.seated(i), self.seats.get(i).map(|seat| &seat.place)) {
+            (Some(Seated::Listed(peer)), _) => (peer.weight(), peer.is_down()),
+            (_, Some(Place::Added(_, weight))) => (*weight, false),
+            _ => (1, true),
+        }
+    }
+
+    /// The entry of peer `i` in the zone.
+    #[inline]
+    pub fn entry(&self, i: usize, zone: &Zone<'_>) -> Ref<Peer> {
+        let Some(seat) = self.seats.get(i) else { return Ref::NONE };
+        let entry = seat.entry.get();
+        if zone.is_current(entry) || entry.is_none() {
+            return entry;
+        }
+        self.find(seat, zone)
+    }
+
+    /// It lost its place in the zone while nobody used it.
+    #[cold]
+    fn find(&self, seat: &Seat, zone: &Zone<'_>) -> Ref<Peer> {
+        let found = match seat.place {
+            Place::Listed(_) => zone.configured_peer(self.group, &seat.addr, clock::monotonic()).ok(),
+            Place::Added(..) => zone.find_peer(self.group, &seat.addr),
+        };
+        seat.entry.set(found.unwrap_or(Ref::NONE));
+        seat.entry.get()
+    }
+
+    /// What the rule keeps of peer `i`.
+    #[inline]
+    pub fn memory<'z>(&self, i: usize, zone: &Zone<'z>) -> Option<Memory<'z>> {
+        memory(zone, self.entry(i, zone))
+    }
+
+    /// Peer `i` is well again: it gets its share little by little.
+    #[cold]
+    pub fn rise(&self, i: usize, zone: &Zone<'_>) {
+        if let Some(memory) = self.memory(i, zone) {
+            memory.rise(clock::monotonic());
+        }
+    }
+
+    /// Takes over what the team before this one has seen of those who stay.
+    pub fn remember(&self, before: &Team) {
+        let out: HashSet<_> =
+            before.seats.iter().filter(|seat| seat.was_out.get()).map(|seat| &seat.addr).collect();
+        self.seats.iter().for_each(|seat| seat.was_out.set(out.contains(&seat.addr)));
+    }
+
+    /// Sees who takes requests again: they begin slowly, whoever has taken them out.
+    pub fn tend(&self, zone: &Zone<'_>, now: Now) {
+        for (i, seat) in self.seats.iter().enumerate() {
+            let entry = self.entry(i, zone);
+            let said = zone.control(entry).says() != State::Up || zone.health(entry, now) != Health::Well;
+            let is_out = said || self.own(i).1;
+            if seat.was_out.replace(is_out) && !is_out {
+                if let Some(memory) = memory(zone, entry) {
+                    // another worker may have seen it first
+                    memory.rise_once(now);
+                }
+            }
+        }
+    }
+
+    /// Those who have come to others that are known already begin slowly.
+    pub fn welcome(&self, zone: &Zone<'_>, now: Now) {
+        let memories = || (0..self.seats.len()).filter_map(|i| self.memory(i, zone));
+        let has_history = memories().any(|memory| memory.latency_us().is_some());
+        for memory in memories().filter(Memory::is_new) {
+            if has_history {
+                memory.rise(now);
+            } else {
+                memory.settle();
+            }
+        }
+    }
+}
+
+/// What the rule keeps of a peer.
+#[inline]
+pub fn memory<'z>(zone: &Zone<'z>, entry: Ref<Peer>) -> Option<Memory<'z>> {
+    Some(Memory::over(&zone.side(entry)?[of_peer::BALANCE]))
+}
+
+/// A load as a peer reports it: `0.7`, or `70%`.
+pub fn load(text: &[u8]) -> Option<f32> {
+    let text = core::str::from_utf8(text).ok()?.trim();
+    match text.strip_suffix('%') {
+        Some(percent) => percent.trim_end().parse::<f32>().ok().map(|load| load / 100.0),
+        None => text.parse().ok(),
+    }
+}
+
+/// A team as the rule sees it, for one choice.
+pub struct View<'a> {
+    pub team: &'a Team,
+    pub zone: &'a Zone<'a>,
+    pub tried: &'a Tried,
+    /// `None` where the upstream is balanced by others, and nothing was kept for the rule.
+    pub settings: Option<&'a Settings>,
+    pub now: Now,
+}
+
+impl Peers for View<'_> {
+    fn len(&self) -> usize {
+        self.team.seats.len()
+    }
+
+    fn primaries(&self) -> usize {
+        self.team.primaries
+    }
+
+    #[inline]
+    fn candidate(&self, i: usize) -> Candidate {
+        let (team, zone) = (self.team, self.zone);
+        let entry = team.entry(i, zone);
+        let weight = team.own(i).0;
+        let known = match self.settings {
+            Some(settings) => memory(zone, entry).map(|memory| {
+                Candidate::said(zone, entry, weight, self.now).recall(&memory, settings, self.now)
+            }),
+            None => Candidate::of(zone, entry, weight, self.now),
+        };
+        let mut candidate = known.unwrap_or(Candidate::new(weight));
+        candidate.excluded = self.tried.has(i);
+        if let Some(Seated::Listed(peer)) = team.seated(i) {
+            candidate.excluded |= peer.is_down() || !team.is_single() && peer.has_failed();
+            if entry.is_none() {
+                // the zone has no place for it
+                candidate.inflight = peer.conns() as u32;
+            }
+            let most = peer.max_conns() as u32;
+            if most > 0 && (candidate.limit == 0 || most < candidate.limit) {
+                candidate.limit = most;
+            }
+        }
+        candidate
+    }
+}
+
+/// What the method asks a worker.
+impl Shell {
+    /// Who can be chosen of upstream `number`.
+    #[inline]
+    pub fn team(&self, number: usize) -> Option<Rc<Team>> {
+        Some(self.fleet(number)?.team(&self.zone, clock::monotonic))
+    }
+
+    /// The number, in its team, of the best peer for the next attempt at upstream `number`.
+    #[inline]
+    pub fn choose(&self, number: usize, team: &Team, tried: &Tried) -> Option<usize> {
+        self.fleet(number)?.pick(team, &self.zone, tried, self.random(), clock::monotonic())
+    }
+
+    /// An attempt at a peer of upstream `number` is over.
+    #[inline]
+    pub fn learn(&self, number: usize, peer: Ref<Peer>, ended: Ended, now: Now) {
+        let Some(balance) = self.fleet(number).and_then(Fleet::balance) else { return };
+        if let Some(memory) = memory(&self.zone, peer) {
+            memory.ended(&balance.settings, now, ended);
+        }
+    }
+
+    /// A peer of upstream `number` has answered: where the answer says how busy it is, that is kept.
+    #[inline]
+    pub fn heed(&self, number: usize, peer: Ref<Peer>, request: Request) {
+        let balance = self.fleet(number).and_then(Fleet::balance);
+        if let Some(feedback) = balance.and_then(|balance| balance.feedback.as_ref()) {
+            let load = feedback.eval(&request).and_then(load);
+            if let Some((load, memory)) = load.zip(memory(&self.zone, peer)) {
+                memory.report(clock::monotonic(), load);
+            }
+        }
+    }
+}
