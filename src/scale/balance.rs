@@ -289,6 +289,20 @@ pub struct View<'a> {
     pub now: Now,
 }
 
+#[cfg(upstream_sid)]
+impl View<'_> {
+    /// Whether a client that was with peer `i` before may go there again.
+    pub fn suits(&self, i: usize) -> bool {
+        let mut candidate = self.candidate(i);
+        if let Some(Seated::Listed(peer)) = self.team.seated(i) {
+            if peer.drains() {
+                candidate.excluded = self.tried.has(i) || peer.has_failed();
+            }
+        }
+        candidate.is_eligible()
+    }
+}
+
 impl Peers for View<'_> {
     fn len(&self) -> usize {
         self.team.seats.len()
@@ -338,6 +352,13 @@ impl Shell {
     #[inline]
     pub fn choose(&self, number: usize, team: &Team, tried: &Tried) -> Option<usize> {
         self.fleet(number)?.pick(team, &self.zone, tried, self.random(), clock::monotonic())
+    }
+
+    /// Whether peer `i` of that team may be had for it.
+    #[cfg(upstream_sid)]
+    pub fn suits(&self, number: usize, team: &Team, tried: &Tried, i: usize) -> bool {
+        let now = clock::monotonic();
+        self.fleet(number).is_some_and(|fleet| fleet.view(team, &self.zone, tried, now).suits(i))
     }
 
     /// An attempt at a peer of upstream `number` is over.

@@ -175,8 +175,15 @@ impl Fleet {
     /// The number, in its team, of the best peer for the next request.
     #[inline]
     pub fn pick(&self, team: &Team, zone: &Zone<'_>, tried: &Tried, random: u64, now: Now) -> Option<usize> {
+        let view = self.view(team, zone, tried, now);
+        pick(&view, view.settings.unwrap_or(&self.rule), random)
+    }
+
+    /// A team as the rule sees it.
+    #[inline]
+    pub fn view<'a>(&'a self, team: &'a Team, zone: &'a Zone<'a>, tried: &'a Tried, now: Now) -> View<'a> {
         let settings = self.balance().map(|balance| &balance.settings);
-        pick(&View { team, zone, tried, settings, now }, settings.unwrap_or(&self.rule), random)
+        View { team, zone, tried, settings, now }
     }
 
     /// Makes the list for [`Fleet::row`] and says how long it is.

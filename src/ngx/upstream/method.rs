@@ -15,12 +15,15 @@ use ::ngx::ffi::{
 
 use super::super::conf::{Cf, ConfError};
 use super::super::request::{Rc, Request};
+#[cfg(upstream_sid)]
+use super::super::text::bytes;
 use super::address::Address;
 use super::key::Key;
 use super::Upstream;
 use crate::conf::SrvConf;
 use crate::native::guard;
 use crate::scale::balance::{Seated, Team, Tried};
+use crate::scale::Shell;
 
 /// Per request, in its pool: what nginx passes to the callbacks.
 struct Attempts {
@@ -134,16 +137,39 @@ unsafe extern "C" fn drop_attempts(data: *mut c_void) {
 impl Attempts {
     /// The peer for the next attempt.
     #[inline]
-    fn choose(&mut self) -> Option<usize> {
+    fn choose(&mut self, pc: *mut ngx_peer_connection_t) -> Option<usize> {
         let request = self.request;
         let shell = request.main_conf().shell()?;
         if let Some(last) = self.current.take() {
             // whatever became of it
             self.team.mark(last, &mut self.tried);
         }
-        let chosen = shell.choose(self.number, &self.team, &self.tried)?;
+        let chosen = match self.hinted(pc, shell) {
+            None => shell.choose(self.number, &self.team, &self.tried)?,
+            Some(hinted) => hinted,
+        };
         self.current = Some(chosen);
         Some(chosen)
+    }
+
+    /// The peer that the client was with before, where nginx's `sticky` asks for it and it can be had.
+    #[cfg(upstream_sid)]
+    #[inline]
+    fn hinted(&self, pc: *mut ngx_peer_connection_t, shell: &Shell) -> Option<usize> {
+        // SAFETY: nginx's live attempt; the hint is null or lives as long as the request.
+        let hint = unsafe { bytes(*(*pc).hint.as_ref()?) };
+        let is_hinted = |i: &usize| match self.team.seated(*i) {
+            Some(Seated::Listed(peer)) => peer.sid() == hint,
+            _ => false,
+        };
+        let found = (0..self.team.seats().len()).find(is_hinted)?;
+        shell.suits(self.number, &self.team, &self.tried, found).then_some(found)
+    }
+
+    #[cfg(not(upstream_sid))]
+    #[inline]
+    fn hinted(&self, _: *mut ngx_peer_connection_t, _: &Shell) -> Option<usize> {
+        None
     }
 }
 
@@ -154,7 +180,7 @@ unsafe extern "C" fn get(pc: *mut ngx_peer_connection_t, data: *mut c_void) -> n
         let attempts = &mut *data.cast::<Attempts>();
         (*pc).set_cached(0);
         (*pc).connection = ptr::null_mut();
-        let Some(chosen) = guard(|| attempts.choose()).flatten() else {
+        let Some(chosen) = guard(|| attempts.choose(pc)).flatten() else {
             (*pc).name = &raw mut (*attempts.upstream.raw()).host;
             return Rc::BUSY.0;
         };

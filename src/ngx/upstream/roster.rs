@@ -231,6 +231,22 @@ impl<'a> Listed<'a> {
         self.count(unsafe { &raw mut (*self.raw()).down }).load(Relaxed) != 0
     }
 
+    /// Its name in `sticky`.
+    #[cfg(upstream_sid)]
+    pub fn sid(self) -> &'a [u8] {
+        // SAFETY: the text lives as long as the peer.
+        unsafe { bytes(self.0.sid) }
+    }
+
+    /// It is down for all but those clients that were with it before.
+    #[cfg(upstream_sid)]
+    pub fn drains(self) -> bool {
+        /// What `sticky` reads in `down`.
+        const DRAINING: usize = 8;
+        // SAFETY: a field's address.
+        self.count(unsafe { &raw mut (*self.raw()).down }).load(Relaxed) == DRAINING
+    }
+
     /// Requests that it has, as nginx counts them: in this worker, unless the upstream is shared.
     #[inline]
     pub fn conns(self) -> usize {

@@ -143,6 +143,11 @@ impl Candidate {
         self.inflight < said.min(learnt).min(proving)
     }
 
+    /// It can be chosen now.
+    pub fn is_eligible(&self) -> bool {
+        self.is_up() && self.has_room()
+    }
+
     /// A peer that starts slowly takes part in as many choices as its share of the weight says.
     #[inline]
     pub(super) fn is_its_turn(&self, random: u64) -> bool {
