@@ -5,11 +5,13 @@
 //! code can still read.
 
 use super::Zone;
+use crate::autoscale::eject::{self, Phase, Standing};
 use crate::autoscale::metrics::series::{Peer, Shape, Upstream};
 use crate::autoscale::metrics::table::{Kind, Ref};
-use crate::autoscale::metrics::word::{put, Word};
+use crate::autoscale::metrics::word::{get, put, Word};
 use crate::autoscale::metrics::Now;
 use std::ops::Range;
+use std::sync::atomic::Ordering::{AcqRel, Acquire};
 
 /// An entry with words beside its series.
 pub trait Sided: Kind + Shape {
@@ -66,8 +68,72 @@ impl<'a> Zone<'a> {
         self.is_current(entry).then(|| &self.data::<S>(entry.index())[S::WORDS..])
     }
 
-    /// Whether a peer's own answers speak for it.
-    pub fn health(&self, _peer: Ref<Peer>, _now: Now) -> Health {
-        Health::Well
+    /// Whether a peer's own answers speak for it, as far as that is to be obeyed.
+    #[inline]
+    pub fn health(&self, peer: Ref<Peer>, now: Now) -> Health {
+        match self.side(peer).map(|side| side[of_peer::EJECT.start].load(Acquire)) {
+            Some(word) if !Standing::is_well(word) => self.troubled(peer, word, now),
+            _ => Health::Well,
+        }
+    }
+
+    #[cold]
+    fn troubled(&self, peer: Ref<Peer>, word: u64, now: Now) -> Health {
+        let owner = self.table::<Peer>().owner(peer) as usize;
+        let upstream = &self.data::<Upstream>(owner)[Upstream::WORDS + of_upstream::EJECT.start..];
+        if upstream[eject::of_upstream::IGNORED].load(Acquire) > now.us / 1000 {
+            return Health::Well;
+        }
+        Health::of(word, now)
+    }
+
+    /// The same, be it obeyed or not.
+    pub fn standing(&self, peer: Ref<Peer>, now: Now) -> Health {
+        self.side(peer).map_or(Health::Well, |side| {
+            Health::of(side[of_peer::EJECT.start + eject::of_peer::STANDING].load(Acquire), now)
+        })
+    }
+
+    /// How often a peer was ejected.
+    pub fn ejections(&self, peer: Ref<Peer>) -> u64 {
+        self.side(peer).map_or(0, |side| get(&side[of_peer::EJECT.start + eject::of_peer::EJECTIONS]))
+    }
+
+    /// Until when the ejections of an upstream are ignored, in milliseconds; zero is not at all, the largest number until others say so.
+    pub fn ignored_until_ms(&self, upstream: Ref<Upstream>) -> u64 {
+        let word = eject::of_upstream::IGNORED + of_upstream::EJECT.start;
+        self.side(upstream).map_or(0, |side| side[word].load(Acquire))
+    }
+
+    /// The word by which workers take turns at checking an upstream's peers.
+    pub fn checking(&self, upstream: Ref<Upstream>) -> Option<&'a Word> {
+        Some(&self.side(upstream)?[of_upstream::EJECT.start + eject::of_upstream::CHECKING])
+    }
+
+    /// When the time of an ejected peer is over, in milliseconds.
+    pub fn ejected_until_ms(&self, peer: Ref<Peer>) -> Option<u64> {
+        let standing = Standing::of(self.side(peer)?[of_peer::EJECT.start].load(Acquire));
+        (standing.phase == Phase::Ejected).then_some(standing.at_ms)
+    }
+
+    /// An upstream ejects nobody any more: who was ejected is well.
+    pub fn forget_ejections(&self, upstream: Ref<Upstream>) -> bool {
+        let mut changed = false;
+        for peer in self.all_peers(upstream) {
+            if let Some(side) = self.side(peer) {
+                changed |= side[of_peer::EJECT.start].swap(0, AcqRel) & 3 != 0;
+            }
+        }
+        changed
+    }
+}
+
+impl Health {
+    fn of(word: u64, now: Now) -> Self {
+        match Standing::of(word).at(now.us / 1000).phase {
+            Phase::Well | Phase::Claimed => Self::Well,
+            Phase::Ejected => Self::Ejected,
+            Phase::Probation => Self::Probation,
+        }
     }
 }
