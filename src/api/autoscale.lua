@@ -15,7 +15,7 @@ return function(_, native, base)
     local values = base.new("double[9]")
 
     local NONE, REFUSED, STALE = -1, -2, -3
-    local states = { [0] = "up", "down", "drain", "standby" }
+    local states = { [0] = "up", "down", "drain", "standby", "ejected", "probation" }
     -- "configured" takes back what was set
     local CONFIGURED = "configured"
     local numbers_of_states = { up = 0, down = 1, drain = 2, [CONFIGURED] = 3 }

@@ -1,11 +1,11 @@
 //! `ngx.autoscale`: metrics as values, and a hand on the peers.
 
-use logic::autoscale::metrics::zone::State;
+use logic::autoscale::metrics::zone::{Health, State};
 use logic::autoscale::signal::{Metric, Scope, Signal, Stat};
 
 use crate::native::{natives, Cx, Str};
 use crate::ngx::{clock, cycle_main_conf};
-use crate::scale::{Answer, Choice, Shell};
+use crate::scale::{Answer, Choice, Row, Shell};
 
 /// There is no value: nothing was sampled, or nobody is left.
 const NONE: i32 = -1;
@@ -129,7 +129,7 @@ natives! {
             row.latency.unwrap_or(f64::NAN),
             row.error_rate.unwrap_or(f64::NAN),
             f64::from(row.weight),
-            f64::from(row.control.says() as u8),
+            f64::from(state(&row)),
             f64::from(u8::from(row.backup)),
             f64::from(u8::from(row.down)),
         ];
@@ -159,9 +159,21 @@ natives! {
                 }
                 control
             })?;
+            if state == State::Up as i32 {
+                shell.pardon(upstream as usize, addr);
+            }
             shell.sync();
             Ok(0)
         })
+    }
+}
+
+/// The number of a peer's state in the list of the Lua side.
+fn state(row: &Row) -> u8 {
+    match (row.control.says(), row.health) {
+        (State::Up, Health::Ejected) => 4,
+        (State::Up, Health::Probation) => 5,
+        (state, _) => state as u8,
     }
 }
 

@@ -50,7 +50,6 @@ pub const DIRECTIVES: &[Directive] = &[
 #[derive(Default)]
 pub struct UpstreamConf {
     pub balance: Option<Balance>,
-    #[allow(dead_code, reason = "its first reader takes this away")]
     pub eject: Option<Eject>,
     #[allow(dead_code, reason = "its first reader takes this away")]
     pub protect: Option<Protect>,

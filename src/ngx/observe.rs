@@ -290,6 +290,7 @@ unsafe fn outcome(request: Request, pc: *mut ngx_peer_connection_t, state: ngx_u
             broke_off,
             client_gone,
             retried: state != 0,
+            reused: (*pc).cached() != 0,
         }
     }
 }
@@ -343,6 +344,9 @@ pub fn header_sent(request: Request) {
         collect::first_byte(shell, flight, connect, stream);
         if let Some(peer) = flight.peer() {
             shell.heed(watch.upstream as usize, peer, request);
+        }
+        if stream {
+            shell.stream_began(watch.upstream as usize, flight);
         }
     }
 }

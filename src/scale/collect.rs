@@ -1,6 +1,7 @@
 //! Counts what happens to requests at upstreams. The hot path: no lock, no allocation.
 
-use logic::autoscale::balance::Ended;
+use logic::autoscale::balance;
+use logic::autoscale::eject::{Ended, Verdict};
 use logic::autoscale::metrics::flight::{Flight, MOST_KEYS};
 use logic::autoscale::metrics::series::Class;
 use logic::autoscale::metrics::table::Ref;
@@ -23,6 +24,8 @@ pub struct Outcome {
     pub client_gone: bool,
     /// Another try may follow.
     pub retried: bool,
+    /// Its connection had been kept from an earlier request.
+    pub reused: bool,
 }
 
 impl Outcome {
@@ -39,6 +42,20 @@ impl Outcome {
             _ if self.failed || !self.connected => Class::ConnectFailure,
             _ => Class::Aborted,
         }
+    }
+
+    /// What there is to learn from it about the peer's health.
+    #[inline]
+    pub fn verdict(&self) -> Verdict {
+        Verdict::of(&Ended {
+            status: self.status,
+            connected: self.connected,
+            failed: self.failed,
+            timed_out: self.timed_out,
+            broke_off: self.broke_off,
+            client_gone: self.client_gone,
+            reused: self.reused,
+        })
     }
 }
 
@@ -87,8 +104,9 @@ pub fn first_byte(shell: &Shell, flight: &mut Flight<'_>, connect_ms: Option<u32
 pub fn end(shell: &Shell, number: usize, flight: &mut Flight<'_>, outcome: &Outcome) {
     let (now, class) = (clock::monotonic(), outcome.class());
     if let Some((peer, us)) = flight.tried(now) {
-        shell.learn(number, peer, Ended { class, status: outcome.status, us }, now);
+        shell.learn(number, peer, balance::Ended { class, status: outcome.status, us }, now);
     }
+    shell.judge(number, flight, outcome, now);
     if outcome.retried {
         flight.fail(&shell.zone, class, now);
     } else {

@@ -54,6 +54,7 @@ pub struct Row {
     pub error_rate: Option<f64>,
     pub weight: u16,
     pub control: Control,
+    pub health: Health,
     pub backup: bool,
     pub down: bool,
 }
@@ -226,6 +227,7 @@ impl Fleet {
             error_rate: recent.and_then(|window| window.error_rate()),
             weight: if control.weight > 0 { control.weight } else { weight },
             control,
+            health: zone.standing(listed.entry, now),
             backup,
             down,
         })

@@ -3,6 +3,7 @@
 pub mod actions;
 pub mod balance;
 pub mod collect;
+mod eject;
 pub mod engine;
 mod fleet;
 pub mod journal;
@@ -19,7 +20,7 @@ pub mod status;
 mod zone;
 
 pub use engine::{Engine, PolicyState};
-pub use fleet::Choice;
+pub use fleet::{Choice, Row};
 pub use saved::StateFile;
 pub use shell::{register, Shell};
 pub use signals::Answer;

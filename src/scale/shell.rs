@@ -14,6 +14,7 @@ use logic::autoscale::pool::Plan;
 use logic::autoscale::signal::hint;
 
 use super::actions::Actions;
+use super::eject::Ejects;
 use super::engine::Engine;
 use super::fleet::Fleet;
 use super::poll::{self, Poller};
@@ -37,6 +38,7 @@ pub struct Shell {
     pub peers: Recall,
     /// By the same number.
     fleets: Vec<Fleet>,
+    pub(super) ejects: Ejects,
     pub signals: Signals,
     tick_s: u64,
     /// The overrides of peers that this worker's balancers know.
@@ -124,6 +126,7 @@ impl Shell {
                 Fleet::new(&o.name, o.upstream(), *entry, (plan, main.read_us.get()), &zone, now)
             })
             .collect();
+        let ejects = Ejects::new(main, &zone, &upstreams);
         for key in main.keys.borrow().iter() {
             key.entry.set(zone.key_name(key.name.as_bytes(), key.top.get(), now).ok());
         }
@@ -139,6 +142,7 @@ impl Shell {
             upstreams,
             peers: Recall::default(),
             fleets,
+            ejects,
             signals: Signals::new(conf.tick_s),
             tick_s: conf.tick_s,
             controls: Cell::new(0),
@@ -186,7 +190,15 @@ impl Shell {
     fn apply(&self, controls: u64) {
         self.controls.set(controls);
         let now = clock::monotonic();
+        // first, as it says what is to be obeyed
+        self.ejects.count(&self.zone, now);
         self.fleets.iter().for_each(|f| f.apply(&self.zone, now));
+        self.ejects.obey(&self.zone, now);
+    }
+
+    /// The same when time has changed something.
+    pub(super) fn resync(&self) {
+        self.apply(self.zone.controls());
     }
 
     /// The pool of the upstream called `name`.
@@ -215,6 +227,10 @@ impl Shell {
     #[cold]
     pub fn relieve(&self, number: usize) -> bool {
         let Some(fleet) = self.fleets.get(number) else { return false };
+        if self.ejects.relieve(&self.zone, number) {
+            self.sync();
+            return !fleet.has_backup();
+        }
         let Some(pool) = &fleet.pool else { return false };
         self.sync();
         if fleet.is_asleep() {
@@ -274,6 +290,7 @@ impl Shell {
             engine.end();
         }
         self.tick.take();
+        self.ejects.end(&self.zone);
         if let Some(poller) = self.poller.take() {
             poller.end();
         }
@@ -282,6 +299,7 @@ impl Shell {
 
     /// Begins what one worker of all does now and then.
     pub fn start_polling(&self, main: &MainConf) {
+        self.ejects.start();
         if let Some(conf) = main.zone.as_deref() {
             self.poller.replace(Some(Poller::start(&self.zone, conf, main.autoscale.settings())));
         }

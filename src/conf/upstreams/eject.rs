@@ -1,13 +1,19 @@
 //! `autoscale_eject`
 
-use super::Result;
-use crate::ngx::Cf;
+use logic::autoscale::eject::Settings;
 
-/// What the directive says of an upstream.
-pub enum Eject {}
+use super::{words, Result};
+use crate::ngx::{tls, Cf, ConfError};
+
+/// When an upstream's peers are left alone.
+pub struct Eject(pub Settings);
 
 impl Eject {
-    pub(super) fn read(_: &mut Cf) -> Result<Option<Self>> {
-        Err("this build has no \"autoscale_eject\"".into())
+    pub(super) fn read(cf: &mut Cf) -> Result<Option<Self>> {
+        let Some(settings) = Settings::parse(&words(cf)?)? else { return Ok(None) };
+        if settings.check.as_ref().is_some_and(|check| check.tls) && !tls::AVAILABLE {
+            return Err(ConfError("this nginx has no TLS: write check=/uri, without \"https:\"".into()));
+        }
+        Ok(Some(Self(settings)))
     }
 }

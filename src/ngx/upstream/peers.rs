@@ -140,6 +140,11 @@ impl Upstream {
         })
     }
 
+    /// Has a peer take no more than so many requests at a time; 0 is as many as come.
+    pub fn set_max_conns(&self, id: PeerId, most: usize) -> Result<(), PeerError> {
+        self.change(id, |_, peer| peer.max_conns = most)
+    }
+
     /// Gives a peer another weight.
     pub fn set_weight(&self, id: PeerId, weight: u16) -> Result<(), PeerError> {
         if weight == 0 {

@@ -238,6 +238,8 @@ fn who_is_slow_is_found_among_three_and_not_among_two() {
     bench("latency=3x", 4, |b| {
         each(b, &[200, 200, 200, 4000]);
         assert!(b.compare().is_empty(), "a few milliseconds are noise");
+    });
+    bench("latency=3x", 4, |b| {
         each(b, &[20_000, 20_000, 20_000, 20_000]);
         b.count(3, Class::Success, 60_000_000);
         assert!(b.compare().is_empty(), "one very slow answer is not the peer");

@@ -1,8 +1,10 @@
 //! The JSON of the status page.
 
-use super::snapshot::{parts, sorted, text, Observed, Past, Quantiles, Reported, Snapshot, WINDOWS};
+use super::snapshot::{
+    ejected, parts, sorted, state, text, Observed, Past, Quantiles, Reported, Snapshot, WINDOWS,
+};
 use crate::autoscale::metrics::series::{Class, Time};
-use crate::autoscale::metrics::zone::{Reporter, State, Zone};
+use crate::autoscale::metrics::zone::{Reporter, Zone};
 use crate::autoscale::metrics::Now;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -32,6 +34,8 @@ struct Room {
 struct Upstream {
     #[serde(flatten)]
     counted: Counted,
+    ejected: usize,
+    ejections_ignored: bool,
     peers: Vec<Peer>,
 }
 
@@ -44,6 +48,7 @@ struct Peer {
     weight: Option<u16>,
     limit: Option<u32>,
     failing: f64,
+    ejections: u64,
 }
 
 #[derive(Serialize)]
@@ -149,18 +154,14 @@ fn upstreams(zone: &Zone<'_>, now: Now) -> Vec<Upstream> {
         let peers = sorted(zone, zone.peers(entry)).into_iter().filter_map(|peer| {
             let snapshot = Snapshot::of(zone, peer, now, &SECONDS)?;
             let control = zone.control(peer);
-            let state = match control.says() {
-                State::Up => "up",
-                State::Down => "down",
-                State::Drain => "drain",
-                State::Standby => "standby",
-            };
+            let (state, ejections) = (state(zone, peer, now), zone.ejections(peer));
             let failing = round(snapshot.failing);
             let (weight, limit) = (Some(control.weight), Some(control.limit));
             let (weight, limit) = (weight.filter(|w| *w > 0), limit.filter(|l| *l > 0));
-            Some(Peer { counted: Counted::of(snapshot), state, weight, limit, failing })
+            Some(Peer { counted: Counted::of(snapshot), state, weight, limit, failing, ejections })
         });
-        Some(Upstream { counted, peers: peers.collect() })
+        let (ejected, ejections_ignored) = ejected(zone, entry, now);
+        Some(Upstream { counted, ejected, ejections_ignored, peers: peers.collect() })
     });
     shown.collect()
 }

@@ -5,10 +5,10 @@
 //! histograms since birth; peers and keys, of which there are many, have summaries: sum and count since birth, quantiles of the last
 //! minute.
 
-use super::snapshot::{parts, sorted, text, Observed, Reported, Snapshot};
-use crate::autoscale::metrics::series::{Class, BOUNDS_US};
+use super::snapshot::{ejected, parts, sorted, text, Observed, Reported, Snapshot};
+use crate::autoscale::metrics::series::{Class, Upstream, BOUNDS_US};
 use crate::autoscale::metrics::table::Ref;
-use crate::autoscale::metrics::zone::{Reporter, State, Zone};
+use crate::autoscale::metrics::zone::{Health, Reporter, State, Zone};
 use crate::autoscale::metrics::Now;
 use std::io::Write;
 
@@ -29,18 +29,31 @@ pub fn write(zone: &Zone<'_>, now: Now, out: &mut Vec<u8>) {
         .collect();
     text.series("upstream", "of an upstream", &groups, true);
     text.histograms(&groups);
+    ejections(zone, now, &upstreams, &mut text);
     peers(zone, now, &upstreams, &mut text);
     keys(zone, now, &mut text);
     reported(zone, now, &mut text);
     room(zone, &mut text);
 }
 
-fn peers(
-    zone: &Zone<'_>,
-    now: Now,
-    upstreams: &[Ref<crate::autoscale::metrics::series::Upstream>],
-    text: &mut Text<'_>,
-) {
+fn ejections(zone: &Zone<'_>, now: Now, upstreams: &[Ref<Upstream>], text: &mut Text<'_>) {
+    let of = |entry: &Ref<Upstream>| {
+        let name = super::snapshot::text(zone, *entry).unwrap_or_default();
+        (vec![("upstream", name)], ejected(zone, *entry, now))
+    };
+    let all: Vec<_> = upstreams.iter().map(of).collect();
+    text.family("autoscale_upstream_ejected_peers", "gauge", "Peers that are ejected now.");
+    for (labels, (out, _)) in &all {
+        text.sample("autoscale_upstream_ejected_peers", labels, &[], *out as f64);
+    }
+    let help = "Whether ejections are ignored, because too few peers are left.";
+    text.family("autoscale_upstream_ejections_ignored", "gauge", help);
+    for (labels, (_, ignored)) in &all {
+        text.sample("autoscale_upstream_ejections_ignored", labels, &[], f64::from(u8::from(*ignored)));
+    }
+}
+
+fn peers(zone: &Zone<'_>, now: Now, upstreams: &[Ref<Upstream>], text: &mut Text<'_>) {
     let mut peers = Vec::new();
     let mut states = Vec::new();
     for upstream in upstreams {
@@ -48,7 +61,8 @@ fn peers(
         for peer in sorted(zone, zone.peers(*upstream)) {
             if let Some(snapshot) = Snapshot::of(zone, peer, now, &[60]) {
                 let labels = vec![("upstream", group.clone()), ("peer", snapshot.name.clone())];
-                states.push((labels.clone(), zone.control(peer)));
+                let is_up = zone.control(peer).says() == State::Up;
+                states.push((labels.clone(), is_up, zone.standing(peer, now), zone.ejections(peer)));
                 peers.push((labels, snapshot));
             }
         }
@@ -60,8 +74,22 @@ fn peers(
         "gauge",
         "Whether requests may be sent to the peer: 0 is down, draining or standing by.",
     );
-    for (labels, control) in &states {
-        text.sample("autoscale_peer_up", labels, &[], if control.says() == State::Up { 1.0 } else { 0.0 });
+    for (labels, is_up, ..) in &states {
+        text.sample("autoscale_peer_up", labels, &[], f64::from(u8::from(*is_up)));
+    }
+    let help = "Whether the peer gets what it is chosen for: 0 is ejected, 0.5 on probation.";
+    text.family("autoscale_peer_health", "gauge", help);
+    for (labels, _, standing, _) in &states {
+        let health = match standing {
+            Health::Well => 1.0,
+            Health::Probation => 0.5,
+            Health::Ejected => 0.0,
+        };
+        text.sample("autoscale_peer_health", labels, &[], health);
+    }
+    text.family("autoscale_peer_ejections_total", "counter", "How often the peer was ejected.");
+    for (labels, .., ejections) in &states {
+        text.sample("autoscale_peer_ejections_total", labels, &[], *ejections as f64);
     }
     text.family("autoscale_peer_failing_ratio", "gauge", "Moving average of failing tries.");
     for (labels, snapshot) in &peers {

@@ -2,9 +2,9 @@
 
 use crate::autoscale::metrics::columns::Levels;
 use crate::autoscale::metrics::custom::{Dist, Meter};
-use crate::autoscale::metrics::series::{Shape, Time, Totals, Window, BOUNDED};
+use crate::autoscale::metrics::series::{Peer, Shape, Time, Totals, Upstream, Window, BOUNDED};
 use crate::autoscale::metrics::table::{Kind, Ref};
-use crate::autoscale::metrics::zone::Zone;
+use crate::autoscale::metrics::zone::{Health, State, Zone};
 use crate::autoscale::metrics::Now;
 
 /// The windows that are shown, by name and seconds.
@@ -101,6 +101,25 @@ impl Observed {
             quantiles: [p50, p95, p99, sums.max],
         })
     }
+}
+
+/// What a peer is to its upstream, in a word.
+pub fn state(zone: &Zone<'_>, peer: Ref<Peer>, now: Now) -> &'static str {
+    match (zone.control(peer).says(), zone.standing(peer, now)) {
+        (State::Up, Health::Well) => "up",
+        (State::Up, Health::Ejected) => "ejected",
+        (State::Up, Health::Probation) => "probation",
+        (State::Down, _) => "down",
+        (State::Drain, _) => "drain",
+        (State::Standby, _) => "standby",
+    }
+}
+
+/// How many peers of an upstream are ejected, and whether that is ignored.
+pub fn ejected(zone: &Zone<'_>, upstream: Ref<Upstream>, now: Now) -> (usize, bool) {
+    let peers = zone.peers(upstream);
+    let out = peers.into_iter().filter(|peer| zone.standing(*peer, now) == Health::Ejected).count();
+    (out, zone.ignored_until_ms(upstream) > now.us / 1000)
 }
 
 /// The name of an entry as text.

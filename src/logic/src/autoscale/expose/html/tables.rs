@@ -1,9 +1,11 @@
 //! The tables of the page.
 
 use super::{cell, styled, Cell, Html, PolicyRow};
-use crate::autoscale::expose::snapshot::{parts, sorted, text, Observed, Past, Reported, Snapshot};
+use crate::autoscale::expose::snapshot::{
+    ejected, parts, sorted, state, text, Observed, Past, Reported, Snapshot,
+};
 use crate::autoscale::metrics::series::Time;
-use crate::autoscale::metrics::zone::{Reporter, State, Zone};
+use crate::autoscale::metrics::zone::{Reporter, Zone};
 use crate::autoscale::metrics::Now;
 use crate::autoscale::policy::decision::{Decision, Input};
 use std::fmt::{self, Display};
@@ -103,16 +105,24 @@ pub fn upstreams(html: &mut Html, zone: &Zone<'_>, now: Now, down: &[(String, St
     html.table("Upstreams", &columns, |html| {
         for entry in entries {
             let Some(upstream) = Snapshot::of(zone, entry, now, WINDOW) else { continue };
-            traffic(html, "group", &upstream, &[cell(&"")]);
+            let out = match ejected(zone, entry, now) {
+                (0, _) => String::new(),
+                (out, false) => format!("{out} ejected"),
+                (out, true) => format!("{out} ejected, ignored"),
+            };
+            let class = if out.is_empty() { "" } else { "bad" };
+            traffic(html, "group", &upstream, &[styled(class, &out)]);
             for peer in sorted(zone, zone.peers(entry)) {
                 let Some(snapshot) = Snapshot::of(zone, peer, now, WINDOW) else { continue };
                 let is_down = down.iter().any(|(u, p)| *u == upstream.name && *p == snapshot.name);
-                let (class, state) = match zone.control(peer).says() {
-                    State::Up if is_down => ("bad", "down"),
-                    State::Up => ("good", "up"),
-                    State::Down => ("bad", "down"),
-                    State::Drain => ("dim", "drain"),
-                    State::Standby => ("dim", "standby"),
+                let state = match state(zone, peer, now) {
+                    "up" if is_down => "down",
+                    state => state,
+                };
+                let class = match state {
+                    "up" => "good",
+                    "down" | "ejected" => "bad",
+                    _ => "dim",
                 };
                 traffic(html, "member", &snapshot, &[styled(class, &state)]);
             }

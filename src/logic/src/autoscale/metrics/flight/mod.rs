@@ -233,6 +233,12 @@ impl<'k> Flight<'k> {
         (!self.peer.is_none()).then_some(self.peer)
     }
 
+    /// When the last try began.
+    #[inline]
+    pub fn tried_us(&self) -> u64 {
+        self.tried_us
+    }
+
     /// When the request began, if it has not been tried at a peer yet: the first try begins then, too.
     #[inline]
     pub fn untried_since(&self) -> Option<Now> {

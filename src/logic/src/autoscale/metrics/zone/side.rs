@@ -11,7 +11,7 @@ use crate::autoscale::metrics::table::{Kind, Ref};
 use crate::autoscale::metrics::word::{get, put, Word};
 use crate::autoscale::metrics::Now;
 use std::ops::Range;
-use std::sync::atomic::Ordering::{AcqRel, Acquire};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 
 /// An entry with words beside its series.
 pub trait Sided: Kind + Shape {
@@ -87,11 +87,25 @@ impl<'a> Zone<'a> {
         Health::of(word, now)
     }
 
-    /// The same, be it obeyed or not.
+    /// Whether an answer of the peer changes nothing about its health.
+    #[inline]
+    pub fn is_untroubled(&self, peer: Ref<Peer>) -> bool {
+        let word = self.side(peer).map_or(0, |side| side[of_peer::EJECT.start].load(Acquire));
+        Standing::is_untroubled(word)
+    }
+
+    /// Whether a peer's own answers speak for it, be that obeyed or not.
     pub fn standing(&self, peer: Ref<Peer>, now: Now) -> Health {
         self.side(peer).map_or(Health::Well, |side| {
             Health::of(side[of_peer::EJECT.start + eject::of_peer::STANDING].load(Acquire), now)
         })
+    }
+
+    /// Has the ejections of an upstream ignored, for as long as nobody counts who is left.
+    pub fn ignore_ejections(&self, upstream: Ref<Upstream>) {
+        if let Some(side) = self.side(upstream) {
+            side[of_upstream::EJECT.start + eject::of_upstream::IGNORED].store(u64::MAX, Release);
+        }
     }
 
     /// How often a peer was ejected.
