@@ -190,9 +190,10 @@ impl Shell {
     fn apply(&self, controls: u64) {
         self.controls.set(controls);
         let now = clock::monotonic();
-        // first, as it says what is to be obeyed
-        self.ejects.count(&self.zone, now);
         self.fleets.iter().for_each(|f| f.apply(&self.zone, now));
+        if self.ejects.count(&self.zone, now) {
+            self.fleets.iter().for_each(|f| f.apply(&self.zone, now));
+        }
         self.ejects.obey(&self.zone, now);
     }
 

@@ -17,7 +17,7 @@ use logic::autoscale::metrics::zone::Zone;
 use logic::autoscale::poll::claim::{period_ms, Claim, Turn};
 
 use super::{with_shell, Ejects};
-use crate::http::{send, HttpError, Part, Request, TlsOptions};
+use crate::http::{send, HttpError, Part, Request, Timeouts, TlsOptions};
 use crate::ngx::job::{spawn, Running};
 use crate::ngx::{clock, process, ExitWatch, Location, Timer};
 
@@ -236,11 +236,9 @@ impl Round {
         let url = format!("{scheme}://{addr}{colon}{}", self.check.uri);
         let mut request = Request::new(b"GET", url.as_bytes(), &location.conf().sockets)?;
         request.header(b"Host", self.host.as_bytes())?;
-        let timeout = Duration::from_millis(self.check.timeout_ms());
-        request.timeouts.connect = timeout;
-        request.timeouts.send = timeout;
-        request.timeouts.read = timeout;
-        request.timeouts.total = timeout;
+        let total = Duration::from_millis(self.check.timeout_ms());
+        let part = Duration::ZERO;
+        request.timeouts = Timeouts { connect: part, send: part, read: part, total };
         // a new connection: that it can be made is part of the question
         request.keepalive = None;
         request.tls = Rc::clone(&self.tls);

@@ -6,7 +6,7 @@
 mod check;
 mod trickle;
 
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
 use core::time::Duration;
 use std::collections::HashMap;
 
@@ -51,6 +51,8 @@ struct Eject {
     entry: Ref<Group>,
     settings: Settings,
     trickle: Trickle,
+    /// Somebody was ejected or on probation when this worker last looked.
+    holds_back: Cell<bool>,
 }
 
 impl Ejects {
@@ -60,8 +62,8 @@ impl Ejects {
             let observed = main.observed().get(number)?;
             let upstream = observed.upstream()?;
             let settings = upstream.conf()?.upstream.eject.as_ref()?.0.clone();
-            let (name, trickle) = (observed.name.clone(), Trickle::default());
-            Some(Eject { name, upstream, entry: *entry, settings, trickle })
+            let (name, trickle, holds_back) = (observed.name.clone(), Trickle::default(), Cell::default());
+            Some(Eject { name, upstream, entry: *entry, settings, trickle, holds_back })
         };
         let mut all: Box<[Option<Eject>]> = match mode {
             Mode::Off => entries.iter().map(|_| None).collect(),
@@ -72,6 +74,9 @@ impl Ejects {
             for (eject, entry) in all.iter().zip(entries) {
                 if eject.is_none() && zone.forget_ejections(*entry) {
                     zone.changed_controls();
+                }
+                if eject.is_some() && mode == Mode::Observe {
+                    zone.ignore_ejections(*entry);
                 }
             }
         }
@@ -182,18 +187,18 @@ impl Ejects {
         });
     }
 
-    /// Finds out whom time has changed and whether too few are left, and when to look again.
-    pub fn count(&self, zone: &Zone<'static>, now: Now) {
+    /// Finds out whom time has changed and whether too few are left, and when to look again. True when something is new.
+    pub fn count(&self, zone: &Zone<'static>, now: Now) -> bool {
         if self.all.is_empty() {
-            return;
+            return false;
         }
+        let before = zone.controls();
         for eject in self.each() {
-            if self.observes {
-                zone.ignore_ejections(eject.entry);
-            }
             let rotation = eject.rotation(zone, now);
+            let peers = zone.peers(eject.entry);
+            eject.holds_back.set(peers.iter().any(|peer| zone.standing(*peer, now) != Health::Well));
             self.ask(zone, eject, now, None, |judge| {
-                zone.peers(eject.entry).into_iter().for_each(|peer| judge.look(peer));
+                peers.into_iter().for_each(|peer| judge.look(peer));
                 if !self.observes {
                     judge.count(&rotation);
                 }
@@ -207,6 +212,7 @@ impl Ejects {
                 Timer::background(Duration::from_millis(ms), || with_shell(|shell| shell.resync()))
             }),
         );
+        zone.controls() != before
     }
 
     /// Tells stock balancers who is on probation.
@@ -217,7 +223,7 @@ impl Ejects {
     /// The balancer of an upstream has nobody left. True when there may be somebody now.
     #[cold]
     pub fn relieve(&self, zone: &Zone<'static>, number: usize) -> bool {
-        let Some(eject) = self.get(number) else { return false };
+        let Some(eject) = self.get(number).filter(|eject| eject.holds_back.get()) else { return false };
         let now = clock::monotonic();
         let rotation = eject.rotation(zone, now);
         self.ask(zone, eject, now, None, |judge| judge.relieve(&rotation)).unwrap_or(false)

@@ -266,9 +266,12 @@ impl<'z, 'a> Judge<'z, 'a> {
             }
             return;
         }
-        let ms = self.settings.ejection_ms(level);
+        let longer_ms = self.settings.ejection_ms(level);
+        // a check that fails is followed by another one before its time is over
+        let hold_ms = self.settings.check.as_ref().filter(|_| matches!(why, Why::Checks(_)));
+        let ms = longer_ms.max(hold_ms.map_or(0, super::Check::hold_ms));
         // no further than where it grows no more, so that it is forgotten in time
-        let is_longest = level > 0 && self.settings.ejection_ms(level - 1) == ms;
+        let is_longest = level > 0 && self.settings.ejection_ms(level - 1) == longer_ms;
         let level = if is_longest { level } else { level + 1 };
         let ejected = Standing { phase: Phase::Ejected, level, at_ms: now_ms + ms, ..claim };
         if swap(word, claim, Standing::of(ejected.to_bits())) {

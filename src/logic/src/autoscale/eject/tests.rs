@@ -261,7 +261,7 @@ fn failed_checks_eject_keep_out_and_bring_back() {
         assert_eq!([b.check(0, false), b.check(0, false)].concat(), [""; 0]);
         assert!(b.check(0, true).is_empty());
         assert_eq!([b.check(0, false), b.check(0, false)].concat(), [""; 0]);
-        assert_eq!(b.check(0, false), ["0 is ejected for 1s: 3 failed checks in a row"]);
+        assert_eq!(b.check(0, false), ["0 is ejected for 5s: 3 failed checks in a row"]);
         for _ in 0..10 {
             // its time is long over, and every check fails
             b.pass_ms(900);
@@ -273,7 +273,7 @@ fn failed_checks_eject_keep_out_and_bring_back() {
             b.check(0, true),
             ["0 is on probation, because a check has reached it: one request at a time"]
         );
-        assert_eq!(b.check(0, false), ["0 is ejected for 2s: a failed check"]);
+        assert_eq!(b.check(0, false), ["0 is ejected for 5s: a failed check"]);
         // nobody checks any more: time alone brings it back
         b.pass_ms(60_000);
         assert_eq!(b.health(0), Health::Probation);

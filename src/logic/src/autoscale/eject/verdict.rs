@@ -18,7 +18,7 @@ pub struct Ended {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It says nothing: the client left, or an idle connection was stale.
+    /// It says nothing: the client left, an idle connection was stale, or the gateway could not even try.
     Nothing,
     Passed,
     Failed {
@@ -46,9 +46,7 @@ impl Verdict {
         match ended.status {
             500 | 502..=504 => Self::Failed { dead: false },
             _ if ended.broke_off || ended.timed_out && ended.connected => Self::Failed { dead: false },
-            0 if ended.failed || ended.timed_out || !ended.connected => {
-                Self::Failed { dead: !ended.connected }
-            }
+            0 if ended.failed || ended.timed_out => Self::Failed { dead: !ended.connected },
             0 => Self::Nothing,
             _ => Self::Passed,
         }
@@ -103,7 +101,11 @@ mod tests {
                 Ended { reused: true, timed_out: true, failed: true, ..NONE },
                 failed(false),
             ),
-            ("given up without a reason", NONE, Verdict::Nothing),
+            (
+                "given up for want of what the gateway has not",
+                Ended { connected: false, ..NONE },
+                Verdict::Nothing,
+            ),
         ];
         for (what, ended, verdict) in table {
             assert_eq!(Verdict::of(&ended), verdict, "{what}");
