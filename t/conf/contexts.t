@@ -61,6 +61,7 @@ my %DIRECTIVES = (
     precontent_by_lua_no_postpone => ['http', 'on;'],
     rewrite_by_lua_no_postpone => ['http', 'on;'],
     autoscale_balance => ['upstream', 'least_request slow_start=5s;', 'autoscale_zone main:8m;'],
+    autoscale_eject => ['upstream', 'failures=3;', 'autoscale_zone main:8m;'],
     autoscale_key => ['http, server, location', 'tenant $host;', 'autoscale_zone main:8m;'],
     autoscale => ['http, server, location', 'observe;'],
     autoscale_leader => ['http', 'local ttl=5s;'],

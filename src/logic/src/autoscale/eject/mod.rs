@@ -23,7 +23,7 @@
 //!   by itself nothing here ejects more than the share; and when nginx's balancer has nobody left.
 //!
 //! A *failure* is: no connection, a timeout, a broken answer, and 500, 502, 503 and 504. A client that leaves says nothing, nor does an
-//! idle connection that the peer had closed. 429 is an answer: it costs in [`super::pick`], and ejects nobody.
+//! idle connection that the peer had closed. 429 is an answer: it costs in [`super::balance`], and ejects nobody.
 //!
 //! An answer of a peer that is well costs one load and one comparison. What it cannot see: why a peer fails. A fault that all have in
 //! common ejects the largest share, and they take turns; and a request that makes any peer fail ejects those that it is tried at.
