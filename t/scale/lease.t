@@ -127,7 +127,34 @@ exited on signal 9
 --- timeout: 20
 
 
-=== TEST 5: the API server may be named, with the CA that is to be there
+=== TEST 5: what is decided while nobody holds the Lease is written once, as soon as somebody does
+--- once
+--- http_config eval
+main::told(gap => "kubernetes:shop/deployment/gap $main::Api") . "autoscale_leader kubernetes:shop/gap ttl=2s $main::Api;\n" . $AutoscaleLua::Targets::FAKE_LUA
+--- lua
+    local http = require "autoscale.http"
+    await(function() return is_logged "this gateway writes, with fence" end)
+    http.request { method = "PUT", url = "http://127.0.0.1:9444/deaf/gap" }
+    await(function() return is_logged "is not held any more" end)
+    load()
+    await(function() return is_logged 'policy "gap": would go from 3 to 7' end)
+    -- ticks that find it pending
+    ngx.sleep(1.5)
+    ngx.say("written: ", noted("gap", "SET", "PATCH") ~= "")
+    http.request { method = "DELETE", url = "http://127.0.0.1:9444/deaf/gap" }
+    show { "gap" }
+    ngx.sleep(1.2)
+    ngx.say(noted("gap", "SET", "PATCH"), " ", is_logged "decision 1 is written: 7 replicas")
+--- response_body
+written: false
+gap: SET 7, PATCH 200
+SET 7, PATCH 200 true
+--- error_log
+autoscale_leader: lease "shop/gap": GET: read: timeout
+--- timeout: 20
+
+
+=== TEST 6: the API server may be named, with the CA that is to be there
 --- http_config
     autoscale_zone main:8m;
     autoscale_leader kubernetes:shop/lease api=https://127.0.0.1:9443 ca_file=/nowhere;

@@ -12,14 +12,16 @@ daemon(6379, qw(redis-server --bind 127.0.0.1 --port 6379 --appendonly no --save
 daemon(7000, "$lib/message-fake", 7000);
 
 # Gateways by name: the directory of each, which is also its prefix. They are started and stopped by the blocks.
-my %gateways = (a => 8101, b => 8102, m => 8103, u => 8104, c => 8105, d => 8106);
-my %leaders = (m => 'redis:127.0.0.1/multi ttl=2s', u => 'redis:127.0.0.1:7000/error.noauth ttl=2s', map { $_ => 'redis:127.0.0.1/slow ttl=2s' } qw(c d));
+my %gateways = (a => 8101, b => 8102, m => 8103, u => 8104, c => 8105, d => 8106, e => 8107, f => 8108);
+my %leaders = (m => 'redis:127.0.0.1/multi ttl=2s', u => 'redis:127.0.0.1:7000/error.noauth ttl=2s', map({ $_ => 'redis:127.0.0.1/slow ttl=2s' } qw(c d)), map { $_ => 'redis:127.0.0.1/gap ttl=2s' } qw(e f));
 my $dirs = File::Temp->newdir;
 for my $name (keys %gateways) {
     my $dir = "$dirs/$name";
     mkdir $_ or die "$_: $!" for $dir, "$dir/logs";
     my $leader = $leaders{$name} // 'redis:127.0.0.1/lead ttl=2s';
-    my $target = $name =~ /[cd]/ ? "redis:127.0.0.1:7000/publish/$name secret_file=$dir/secret" : 'redis:127.0.0.1/xadd/orders';
+    my $target = $name =~ /[cd]/ ? "redis:127.0.0.1:7000/publish/$name secret_file=$dir/secret"
+        : 'redis:127.0.0.1/xadd/' . ($name =~ /[ef]/ ? 'gaps' : 'orders');
+    my $cooldown = $name =~ /[ef]/ ? '3s' : '10ms';
     my $workers = $name eq 'm' ? 2 : 1;
     open my $secret, '>', "$dir/secret" or die $!;
     print $secret 'slow:word';
@@ -36,7 +38,7 @@ http {
     autoscale_zone main:8m keys=16;
     autoscale_leader $leader;
     autoscale_target orders $target max=99;
-    autoscale_policy $name target=orders { up upstream.backend.latency >= 0ms for=1r by=+1; cooldown up=10ms; }
+    autoscale_policy $name target=orders { up upstream.backend.latency >= 0ms for=1r by=+1; cooldown up=$cooldown; }
     upstream backend { server unix:$dir/backend; }
     server { listen 127.0.0.1:$gateways{$name}; location / { proxy_pass http://backend/; } }
     server { listen unix:$dir/backend; location / { return 200 "ok\n"; } }
@@ -50,7 +52,7 @@ add_block_preprocessor(sub {
     $block->set_value('http_config', <<"HTTP" . <<'HTTP2');
     init_by_lua_block {
         dirs = "$dirs"
-        ports = { a = 8101, b = 8102, m = 8103, u = 8104, c = 8105, d = 8106 }
+        ports = { a = 8101, b = 8102, m = 8103, u = 8104, c = 8105, d = 8106, e = 8107, f = 8108 }
 HTTP
         function slurp(path)
             local file = io.open(path)
@@ -113,9 +115,9 @@ HTTP
             return red
         end
         -- who has written, in order
-        function writers()
+        function writers(stream)
             local all = {}
-            for i, entry in ipairs(redis():xrange("orders", "-", "+")) do all[i] = entry[2][4] end
+            for i, entry in ipairs(redis():xrange(stream or "orders", "-", "+")) do all[i] = entry[2][4] end
             return table.concat(all, " ")
         end
         function told()
@@ -144,7 +146,7 @@ __DATA__
     ngx.say(redis():get("lead"):match("^%x+%..+%.%d+%.%d+/%x+%.%d+$") ~= nil, " ", redis():pttl("lead") > 1000)
     ngx.say("stopped: ", stop("a"), " ", redis():get("lead") == ngx.null or redis():get("lead"):find(workers("b"), 1, true) ~= nil)
     ngx.say("b leads: ", within(1.5, function() return leads("b") end))
-    -- what it had wanted and was not to write is not written late
+    -- what it had wanted, and a had no time to answer, it writes itself: the same number
     hit("b")
     ngx.say(within(3, function() return writers():find("^a b") ~= nil end))
     ngx.say("fence grows: ", fences("b")[1] > fences("a")[1])
@@ -271,3 +273,56 @@ given back: 0
 --- response_body
 true
 1 false
+
+
+=== TEST 7: decided while the lock changes hands: written once, by who gets it; what the one before had time for is left to it
+--- lua
+    assert(start("e"))
+    assert(within(3, function() return leads("e") end))
+    assert(start("f"))
+    hit("f")
+    hit("e")
+    ngx.say("e writes: ", within(3, function() return writers("gaps") == "e" end))
+    -- more than two ticks, and then e is seen to be alive
+    ngx.sleep(4)
+    sh("kill -STOP " .. master("e") .. "; kill -KILL " .. workers("e") .. " " .. master("e"))
+    hit("f")
+    ngx.say("f leads: ", leads("f"), ", would: ", within(1, function() return logged("f", "would go from 2 to 3") end))
+    ngx.say("f writes: ", within(4, function() return writers("gaps") == "e f" end))
+    ngx.sleep(1.2)
+    ngx.say(writers("gaps"), ", ", within(1, function() return logged("f", "decision 2 is written: 3 replicas") end))
+    stop("f")
+--- response_body
+e writes: true
+f leads: false, would: true
+f writes: true
+e f, true
+
+
+=== TEST 8: an order under way when its worker is killed, and nobody holds the lock: the next worker keeps it, and writes it once
+--- lua
+    redis():del("orders", "orders:fence")
+    sh("rm " .. dirs .. "/m/logs/error.log")
+    assert(start("m"))
+    assert(within(3, function() return leads("m") end))
+    local holder = redis():get("multi"):match("%d+$")
+    local pid = sh("pgrep -f 'redis-server 127.0.0.1:6379'")
+    sh("kill -STOP " .. pid)
+    hit("m")
+    ngx.say("decided: ", within(1, function() return logged("m", "from 1 to 2") end))
+    sh("kill -KILL " .. holder)
+    ngx.say("another one: ", within(4, function() return count("m", "this worker leads now") == 2 end))
+    -- ticks in which it may not write
+    ngx.sleep(2.5)
+    ngx.say("leads: ", #fences("m") > 1, ", dropped: ", logged("m", "is dropped"))
+    sh("kill -CONT " .. pid)
+    ngx.say("written: ", within(4, function() return logged("m", "decision 1 is written: 2 replicas") end))
+    ngx.sleep(1.2)
+    ngx.say(writers(), ", decided: ", count("m", "from %d to %d"))
+    stop("m")
+--- response_body
+decided: true
+another one: true
+leads: false, dropped: false
+written: true
+m, decided: 1

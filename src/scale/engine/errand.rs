@@ -11,7 +11,7 @@ use logic::autoscale::board::{Asked, Known, Source};
 use logic::autoscale::conf::{Kind, Target};
 use logic::autoscale::metrics::Now;
 use logic::autoscale::policy::state::Pending;
-use logic::autoscale::policy::{Replicas, LOST_US};
+use logic::autoscale::policy::{Mode, Replicas, LOST_US};
 
 use super::random;
 use super::report;
@@ -111,7 +111,10 @@ impl Engine {
             match read.unwrap_or_else(|| Err(Failure::soon("no answer in time"))) {
                 Ok(replicas) => {
                     seat.failures.set(0);
-                    seat.learn(replicas);
+                    let before = seat.learn(replicas);
+                    if let (Mode::Follow, Some(from), Some(to)) = (engine.mode(), before, replicas) {
+                        engine.moved(seat, from.wanted, to.wanted);
+                    }
                 }
                 Err(failure) => {
                     let pause_us = seat.failed(&failure, random());
@@ -188,7 +191,7 @@ impl Engine {
             Ok(Carried::Moved(replicas)) => {
                 seat.failures.set(0);
                 seat.learn(Some(replicas));
-                let reached = is_reached(pending, replicas.wanted);
+                let reached = pending.is_reached(replicas.wanted);
                 self.settle(seat, pending, reached.then_some(replicas.wanted));
                 if reached {
                     self.settled(seat, pending, Ok(replicas.wanted), took_us);
@@ -197,7 +200,7 @@ impl Engine {
                     self.dropped(seat, pending, &why);
                 }
             }
-            // whoever follows for long drops it
+            // it waits for whoever leads
             Ok(Carried::Lost) => {}
             Err(failure) => {
                 let pause_us = seat.failed(&failure, random());
@@ -216,6 +219,14 @@ impl Engine {
         let now_us = clock::monotonic().us;
         seat.policy.settle(&mut seat.state.borrow_mut(), now_us, pending.id, written);
         seat.save();
+    }
+
+    /// Another gateway has moved the target.
+    fn moved(&self, seat: &Seat, from: u32, to: u32) {
+        if !seat.policy.observe {
+            seat.policy.moved(&mut seat.state.borrow_mut(), clock::monotonic().us, from, to);
+            seat.save();
+        }
     }
 
     /// Sends a message; `asked` is the command that it is of.
@@ -269,8 +280,8 @@ impl Engine {
 }
 
 impl Seat {
-    /// What the target says of itself. `None`: it cannot be asked, and what was written last holds.
-    fn learn(&self, replicas: Option<Replicas>) {
+    /// What the target says of itself. `None`: it cannot be asked, and what was written last holds. Returns what it said before.
+    fn learn(&self, replicas: Option<Replicas>) -> Option<Replicas> {
         let (at_us, known) = (clock::monotonic().us, self.place.known());
         self.place.learn(match (replicas, known) {
             (Some(replicas), _) => Known { replicas, at_us, source: Source::Told },
@@ -282,6 +293,7 @@ impl Seat {
                 Known { replicas, at_us, source: Source::Assumed }
             }
         });
+        known.filter(|known| known.source == Source::Told).map(|known| known.replicas)
     }
 
     /// Another gateway writes. Where the target cannot be asked, that one is taken to have decided the same.
@@ -317,21 +329,13 @@ impl Seat {
     }
 }
 
-/// Whether the target is where an order wanted it, or beyond.
-fn is_reached(pending: &Pending, current: u32) -> bool {
-    match pending.to > pending.from {
-        true => current >= pending.to,
-        false => current <= pending.to,
-    }
-}
-
 /// Asks, and writes what still makes sense.
 async fn carry(target: &Target, order: &Order, env: &Env) -> Result<Carried, Failure> {
     if let Some(replicas) = outward::read(target, env).await? {
         let pending = Pending { id: 0, at_us: 0, from: order.from, to: order.to };
         // fewer were decided for what there was: somebody who added some since knows better
         let outdated = order.to < order.from && replicas.wanted > order.from;
-        if outdated || is_reached(&pending, replicas.wanted) {
+        if outdated || pending.is_reached(replicas.wanted) {
             return Ok(Carried::Moved(replicas));
         }
     }

@@ -20,7 +20,7 @@ impl Engine {
     /// Evaluates a policy, and puts on the board what came out. Only the leader does.
     pub(super) fn evaluate(&self, seat: &Seat, event: Event) {
         let now = clock::monotonic();
-        self.forget_orders(seat, now);
+        self.leave_orders(seat);
         let replicas = seat.replicas(now);
         // how many there are is being asked for the first time
         let too_early = replicas.is_none() && seat.target.is_some() && seat.failures.get() == 0;
@@ -58,12 +58,13 @@ impl Engine {
     /// is not to be without its reason.
     pub(super) fn publish(&self, seat: &Seat, evaluation: &Evaluation) {
         let unix_ms = clock::unix_ms();
-        if let Outcome::Scale { .. } = evaluation.outcome {
+        let ordered = seat.state.borrow().pending.id;
+        if evaluation.id != 0 && evaluation.id == ordered {
             let reason = seat.policy.explain(evaluation);
             seat.place.note(evaluation.id, &OrderNote { unix_ms, reason });
         }
-        if let (Outcome::Would { to, .. }, Mode::Follow) = (evaluation.outcome, self.mode()) {
-            seat.follow(to);
+        if let Outcome::Scale { .. } = evaluation.outcome {
+            seat.own.set(evaluation.id);
         }
         seat.save();
         self.board.set_in_force(seat.place.bit(), evaluation.actions.in_force);
@@ -84,21 +85,32 @@ impl Engine {
         }
     }
 
-    /// What was decided under another configuration, or as a gateway that has lost the lead for good since, is not written any more. A
-    /// worker that has just taken over from a dead one of its gateway keeps the order until it is known who writes.
-    fn forget_orders(&self, seat: &Seat, now: Now) {
+    /// What was decided under another configuration is not written any more. While another gateway leads, or nobody knows who does, an
+    /// order waits: until that gateway has had time to decide the same, or this one leads.
+    fn leave_orders(&self, seat: &Seat) {
         let pending = seat.state.borrow().pending;
-        let handover =
-            now.us.saturating_sub(self.follows_us.get()) < self.handover_us || self.follows_us.get() == 0;
-        let writes = match self.mode() {
-            Mode::On => !seat.policy.observe,
-            Mode::Follow => handover && !seat.policy.observe,
-            Mode::Observe | Mode::Off => false,
-        };
-        if pending.id != 0 && !writes && seat.running.borrow().as_ref().is_none_or(|running| !running.writes)
-        {
-            self.settle(seat, &pending, None);
-            self.dropped(seat, &pending, "this gateway does not write now");
+        if pending.id == 0 || seat.running.borrow().as_ref().is_some_and(|running| running.writes) {
+            return;
+        }
+        let mode = if seat.policy.observe { Mode::Observe } else { self.mode() };
+        match mode {
+            Mode::On => {}
+            Mode::Follow => {
+                let (seen_us, tick_us) = (self.leadership.others_us(), u64::from(self.tick_s) * 1_000_000);
+                let left = seat.policy.leave(&mut seat.state.borrow_mut(), seen_us, tick_us);
+                if left.is_some() {
+                    seat.follow(pending.to);
+                    seat.save();
+                    // what this gateway did not decide as the one that leads was not its to write
+                    if seat.own.get() == pending.id {
+                        self.dropped(seat, &pending, "another gateway leads now");
+                    }
+                }
+            }
+            Mode::Observe | Mode::Off => {
+                self.settle(seat, &pending, None);
+                self.dropped(seat, &pending, "this gateway does not write now");
+            }
         }
     }
 }

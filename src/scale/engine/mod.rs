@@ -68,10 +68,6 @@ pub struct Engine {
     epoch: u64,
     /// Messages under way.
     messages: RefCell<slab::Slab<errand::Message>>,
-    /// Since when this leader of its gateway may not write, because another gateway does or nobody knows yet; 0 while it may.
-    follows_us: Cell<u64>,
-    /// How long that may be because the lead has only just changed hands.
-    handover_us: u64,
     stopping: Cell<bool>,
     listener: RefCell<Option<wake::Listener>>,
     exit: RefCell<Option<ExitWatch>>,
@@ -168,8 +164,6 @@ impl Engine {
             leadership: Leadership::new(local, &settings.leader, epoch),
             epoch,
             messages: RefCell::default(),
-            follows_us: Cell::new(0),
-            handover_us: 2_000 * settings.leader.ttl_ms,
             stopping: Cell::new(false),
             listener: RefCell::default(),
             exit: RefCell::default(),
@@ -204,13 +198,7 @@ impl Engine {
         if !self.lead() {
             return;
         }
-        let now = clock::monotonic();
-        self.leadership.work(now);
-        match self.leadership.may_write() {
-            Some(_) => self.follows_us.set(0),
-            None if self.follows_us.get() == 0 => self.follows_us.set(now.us),
-            None => {}
-        }
+        self.leadership.work(clock::monotonic());
         self.board.queue().sweep(self.me(), |owner| self.me().stamp == 0 || alive(owner));
         self.run_commands();
         // all are looked at now
@@ -266,7 +254,6 @@ impl Engine {
         let fence = self.leadership.local.fence().unwrap_or(0);
         log_cycle(Level::Notice, &format!("this worker leads now: it runs the policies, with fence {fence}"));
         self.cancel(true);
-        self.follows_us.set(0);
         for seat in &self.seats {
             seat.take_over(&self.board);
             self.board.queue().after(seat.state.borrow().asked);

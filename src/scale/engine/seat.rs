@@ -36,6 +36,8 @@ pub(super) struct Seat {
     pub write_us: Cell<u64>,
     /// Failures in a row, of either.
     pub failures: Cell<u32>,
+    /// The last decision that this worker made as the one that writes.
+    pub own: Cell<u64>,
 }
 
 /// The name of the place of a target that no policy scales.
@@ -88,6 +90,7 @@ impl Seat {
             read_us: Cell::new(0),
             write_us: Cell::new(0),
             failures: Cell::new(0),
+            own: Cell::new(0),
         }
     }
 

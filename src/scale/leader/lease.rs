@@ -77,6 +77,11 @@ impl Lease {
         self.state.election.borrow().may_write(now_ms())
     }
 
+    /// When another gateway held the Lease and was alive, as far as is known.
+    pub fn others_us(&self) -> u64 {
+        self.state.election.borrow().others() * 1000
+    }
+
     /// Does not compete any more. Others need not wait when it is the gateway that stops; otherwise the next of its workers takes over.
     pub fn resign(&self) {
         drop(self.running.take());
@@ -111,6 +116,7 @@ impl State {
     /// Takes the Lease if it is free, and renews it if it is ours.
     async fn look(&self) -> Result<(), Failure> {
         let (path, all) = self.election.borrow().path();
+        self.election.borrow_mut().look(now_ms());
         let found = self.find(&path).await?;
         let step = self.election.borrow_mut().step(found, now_ms(), unix_us());
         let (method, path, body) = match step {

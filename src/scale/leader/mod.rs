@@ -57,6 +57,15 @@ impl Leadership {
         }
     }
 
+    /// When another gateway last was known to lead and to be alive, by the monotonic clock; 0 when none was.
+    pub fn others_us(&self) -> u64 {
+        match &self.outer {
+            Outer::Alone => 0,
+            Outer::Lease(lease) => lease.others_us(),
+            Outer::Redis(lock) => lock.others_us(),
+        }
+    }
+
     /// This worker does not lead its gateway any more.
     pub fn resign(&self) {
         match &self.outer {

@@ -76,6 +76,11 @@ impl RedisLock {
         self.lock.borrow().fence(clock::monotonic().us)
     }
 
+    /// When another gateway held the lock and was alive, as far as is known.
+    pub fn others_us(&self) -> u64 {
+        self.lock.borrow().others_us()
+    }
+
     /// Competes from now on, if it does not already.
     pub fn work(&self) {
         self.say_what_is_held();
@@ -131,7 +136,7 @@ impl RedisLock {
         let result = self.ask(Some(&[&self.ttl_ms, &self.gateway]), limit).await;
         let mut lock = self.lock.borrow_mut();
         let trouble = match &result {
-            Ok((asked_us, reply)) if lock.answered(*asked_us, reply) => None,
+            Ok((asked_us, reply)) if lock.answered(*asked_us, clock::monotonic().us, reply) => None,
             Ok(_) => Some("unexpected reply".to_string()),
             Err(why) => Some(why.clone()),
         };

@@ -34,6 +34,9 @@ pub struct Lock {
     ttl_us: u64,
     held: Option<Held>,
     last: Last,
+    /// The look that was answered last: when it was begun, and by when a lock that was another's would have ended.
+    look: Option<(u64, Option<u64>)>,
+    others_us: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,11 +55,12 @@ enum Last {
 
 impl Lock {
     pub fn new(ttl_ms: u64) -> Lock {
-        Lock { ttl_us: ttl_ms.saturating_mul(1000), held: None, last: Last::Failed }
+        Lock { ttl_us: ttl_ms.saturating_mul(1000), held: None, last: Last::Failed, look: None, others_us: 0 }
     }
 
-    /// Takes in the answer to [`TAKE`], which was sent no earlier than `asked_us`; false when it is none.
-    pub fn answered(&mut self, asked_us: u64, reply: &Reply) -> bool {
+    /// Takes in the answer to [`TAKE`], which was sent no earlier than `asked_us` and came no later than `now_us`; false when it is
+    /// none.
+    pub fn answered(&mut self, asked_us: u64, now_us: u64, reply: &Reply) -> bool {
         let Reply::Array(Some(parts)) = reply else { return false };
         match parts[..] {
             [Reply::Int(1), Reply::Int(fence)] if fence > 0 => {
@@ -64,10 +68,22 @@ impl Lock {
                 let until_us = asked_us.saturating_add(self.ttl_us - self.ttl_us / 10);
                 self.held = Some(Held { fence: fence.unsigned_abs(), until_us });
                 self.last = Last::Ours;
+                self.look = Some((asked_us, None));
             }
             [Reply::Int(0), Reply::Int(left_ms)] => {
                 self.held = None;
-                self.last = Last::Theirs(u64::try_from(left_ms).ok().map(|ms| ms.saturating_mul(1000)));
+                let left_us = u64::try_from(left_ms).ok().map(|ms| ms.saturating_mul(1000));
+                self.last = Last::Theirs(left_us);
+                // an end that is later than the one before may have been: the lock was taken or renewed meanwhile
+                let renewed = |ends_us: Option<u64>| match (ends_us, left_us) {
+                    (Some(ends_us), Some(left_us)) => asked_us + left_us > ends_us + 2000,
+                    (None, _) => true,
+                    _ => false,
+                };
+                if let Some((before_us, _)) = self.look.filter(|(_, ends_us)| renewed(*ends_us)) {
+                    self.others_us = before_us;
+                }
+                self.look = Some((asked_us, Some(now_us + left_us.unwrap_or(u64::MAX / 2))));
             }
             _ => return false,
         }
@@ -87,6 +103,11 @@ impl Lock {
     /// Whether the server may believe that it is held: not when it has just said that it is another's.
     pub fn is_in_doubt(&self) -> bool {
         !matches!(self.last, Last::Theirs(_))
+    }
+
+    /// Another gateway held the lock, and was alive, at this time or later; 0 while nothing is known of others.
+    pub fn others_us(&self) -> u64 {
+        self.others_us
     }
 
     /// The fencing number, while the lock is held.
@@ -129,14 +150,14 @@ mod tests {
     fn it_is_held_from_before_it_was_asked_for_and_ends_early() {
         let mut lock = Lock::new(10_000);
         assert_eq!(lock.fence(0), None);
-        assert!(lock.answered(1_000_000, &ours(7)));
+        assert!(lock.answered(1_000_000, 1_000_000, &ours(7)));
         assert_eq!(lock.fence(1_000_001), Some(7));
         assert_eq!(lock.fence(9_999_999), Some(7));
         assert_eq!(lock.fence(10_000_000), None, "nine seconds after it was asked for");
         // nobody answers: it ends when it would have
         lock.failed();
         assert_eq!(lock.fence(9_999_999), Some(7));
-        assert!(lock.answered(5_000_000, &theirs(4000)));
+        assert!(lock.answered(5_000_000, 5_000_000, &theirs(4000)));
         assert_eq!(lock.fence(5_000_001), None, "somebody else has it");
     }
 
@@ -144,9 +165,9 @@ mod tests {
     fn what_is_no_answer_changes_nothing() {
         let mut lock = Lock::new(10_000);
         assert!(lock.is_in_doubt());
-        lock.answered(0, &theirs(1));
+        lock.answered(0, 0, &theirs(1));
         assert!(!lock.is_in_doubt());
-        lock.answered(0, &ours(7));
+        lock.answered(0, 0, &ours(7));
         for reply in [
             Reply::Int(1),
             Reply::Array(None),
@@ -155,21 +176,38 @@ mod tests {
             ours(0),
             ours(-1),
         ] {
-            assert!(!lock.answered(5_000_000, &reply), "{reply:?}");
+            assert!(!lock.answered(5_000_000, 5_000_000, &reply), "{reply:?}");
         }
         assert_eq!(lock.fence(8_999_999), Some(7));
         assert_eq!(lock.fence(9_000_000), None);
     }
 
     #[test]
+    fn others_are_known_to_be_alive_by_an_end_that_moves() {
+        let mut lock = Lock::new(10_000);
+        lock.answered(1_000_000, 1_100_000, &theirs(5000));
+        assert_eq!(lock.others_us(), 0, "who is seen for the first time may be dead");
+        // the answer took less long this time: the same end
+        lock.answered(2_000_000, 2_000_000, &theirs(4090));
+        assert_eq!(lock.others_us(), 0);
+        lock.failed();
+        lock.answered(4_000_000, 4_000_000, &theirs(9000));
+        assert_eq!(lock.others_us(), 2_000_000, "renewed after that look was begun");
+        lock.answered(5_000_000, 5_000_000, &ours(7));
+        lock.answered(9_000_000, 9_000_000, &ours(7));
+        lock.answered(20_000_000, 20_000_000, &theirs(1));
+        assert_eq!(lock.others_us(), 9_000_000, "taken after this one held it last");
+    }
+
+    #[test]
     fn a_holder_has_three_tries_and_others_come_when_it_ends() {
         let mut lock = Lock::new(15_000);
         for random in [0, 1, u64::MAX] {
-            lock.answered(0, &ours(1));
+            lock.answered(0, 0, &ours(1));
             assert!((4_000_000..=5_000_000).contains(&lock.pause_us(random)));
-            lock.answered(0, &theirs(-1));
+            lock.answered(0, 0, &theirs(-1));
             assert!((4_000_000..=5_000_000).contains(&lock.pause_us(random)));
-            lock.answered(0, &theirs(300));
+            lock.answered(0, 0, &theirs(300));
             assert!((300_000..=350_000).contains(&lock.pause_us(random)));
             lock.failed();
             assert!((750_000..=2_250_000).contains(&lock.pause_us(random)));
@@ -233,7 +271,7 @@ mod tests {
                         if free[who] != asked {
                             continue;
                         }
-                        locks[who].answered(asked, &reply);
+                        locks[who].answered(asked, now, &reply);
                     }
                     let leaders: Vec<(usize, u64)> =
                         (0..3).filter_map(|who| Some((who, locks[who].fence(now)?))).collect();

@@ -96,6 +96,9 @@ pub struct Election {
     who: Candidate,
     seen: Option<(Record, u64)>,
     held: Option<Held>,
+    /// When this look at the Lease was begun, and the one before.
+    looks: (u64, u64),
+    others: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -106,7 +109,7 @@ struct Held {
 
 impl Election {
     pub fn new(who: Candidate) -> Election {
-        Election { who, seen: None, held: None }
+        Election { who, seen: None, held: None, looks: (0, 0), others: 0 }
     }
 
     /// The path of the Lease; without its last part that of all leases.
@@ -118,6 +121,17 @@ impl Election {
     /// The leader's token, as long as this worker may act.
     pub fn may_write(&self, now: u64) -> Option<u64> {
         self.held.filter(|held| now < held.until).map(|held| held.fence)
+    }
+
+    /// Another gateway held the Lease, and was alive, at this time or later; 0 while nothing is known of others. A holder that is seen
+    /// for the first time may be dead already: it must change what it holds.
+    pub fn others(&self) -> u64 {
+        self.others
+    }
+
+    /// The Lease is about to be looked at.
+    pub fn look(&mut self, now: u64) {
+        self.looks = (now, self.looks.0);
     }
 
     /// How long until the next look: client-go's 2 s of 15 s; those who wait spread out.
@@ -144,7 +158,15 @@ impl Election {
         };
         let seen_at = match self.seen.take() {
             Some((seen, at)) if found.version == seen.version => at,
-            _ => now,
+            Some((seen, _)) => {
+                // who gives it back has lived until then
+                let holder = if found.holder.is_empty() { &seen.holder } else { &found.holder };
+                if !holder.is_empty() && !holder.starts_with(&self.who.gateway) {
+                    self.others = self.looks.1;
+                }
+                now
+            }
+            None => now,
         };
         let lasts = found.duration_ms.unwrap_or(self.who.ttl_ms);
         let mine = found.holder == self.who.me;

@@ -56,11 +56,34 @@ fn election(gateway: &str, worker: &str) -> Election {
 
 /// One look at the server, at `now`.
 fn round(election: &mut Election, server: &mut Server, now: u64) -> Option<u64> {
+    election.look(now);
     let step = election.step(server.get(), now, 1_700_000_000_000_000 + now * 1000);
     if let Some(answer) = server.apply(&step) {
         election.taken(answer, now);
     }
     election.may_write(now)
+}
+
+#[test]
+fn others_are_known_to_be_alive_by_what_they_change() {
+    let (mut server, mut a, mut b) = (Server::default(), election("a", "1"), election("b", "1"));
+    round(&mut a, &mut server, 0);
+    round(&mut b, &mut server, 1000);
+    round(&mut b, &mut server, 3000);
+    assert_eq!((a.others(), b.others()), (0, 0), "who is seen for the first time may be dead");
+    round(&mut a, &mut server, 4000);
+    round(&mut b, &mut server, 5000);
+    assert_eq!(b.others(), 3000, "it was changed after that look was begun");
+    round(&mut b, &mut server, 7000);
+    assert_eq!(b.others(), 3000);
+    // who gives it back is alive until then
+    let freed = a.release(&server.get().unwrap(), 0).map(Step::Update).unwrap();
+    server.apply(&freed).unwrap();
+    round(&mut b, &mut server, 9000);
+    assert_eq!((b.others(), b.may_write(9001).is_some()), (7000, true));
+    round(&mut a, &mut server, 9500);
+    round(&mut b, &mut server, 11_000);
+    assert_eq!((a.others(), b.others()), (4000, 7000), "the gateway itself is no other");
 }
 
 #[test]

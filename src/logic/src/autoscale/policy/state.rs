@@ -48,6 +48,16 @@ pub struct Pending {
     pub to: u32,
 }
 
+impl Pending {
+    /// Whether the target is where it is wanted, or beyond.
+    pub fn is_reached(&self, current: u32) -> bool {
+        match self.to > self.from {
+            true => current >= self.to,
+            false => current <= self.to,
+        }
+    }
+}
+
 /// What a policy remembers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct State {

@@ -55,7 +55,8 @@ pub enum Mode {
     #[default]
     On,
     Observe,
-    /// `on`, but another gateway is the one that writes.
+    /// `on`, but another gateway is the one that writes, or nobody knows who: what is decided is pending as well, until
+    /// [`Policy::leave`] leaves it to that one, or this gateway leads and writes it.
     Follow,
     Off,
 }
@@ -85,6 +86,9 @@ impl<'a> Input<'a> {
 }
 
 const NOBODY: Replicas = Replicas { wanted: 0, ready: 0 };
+
+/// A gateway that leads has looked at its signals, and carried out what it decided, within so many ticks.
+const LEAVE_TICKS: u64 = 2;
 
 /// A write that was not settled for so long has no writer any more (a write may take 60 s): it counts as failed.
 pub const LOST_US: u64 = 120_000_000;
@@ -122,6 +126,30 @@ impl Policy {
         let seen = self.look(&input);
         let evaluation = self.conclude(state, path, seen, verdicts, &input);
         Evaluation { asked: Some(reason.into()), news: true, ..evaluation }
+    }
+
+    /// Another gateway was last known to lead, and to be alive, at `seen_us`. What was pending here for two ticks before that is left to
+    /// it, as if it had been written at once: that gateway has seen the same load. What it had no time for stays pending: if it has
+    /// died meanwhile, whoever leads after it has an order to carry out. Returns what was left.
+    pub fn leave(&self, state: &mut State, seen_us: u64, tick_us: u64) -> Option<Pending> {
+        let pending = state.pending;
+        let left = pending.id != 0 && seen_us >= pending.at_us.saturating_add(LEAVE_TICKS * tick_us);
+        left.then(|| self.settle(state, pending.at_us, pending.id, Some(pending.to)))?;
+        Some(pending)
+    }
+
+    /// While another gateway leads, the target has moved: that is taken for the answer to the load that this gateway has seen, too, so
+    /// it begins the same cooldown here, and what is pending and not beyond it is done.
+    pub fn moved(&self, state: &mut State, now_us: u64, from: u32, to: u32) {
+        if from == to {
+            return;
+        }
+        let pending = state.pending;
+        if pending.id != 0 && pending.is_reached(to) {
+            return self.settle(state, now_us, pending.id, Some(to));
+        }
+        state.events.push(now_us, i64::from(to) - i64::from(from));
+        state.changed(to > from, now_us);
     }
 
     /// What there is, `None` when it could not be learnt.
@@ -373,13 +401,18 @@ impl Policy {
             return Outcome::Stay(Why::Pending { wish, to: pending.to });
         }
         state.decisions += 1;
-        if !writes {
-            // a cooldown as if it had been written, or every tick would decide again
-            state.changed(to > current, now_us);
-            return Outcome::Would { from: current, to };
+        let order = Pending { id: state.decisions, at_us: now_us.max(1), from: current, to };
+        if writes {
+            state.pending = order;
+            return Outcome::Scale { from: current, to };
         }
-        state.pending = Pending { id: state.decisions, at_us: now_us.max(1), from: current, to };
-        Outcome::Scale { from: current, to }
+        match input.mode {
+            // an order for whoever leads: `Policy::leave` tells when that is another gateway
+            Mode::Follow if !self.observe => state.pending = order,
+            // a cooldown as if it had been written, or every tick would decide again
+            _ => state.changed(to > current, now_us),
+        }
+        Outcome::Would { from: current, to }
     }
 
     /// The stabilisation windows of both directions, as Kubernetes has them.

@@ -90,7 +90,7 @@ pub enum Outcome {
         from: u32,
         to: u32,
     },
-    /// The same, but observing: write nothing.
+    /// The same, but observing, or another gateway writes, or nobody knows who does: write nothing.
     Would {
         from: u32,
         to: u32,

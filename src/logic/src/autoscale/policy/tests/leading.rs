@@ -71,7 +71,7 @@ fn who_follows_decides_writes_nothing_and_obeys_inside() {
     let mut rig = Rig::new(lines("up upstream.app.latency > 500ms by=+2; limit max=3; do shed batch;"), 2);
     rig.set("upstream.app.latency", 0.9);
     let evaluation = tick(&mut rig, Mode::Follow);
-    assert_eq!((evaluation.outcome, rig.state.pending.id), (Outcome::Would { from: 2, to: 3 }, 0));
+    assert_eq!((evaluation.outcome, rig.state.pending.id), (Outcome::Would { from: 2, to: 3 }, 1));
     rig.current = 3;
     let evaluation = tick(&mut rig, Mode::Follow);
     assert!(evaluation.actions.in_force, "the gateway sheds, whoever scales");

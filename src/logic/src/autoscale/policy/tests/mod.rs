@@ -1,5 +1,6 @@
 //! The engine on a simulated clock: the scenarios by their ids, and properties.
 
+mod handover;
 mod leading;
 mod properties;
 mod scenarios;
@@ -41,6 +42,7 @@ pub struct Rig {
     pub requests: Vec<f64>,
     pub current: u32,
     pub writes: bool,
+    pub mode: Mode,
     /// Every change: when, in seconds, and to how many.
     pub log: Vec<(u64, u32)>,
 }
@@ -74,6 +76,7 @@ impl Rig {
             requests: Vec::new(),
             current,
             writes: true,
+            mode: Mode::On,
             log: Vec::new(),
         }
     }
@@ -97,7 +100,7 @@ impl Rig {
                 now,
                 unix_ms: self.unix_ms,
                 event,
-                mode: Mode::On,
+                mode: self.mode,
                 replicas: Some(Replicas { wanted: self.current, ready: self.current }),
                 view: &Board(&self.policy, &self.values, &self.requests),
                 script: None,
