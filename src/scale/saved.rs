@@ -63,11 +63,21 @@ impl StateFile {
         self.log(Level::Notice, &format!("has been read: {policies} policies, {peers} peers"));
     }
 
-    /// Writes what is remembered now. The error is the end of a log line.
+    /// Writes what is remembered now, unless the file says more. The error is the end of a log line.
     pub fn write(&self, zone: &Zone<'_>) -> Result<(), String> {
-        let bytes = Saved { written: clocks(), entries: remembered(zone) }.to_bytes();
+        let saved = Saved { written: clocks(), entries: remembered(zone) };
+        let bytes = saved.to_bytes();
         let temporary = self.beside(&format!(".{}.tmp", process::pid()));
-        let written = put(&temporary, &bytes).and_then(|()| fs::rename(&temporary, &self.0));
+        let replace = || {
+            // a worker that drains may know an older memory, and one that was stopped until now an older state
+            let found = read(&self.0).ok().and_then(|bytes| Saved::from_bytes(&bytes).ok());
+            if found.is_some_and(|found| found.is_newer_than(&saved)) {
+                self.log(Level::Notice, "is left as it is: who wrote it knows more");
+                return fs::remove_file(&temporary);
+            }
+            fs::rename(&temporary, &self.0)
+        };
+        let written = put(&temporary, &bytes).and_then(|()| replace());
         written.map_err(|e| {
             let _ = fs::remove_file(&temporary);
             match (e.kind(), process::worker_user(), self.0.parent()) {
@@ -144,16 +154,20 @@ fn remembered(zone: &Zone<'_>) -> Vec<Entry> {
         Some(Entry { what: What::Pool, name, words: vec![wanted.into()] })
     });
     // there is one since the configuration was read, or nobody needs it
-    let epoch = Entry { what: What::Epoch, name: Vec::new(), words: vec![zone.board().known_epoch()] };
+    let board = zone.board();
+    let words = vec![board.known_epoch(), board.began_ms()];
+    let epoch = Entry { what: What::Epoch, name: Vec::new(), words };
     core::iter::once(epoch).chain(places).chain(peers).chain(pools).collect()
 }
 
 /// What the orders of the gateway are told from others by stays the same, so that one under way is repeated under its own key. Before
-/// policies have places.
-pub fn begin(zone: &Zone<'_>, saved: &Saved) {
-    if let Some([epoch]) = saved.words(What::Epoch, b"").filter(|words| *words != [0]) {
+/// policies have places, in a memory that is new.
+pub fn begin(zone: &Zone<'_>, saved: Option<&Saved>) {
+    let words = saved.and_then(|saved| saved.words(What::Epoch, b"")).unwrap_or_default();
+    if let Some(epoch) = words.first().filter(|epoch| **epoch != 0) {
         zone.board().epoch(*epoch);
     }
+    zone.board().begin(clock::unix_ms(), words.get(1).copied().unwrap_or(0));
 }
 
 /// How many policies go on where they were.

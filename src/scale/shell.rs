@@ -83,8 +83,8 @@ pub fn register(main: &MainConf) {
     }
     let file = conf.state.as_ref().filter(|_| conf.is_new.get());
     let saved = file.and_then(|file| Some((file, file.read()?)));
-    if let Some((_, saved)) = &saved {
-        saved::begin(zone, saved);
+    if conf.is_new.get() {
+        saved::begin(zone, saved.as_ref().map(|(_, saved)| saved));
     }
     super::engine::register(main, zone, conf.workers());
     poll::register(zone, main.autoscale.settings(), now).iter().for_each(|e| refused(e));
@@ -355,11 +355,21 @@ pub(super) fn alive(owner: Owner) -> bool {
     started(owner.pid).is_some_and(|s| s & 0x7fff_ffff == owner.stamp)
 }
 
-/// When process `pid` started, in clock ticks since boot: field 22 of its stat file (proc(5)). A zombie is gone.
+/// The same, and it is not stopped either: by a signal, or by a debugger.
+pub(super) fn at_work(owner: Owner) -> bool {
+    stat(owner.pid).is_some_and(|(state, s)| s & 0x7fff_ffff == owner.stamp && !matches!(state, 'T' | 't'))
+}
+
+/// When process `pid` started, in clock ticks since boot. A zombie is gone.
 pub(super) fn started(pid: u32) -> Option<u32> {
+    Some(stat(pid)?.1)
+}
+
+/// The state of a process, and when it started: fields 3 and 22 of its stat file (proc(5)).
+fn stat(pid: u32) -> Option<(char, u32)> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let mut fields = stat.rsplit_once(") ")?.1.split(' ');
-    let state = fields.next()?;
+    let state = fields.next()?.chars().next()?;
     let ticks: u64 = fields.nth(18)?.parse().ok()?;
-    (state != "Z" && state != "X").then_some(ticks as u32)
+    (state != 'Z' && state != 'X').then_some((state, ticks as u32))
 }

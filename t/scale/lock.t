@@ -326,3 +326,38 @@ another one: true
 leads: false, dropped: false
 written: true
 m, decided: 1
+
+
+=== TEST 9: T22: a worker that leads is stopped: another one leads within two ticks; when the first goes on, it writes nothing
+--- lua
+    redis():del("orders", "orders:fence", "multi")
+    sh("rm " .. dirs .. "/m/logs/error.log")
+    assert(start("m"))
+    assert(within(3, function() return leads("m") end))
+    hit("m")
+    ngx.say("written: ", within(2, function() return writers() == "m" end))
+    local holder = redis():get("multi"):match("%d+$")
+    sh("kill -STOP " .. holder)
+    ngx.update_time()
+    local stopped = ngx.now()
+    -- the one that is stopped is woken for it, too
+    pcall(hit, "m")
+    ngx.say("another one: ", within(4, function() return count("m", "this worker leads now") == 2 end))
+    ngx.update_time()
+    ngx.say("within two ticks: ", ngx.now() - stopped < 2.5)
+    ngx.say("written: ", within(3, function() return writers() ~= "m" end))
+    sh("kill -CONT " .. holder)
+    ngx.sleep(1.5)
+    hit("m")
+    within(2, function() return select(2, writers():gsub("m", "")) > 2 end)
+    ngx.sleep(0.5)
+    local to = {}
+    for i, entry in ipairs(redis():xrange("orders", "-", "+")) do to[i] = entry[2][10] end
+    ngx.say(table.concat(to, " "), ", leaders: ", count("m", "this worker leads now"))
+    stop("m")
+--- response_body
+written: true
+another one: true
+within two ticks: true
+written: true
+2 3 4, leaders: 2

@@ -45,8 +45,10 @@ add_block_preprocessor(sub {
     $block->set_value('timeout', 10) if !defined $block->timeout;
     my $file = $block->state // 'gateway';
     chomp $file;
+    # where the zone is said: a block may change it
+    write_file("$file.conf", "autoscale_zone main:4m keys=64 state=$dir/$file;\n");
     $block->set_value('http_config', <<"CONF" . ($block->http_config // ''));
-autoscale_zone main:4m keys=64 state=$dir/$file;
+include $dir/$file.conf;
 upstream app { server 127.0.0.1:11; server 127.0.0.1:12; }
 init_by_lua_block {
     dir = "$dir"
@@ -267,3 +269,32 @@ invalid state=/tmp: write the name of a file
     end
     ngx.say()
 --- response_body eval: "up up up standby \n"
+
+
+=== TEST 15: a worker that drains with an older memory leaves the file of the younger one alone
+--- state: resized
+--- once
+--- config
+    location = /resize {
+        content_by_lua_block {
+            ngx.sleep(0.1)
+            -- for this memory alone: the next one begins with what was written before
+            assert(require("ngx.autoscale").set("app", "127.0.0.1:11", { weight = 5 }))
+            local conf = assert(io.open(dir .. "/resized.conf", "w"))
+            conf:write("autoscale_zone main:5m keys=64 state=", dir, "/resized;")
+            conf:close()
+            local file = assert(io.open(ngx.config.prefix() .. "logs/nginx.pid"))
+            os.execute("kill -HUP " .. file:read("*a"))
+            ngx.sleep(1)
+            ngx.say(weights())
+        }
+    }
+    location = /t {
+        content_by_lua_block {
+            ngx.say(logged("is left as it is: who wrote it knows more"))
+            local file = assert(io.open(dir .. "/resized"))
+            ngx.say(weights(), " ", file:read("*a"):find("app/127.0.0.1:11", 1, true))
+        }
+    }
+--- request eval: ["GET /resize", "GET /t"]
+--- response_body eval: ["5 1\n", "true\n1 1 nil\n"]

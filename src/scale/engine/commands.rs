@@ -82,7 +82,9 @@ impl Engine {
             Command::Hold { policy, seconds } => {
                 if let Some(seat) = self.seats.iter().find(|seat| seat.policy.name == *policy) {
                     seat.state.borrow_mut().hold(clock::monotonic().us, *seconds);
-                    seat.save();
+                    if !seat.save() {
+                        return Left::Later;
+                    }
                     report::held(seat, *seconds);
                 }
                 Left::Nothing
@@ -128,7 +130,9 @@ impl Engine {
             state.asked = ticket;
             evaluation
         });
-        self.publish(seat, &evaluation);
+        if !self.publish(seat, &evaluation) {
+            return Left::Later;
+        }
         self.attend(seat);
         Left::Nothing
     }

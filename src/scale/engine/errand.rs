@@ -66,13 +66,14 @@ impl Engine {
     /// Sees to it that what is due for a policy's target is under way.
     pub(super) fn attend(&self, seat: &Seat) {
         let Some(target) = &seat.target else { return };
-        if seat.running.borrow().is_some() || self.stopping.get() || !seat.place.is_mine() {
+        if seat.running.borrow().is_some() || self.stopping.get() || !seat.is_mine() {
             return;
         }
         let (now, pending) = (clock::monotonic(), seat.state.borrow().pending);
         if pending.id != 0 && now.us.saturating_sub(pending.at_us) > LOST_US {
-            self.settle(seat, &pending, None);
-            self.dropped(seat, &pending, "it could not be written for two minutes");
+            if self.settle(seat, &pending, None) {
+                self.dropped(seat, &pending, "it could not be written for two minutes");
+            }
         } else if pending.id != 0 && !seat.policy.observe && self.may_write().is_some() {
             if now.us >= seat.write_us.get() {
                 self.write(seat, target, &pending);
@@ -184,15 +185,20 @@ impl Engine {
         match carried {
             Ok(Carried::Written(replicas)) => {
                 seat.failures.set(0);
+                // the order itself went out with a fence of its own; who leads now asks the target
+                if !self.settle(seat, pending, Some(replicas)) {
+                    return;
+                }
                 seat.wrote(replicas, now);
-                self.settle(seat, pending, Some(replicas));
                 self.settled(seat, pending, Ok(replicas), took_us);
             }
             Ok(Carried::Moved(replicas)) => {
                 seat.failures.set(0);
                 seat.learn(Some(replicas));
                 let reached = pending.is_reached(replicas.wanted);
-                self.settle(seat, pending, reached.then_some(replicas.wanted));
+                if !self.settle(seat, pending, reached.then_some(replicas.wanted)) {
+                    return;
+                }
                 if reached {
                     self.settled(seat, pending, Ok(replicas.wanted), took_us);
                 } else {
@@ -206,19 +212,19 @@ impl Engine {
                 let pause_us = seat.failed(&failure, random());
                 seat.write_us.set(now.us + pause_us);
                 let given_up = failure.retry == Retry::Never;
-                if given_up {
-                    self.settle(seat, pending, None);
+                if given_up && !self.settle(seat, pending, None) {
+                    return;
                 }
                 self.settled(seat, pending, Err((&failure, given_up)), took_us);
             }
         }
     }
 
-    /// Says in the state, and on the board, how an order went.
-    pub(super) fn settle(&self, seat: &Seat, pending: &Pending, written: Option<u32>) {
+    /// Says in the state, and on the board, how an order went; false when that is for a later leader to say.
+    pub(super) fn settle(&self, seat: &Seat, pending: &Pending, written: Option<u32>) -> bool {
         let now_us = clock::monotonic().us;
         seat.policy.settle(&mut seat.state.borrow_mut(), now_us, pending.id, written);
-        seat.save();
+        seat.save()
     }
 
     /// Another gateway has moved the target.

@@ -24,7 +24,7 @@ impl Engine {
         let replicas = seat.replicas(now);
         // how many there are is being asked for the first time
         let too_early = replicas.is_none() && seat.target.is_some() && seat.failures.get() == 0;
-        if seat.bare || too_early || !seat.place.is_mine() {
+        if seat.bare || too_early || !seat.is_mine() {
             return;
         }
         let mut runner = Runner::new(&seat.policy.name);
@@ -55,9 +55,12 @@ impl Engine {
     }
 
     /// Puts on the board what an evaluation came to, and tells who wants to know. The order goes first: a state that has it pending
-    /// is not to be without its reason.
-    pub(super) fn publish(&self, seat: &Seat, evaluation: &Evaluation) {
+    /// is not to be without its reason. False when another worker leads meanwhile: then it has never been.
+    pub(super) fn publish(&self, seat: &Seat, evaluation: &Evaluation) -> bool {
         let unix_ms = clock::unix_ms();
+        if !seat.is_mine() {
+            return false;
+        }
         let ordered = seat.state.borrow().pending.id;
         if evaluation.id != 0 && evaluation.id == ordered {
             let reason = seat.policy.explain(evaluation);
@@ -66,13 +69,13 @@ impl Engine {
         if let Outcome::Scale { .. } = evaluation.outcome {
             seat.own.set(evaluation.id);
         }
-        seat.save();
+        if !seat.save() {
+            return false;
+        }
         self.board.set_in_force(seat.place.bit(), evaluation.actions.in_force);
         report::evaluated(seat, evaluation);
-        if seat.place.is_mine() {
-            let at = Instant { now: clock::monotonic(), unix_ms };
-            self.journal.record(&seat.policy, seat.place.last(), evaluation, at);
-        }
+        let at = Instant { now: clock::monotonic(), unix_ms };
+        self.journal.record(&seat.policy, seat.place.last(), evaluation, at);
         if evaluation.actions.notify && self.may_write().is_some() {
             let json = serde_json::to_string(&seat.policy.decision(evaluation, unix_ms));
             for action in &seat.policy.actions {
@@ -83,6 +86,7 @@ impl Engine {
                 }
             }
         }
+        true
     }
 
     /// What was decided under another configuration is not written any more. While another gateway leads, or nobody knows who does, an
@@ -99,8 +103,10 @@ impl Engine {
                 let (seen_us, tick_us) = (self.leadership.others_us(), u64::from(self.tick_s) * 1_000_000);
                 let left = seat.policy.leave(&mut seat.state.borrow_mut(), seen_us, tick_us);
                 if left.is_some() {
+                    if !seat.save() {
+                        return;
+                    }
                     seat.follow(pending.to);
-                    seat.save();
                     // what this gateway did not decide as the one that leads was not its to write
                     if seat.own.get() == pending.id {
                         self.dropped(seat, &pending, "another gateway leads now");
@@ -108,8 +114,9 @@ impl Engine {
                 }
             }
             Mode::Observe | Mode::Off => {
-                self.settle(seat, &pending, None);
-                self.dropped(seat, &pending, "this gateway does not write now");
+                if self.settle(seat, &pending, None) {
+                    self.dropped(seat, &pending, "this gateway does not write now");
+                }
             }
         }
     }

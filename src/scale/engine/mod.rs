@@ -204,6 +204,10 @@ impl Engine {
         // all are looked at now
         self.board.take_due();
         for seat in &self.seats {
+            // each may take a while, and a worker may be stopped in between
+            if !self.leadership.local.leads() {
+                break;
+            }
             self.evaluate(seat, Event::Tick);
             self.attend(seat);
         }
@@ -220,6 +224,9 @@ impl Engine {
         self.run_commands();
         let due = self.board.take_due();
         for seat in self.seats.iter().filter(|seat| due & seat.place.bit() != 0) {
+            if !self.leadership.local.leads() {
+                break;
+            }
             self.evaluate(seat, Event::Request);
             self.attend(seat);
         }
@@ -255,7 +262,7 @@ impl Engine {
         log_cycle(Level::Notice, &format!("this worker leads now: it runs the policies, with fence {fence}"));
         self.cancel(true);
         for seat in &self.seats {
-            seat.take_over(&self.board);
+            seat.take_over(&self.board, fence);
             self.board.queue().after(seat.state.borrow().asked);
             self.attend(seat);
         }

@@ -36,6 +36,8 @@ pub(super) struct Seat {
     pub write_us: Cell<u64>,
     /// Failures in a row, of either.
     pub failures: Cell<u32>,
+    /// That of the leader, in the one that leads.
+    fence: Cell<u64>,
     /// The last decision that this worker made as the one that writes.
     pub own: Cell<u64>,
 }
@@ -90,12 +92,13 @@ impl Seat {
             read_us: Cell::new(0),
             write_us: Cell::new(0),
             failures: Cell::new(0),
+            fence: Cell::new(0),
             own: Cell::new(0),
         }
     }
 
-    /// Goes on where the leader before stopped.
-    pub fn take_over(&self, board: &Board<'_>) {
+    /// Goes on where the leader before stopped, as the one with this fence.
+    pub fn take_over(&self, board: &Board<'_>, fence: u64) {
         let mut state = self.place.state().unwrap_or_default();
         if let Some(mark) = self.target.as_deref().map(mark) {
             let before = board.known_of(mark);
@@ -108,16 +111,27 @@ impl Seat {
             }
         }
         self.policy.adopt(&mut state);
+        self.fence.set(fence);
+        // if a later one was faster, this one finds out before it does anything
+        if self.place.take_over(fence, &state) {
+            self.version.set(self.place.version());
+        }
         **self.state.borrow_mut() = state;
         self.read_us.set(0);
         self.write_us.set(0);
         self.failures.set(0);
     }
 
-    /// Writes the state where the next leader finds it.
-    pub fn save(&self) {
-        self.place.save(&self.state.borrow());
+    /// Writes the state where the next leader finds it; false when there is one already.
+    pub fn save(&self) -> bool {
+        let saved = self.place.save(self.fence.get(), &self.state.borrow());
         self.version.set(self.place.version());
+        saved
+    }
+
+    /// Whether the place is this leader's to write: it is the policy's, and nobody has taken it over since.
+    pub fn is_mine(&self) -> bool {
+        self.place.is_led(self.fence.get())
     }
 
     /// Whether the request that just ended may make the policy act.

@@ -8,7 +8,7 @@ use logic::autoscale::board::Board;
 use logic::autoscale::metrics::columns::Owner;
 
 use crate::ngx::{clock, process};
-use crate::scale::shell::alive;
+use crate::scale::shell::at_work;
 
 /// This worker's part in it; clones are the same.
 #[derive(Clone)]
@@ -33,8 +33,8 @@ impl Local {
             unix_ms: clock::unix_ms(),
             tick_us: self.tick_us,
         };
-        // without a start time nobody can be told dead: only silence counts
-        let fence = self.board.compete(&candidate, |owner| self.me.stamp == 0 || alive(owner));
+        // without a start time nobody can be told dead: only silence counts. One that was stopped finds out when it goes on
+        let fence = self.board.compete(&candidate, |owner| self.me.stamp == 0 || at_work(owner));
         if let Some(fence) = fence {
             self.fence.set(fence);
         }

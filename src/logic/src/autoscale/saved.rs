@@ -28,7 +28,8 @@ pub enum What {
     Peer,
     /// How many peers of a pool are wanted, by the upstream's name: one word.
     Pool,
-    /// What tells the gateway's decisions from those of another: one word, without a name.
+    /// What tells the gateway's decisions from those of another, and when the memory began that this was written from, in milliseconds
+    /// since 1970: two words, without a name.
     Epoch,
 }
 
@@ -125,6 +126,18 @@ impl Saved {
         (then_us - i128::from(self.written.now_us)).clamp(i64::MIN.into(), i64::MAX.into()) as i64
     }
 
+    /// Whether it says more than what is to be written: its memory is younger (another nginx, or another configuration, has begun with
+    /// what this one had written), or it is of the same memory and was taken later.
+    pub fn is_newer_than(&self, other: &Saved) -> bool {
+        let same_boot = self.written.boot == other.written.boot;
+        let began = |saved: &Saved| saved.words(What::Epoch, b"").and_then(|words| words.get(1)).copied();
+        match (began(self), began(other)) {
+            (Some(this), Some(other)) if this != other => this > other,
+            (Some(_), Some(_)) => same_boot && self.written.now_us > other.written.now_us,
+            _ => false,
+        }
+    }
+
     /// The words of one thing.
     pub fn words(&self, what: What, name: &[u8]) -> Option<&[u64]> {
         let found = self.entries.iter().find(|entry| entry.what == what && entry.name == name);
@@ -216,6 +229,22 @@ mod tests {
         assert_eq!((state.decisions, state.up_us), (7, 5_000_000));
         assert_eq!((read.words(What::Policy, b"app"), read.words(What::Peer, b"web")), (None, None));
         assert_eq!(Saved::from_bytes(&Saved::default().to_bytes()), Ok(Saved::default()));
+    }
+
+    #[test]
+    fn the_younger_memory_counts_and_of_one_the_later_writing() {
+        let of = |epoch: &[u64], boot, now_us| Saved {
+            written: Clocks { now_us, unix_ms: 5, boot },
+            entries: vec![Entry { what: What::Epoch, name: vec![], words: epoch.to_vec() }],
+        };
+        let newer = |this: Saved, other: Saved| this.is_newer_than(&other);
+        assert!(newer(of(&[7, 200], 1, 10), of(&[7, 100], 1, 20)), "a younger memory");
+        assert!(!newer(of(&[7, 100], 1, 20), of(&[7, 200], 1, 10)));
+        assert!(newer(of(&[7, 100], 1, 20), of(&[7, 100], 1, 10)), "later");
+        assert!(!newer(of(&[7, 100], 1, 10), of(&[7, 100], 1, 10)));
+        assert!(!newer(of(&[7, 100], 2, 20), of(&[7, 100], 1, 10)), "clocks of two boots");
+        // what does not say so is written over
+        assert!(!newer(some(), of(&[7, 100], 1, 1)) && !newer(of(&[7], 1, 9), of(&[7, 100], 1, 1)));
     }
 
     #[test]

@@ -61,8 +61,7 @@ impl Place<'_> {
         {
             self.note(words[4], &OrderNote { unix_ms: words[5], reason });
         }
-        self.save(&state);
-        true
+        self.save(0, &state)
     }
 }
 
@@ -90,7 +89,7 @@ mod tests {
         place.learn(Known { replicas, at_us: 8_000_000, source: Source::Written });
         let note = OrderNote { unix_ms: 123, reason: "rate 300/s > 200/s, é".repeat(20) };
         place.note(7, &note);
-        place.save(&state);
+        assert!(place.save(0, &state));
         let words = place.kept().unwrap();
 
         let place = other.find("web").unwrap();
@@ -110,7 +109,7 @@ mod tests {
         let board = Board::new(&before);
         board.register(&["web"]);
         let place = board.find("web").unwrap();
-        place.save(&State::default());
+        assert!(place.save(0, &State::default()));
         let words = place.kept().unwrap();
         assert!(!place.take_up(&words[1..], 0) && !place.take_up(&[], 0));
         let mut changed = words.clone();

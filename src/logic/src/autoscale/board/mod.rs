@@ -35,6 +35,7 @@ const DUE: usize = 4;
 const IN_FORCE: usize = 5;
 const TICKETS: usize = 6;
 const EPOCH: usize = 7;
+const BEGAN: usize = 8;
 
 /// The most places of policies: their numbers are bits of a word.
 pub const MOST_PLACES: usize = 32;
@@ -76,6 +77,15 @@ impl<'a> Board<'a> {
     /// The same, 0 if there is none.
     pub fn known_epoch(&self) -> u64 {
         self.head[EPOCH].load(Acquire)
+    }
+
+    /// When this memory began, in milliseconds since 1970: after the one that it goes on from, by whatever clock. For a memory that is new.
+    pub fn begin(&self, unix_ms: u64, before_ms: u64) {
+        put(&self.head[BEGAN], unix_ms.max(before_ms + 1));
+    }
+
+    pub fn began_ms(&self) -> u64 {
+        get(&self.head[BEGAN])
     }
 
     pub fn queue(&self) -> Queue<'a> {

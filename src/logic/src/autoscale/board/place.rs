@@ -5,7 +5,7 @@ use crate::autoscale::decisions::Last;
 use crate::autoscale::metrics::word::{get, high, low, pair, put, Word};
 use crate::autoscale::policy::store::{self, STORE_WORDS};
 use crate::autoscale::policy::{Replicas, State};
-use std::sync::atomic::Ordering::{Acquire, Release};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 
 /// Bytes of a name.
 pub const MOST_NAME: usize = 80;
@@ -32,6 +32,8 @@ const TARGET: usize = 7;
 const ORDER: usize = 8;
 const ORDER_TIME: usize = 9;
 const ORDER_LEN: usize = 10;
+/// The fence of the last leader that took the place over.
+const FENCE: usize = 11;
 const ORDER_TEXT: usize = 12;
 const NAME: usize = ORDER_TEXT + REASON_WORDS;
 const LAST: usize = NAME + NAME_WORDS;
@@ -153,11 +155,30 @@ impl<'a> Place<'a> {
         store::load(&self.words[STATE..])
     }
 
-    pub fn save(&self, state: &State) {
-        if self.is_mine() {
-            store::save(&self.words[STATE..], state);
-            self.words[SAVES].store(get(&self.words[SAVES]) + 1, Release);
+    /// Writes the state as the leader with this fence; false when a later one has taken the place over, or another policy.
+    #[must_use]
+    pub fn save(&self, fence: u64, state: &State) -> bool {
+        if !self.is_led(fence) {
+            return false;
         }
+        store::save(&self.words[STATE..], state);
+        self.words[SAVES].store(get(&self.words[SAVES]) + 1, Release);
+        true
+    }
+
+    /// Whether no later leader than the one with this fence has taken the place over.
+    pub fn is_led(&self, fence: u64) -> bool {
+        self.is_mine() && self.words[FENCE].load(Acquire) <= fence
+    }
+
+    /// From now on it is this leader's, who goes on from `state`; false when a later one was faster. A former leader may have been
+    /// stopped in the middle of a [`Place::save`], and go on at any time: what it still writes, into one of the two places of a state, is
+    /// older than either of those that are written here.
+    pub fn take_over(&self, fence: u64, state: &State) -> bool {
+        self.is_mine()
+            && self.words[FENCE].fetch_max(fence, AcqRel) <= fence
+            && self.save(fence, state)
+            && self.save(fence, state)
     }
 
     /// Its last evaluation.

@@ -1,6 +1,6 @@
 use super::lead::Candidate;
 use super::*;
-use crate::autoscale::policy::{Replicas, State};
+use crate::autoscale::policy::{store, Replicas, State};
 use proptest::prelude::*;
 
 const PLACES: usize = 4;
@@ -72,8 +72,8 @@ fn policies_keep_their_places_by_name() {
     let board = Board::new(&memory);
     assert!(board.register(&["a", "b", "target:c"]).is_empty());
     let (a, b) = (board.find("a").unwrap(), board.find("b").unwrap());
-    a.save(&State { decisions: 3, ..State::default() });
-    b.save(&State { decisions: 4, ..State::default() });
+    assert!(a.save(0, &State { decisions: 3, ..State::default() }));
+    assert!(b.save(0, &State { decisions: 4, ..State::default() }));
     board.set_in_force(b.bit(), true);
     // b is dropped, others come: the free place first, then that of b
     assert!(board.register(&["d", "a", "target:c"]).is_empty());
@@ -84,7 +84,7 @@ fn policies_keep_their_places_by_name() {
     let e = board.find("e").unwrap();
     assert_eq!((e.index, e.state(), e.version()), (b.index, None, 0));
     // a former worker of b writes on
-    b.save(&State::default());
+    assert!(!b.save(9, &State::default()));
     b.note(1, &OrderNote { unix_ms: 1, reason: "old".into() });
     b.learn(Known { replicas: Replicas { wanted: 9, ready: 9 }, at_us: 1, source: Source::Told });
     assert_eq!((e.state(), e.noted(1), e.known()), (None, None, None));
@@ -94,6 +94,59 @@ fn policies_keep_their_places_by_name() {
     assert_eq!(board.register(&["a", "d", "e", "target:c", "f"]), ["f"]);
     assert_eq!(board.register(&["a", &long]), [&long]);
     assert_eq!(board.places().len(), PLACES);
+}
+
+#[test]
+fn a_former_leader_saves_nothing() {
+    let memory = memory();
+    let board = Board::new(&memory);
+    board.register(&["a"]);
+    let place = board.find("a").unwrap();
+    let state = |decisions| State { decisions, ..State::default() };
+    assert!(place.take_over(7, &state(1)) && place.save(7, &state(2)));
+    assert!(place.take_over(9, &state(2)) && place.is_led(9) && !place.is_led(7));
+    assert!(!place.save(7, &state(5)), "it was stopped meanwhile");
+    assert!(!place.take_over(8, &state(6)), "it has led for a moment, and comes too late");
+    assert!(place.save(9, &state(3)));
+    assert_eq!(place.state(), Some(state(3)));
+    // a state file is read before anybody leads
+    assert!(!place.save(0, &state(0)));
+}
+
+proptest! {
+    /// A leader that was stopped after so many words of a save goes on when another one has taken over and saved so many times.
+    #[test]
+    fn what_a_stopped_leader_had_begun_is_not_believed(begun in 0usize..=store::STORE_WORDS / 2, saves in 0u64..4) {
+        let (memory, finished) = (memory(), memory());
+        let state = |decisions| State { decisions, ..State::default() };
+        for words in [&memory, &finished] {
+            let board = Board::new(words);
+            board.register(&["a"]);
+            let place = board.find("a").unwrap();
+            prop_assert!(place.take_over(7, &state(1)));
+        }
+        let before: Vec<u64> = memory.iter().map(get).collect();
+        prop_assert!(Board::new(&finished).find("a").unwrap().save(7, &state(99)));
+        // what the save changes, its number (which is before the words) last
+        let mut writes: Vec<usize> = (0..before.len()).filter(|i| get(&finished[*i]) != before[*i]).collect();
+        let number = writes.iter().position(|i| before[*i] == 1 && get(&finished[*i]) == 3).unwrap();
+        let number = writes.remove(number);
+        writes.push(number);
+        let (first, rest) = writes.split_at(begun.min(writes.len() - 1));
+        let go_on = |writes: &[usize]| writes.iter().for_each(|i| put(&memory[*i], get(&finished[*i])));
+        go_on(first);
+        let place = Board::new(&memory).find("a").unwrap();
+        prop_assert_eq!(place.state(), Some(state(1)));
+        prop_assert!(place.take_over(9, &state(10)));
+        for n in 1..=saves {
+            prop_assert!(place.save(9, &state(10 + n)));
+        }
+        go_on(rest);
+        let believed = place.state().unwrap().decisions;
+        prop_assert!(believed == 10 + saves || believed + 1 == 10 + saves, "{} of {}", believed, saves);
+        prop_assert!(place.save(9, &state(20)));
+        prop_assert_eq!(place.state(), Some(state(20)));
+    }
 }
 
 #[test]
@@ -221,7 +274,7 @@ proptest! {
         for (words, name) in [(&memory, "before"), (&after, "after-it")] {
             let board = Board::new(words);
             board.register(&[name]);
-            board.find(name).unwrap().save(&State { decisions: 3, ..State::default() });
+            assert!(board.find(name).unwrap().save(0, &State { decisions: 3, ..State::default() }));
         }
         // the second claim stops after so many words
         put(&memory[HEAD], 0);
@@ -233,7 +286,7 @@ proptest! {
         prop_assert!(board.register(&["after-it", "x", "y", "z"]).is_empty());
         let place = board.find("after-it").unwrap();
         prop_assert_eq!(place.state(), None);
-        place.save(&State::default());
+        prop_assert!(place.save(0, &State::default()));
         prop_assert_eq!(place.state(), Some(State::default()));
     }
 }
