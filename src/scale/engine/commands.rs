@@ -96,15 +96,15 @@ impl Engine {
                 }
             }
             Command::Scale { target, replicas, reason } => {
-                self.ask(target, asked.ticket, reason, |_| *replicas)
+                self.ask(target, asked.turn, reason, |_| *replicas)
             }
             Command::Change { target, delta, reason } => {
-                self.ask(target, asked.ticket, reason, |now| now.saturating_add_signed(*delta))
+                self.ask(target, asked.turn, reason, |now| now.saturating_add_signed(*delta))
             }
         }
     }
 
-    fn ask(&self, target: &str, ticket: u64, reason: &str, wish: impl FnOnce(u32) -> u32) -> Left {
+    fn ask(&self, target: &str, turn: u64, reason: &str, wish: impl FnOnce(u32) -> u32) -> Left {
         // under a later configuration there may be no such target
         let Some(seat) = self.seat_of(target) else { return Left::Nothing };
         let now = clock::monotonic();
@@ -120,14 +120,14 @@ impl Engine {
             let state = seat.state.borrow();
             (state.asked, state.pending)
         };
-        if ticket <= asked {
+        if turn <= asked {
             // a leader that is gone has done it, and had no time to say so
             return Left::Nothing;
         }
         let wish = wish(if pending.id != 0 { pending.to } else { replicas.wanted });
         let evaluation = self.with(seat, Event::Request, now, |state, input| {
             let evaluation = seat.policy.ask(state, input, wish, reason);
-            state.asked = ticket;
+            state.asked = turn;
             evaluation
         });
         if !self.publish(seat, &evaluation) {

@@ -36,6 +36,7 @@ const IN_FORCE: usize = 5;
 const TICKETS: usize = 6;
 const EPOCH: usize = 7;
 const BEGAN: usize = 8;
+const TURNS: usize = 9;
 
 /// The most places of policies: their numbers are bits of a word.
 pub const MOST_PLACES: usize = 32;
@@ -89,7 +90,7 @@ impl<'a> Board<'a> {
     }
 
     pub fn queue(&self) -> Queue<'a> {
-        Queue::new(self.queue, &self.head[TICKETS])
+        Queue::new(self.queue, &self.head[TICKETS], &self.head[TURNS])
     }
 
     fn each(&self) -> impl Iterator<Item = (usize, &'a [Word])> + 'a {

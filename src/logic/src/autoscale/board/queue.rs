@@ -2,8 +2,11 @@
 //!
 //! A slot belongs to nobody, to the worker that writes into it, to everybody once it is whole, and to the leader that carries it out.
 //! Its first word says which, and changes hands by compare-and-swap alone; so nobody waits for anybody, and what a dead worker had is
-//! given back by [`Queue::sweep`]: a half-written command is dropped, one that a dead leader had begun is begun again. Commands carry a
-//! number (*ticket*), in whose order they are taken; whoever must not do one twice remembers the last one done.
+//! given back by [`Queue::sweep`]: a half-written command is dropped, one that a dead leader had begun is begun again.
+//!
+//! Who asks gets a number (*ticket*). Commands become whole in another order than that: a worker with a smaller number may be the slower
+//! one. So the leader gives each a number of its own (*turn*) when it takes it, which a command that is begun again keeps: whoever must
+//! not do one twice remembers the turn of the last one done.
 
 use super::place::{bytes_of, put_bytes};
 use crate::autoscale::metrics::columns::Owner;
@@ -15,16 +18,19 @@ const SLOTS: usize = 32;
 const SLOT_WORDS: usize = 256;
 pub(super) const QUEUE_WORDS: usize = SLOTS * SLOT_WORDS;
 
-/// 0: free. An owner: being written. [`READY`]: to be taken. [`READY`] and an owner: taken.
+/// 0: free. An owner: being written. [`READY`] or [`AGAIN`]: to be taken. [`READY`] and an owner: taken.
 const HOLDER: usize = 0;
 const TICKET: usize = 1;
 const KIND: usize = 2;
 const NUMBER: usize = 3;
 /// Bytes of the name and of the text.
 const LENGTHS: usize = 4;
-const BYTES: usize = 5;
+const TURN: usize = 5;
+const BYTES: usize = 6;
 
 const READY: u64 = 1 << 63;
+/// It was taken by a leader that is gone, and may have been done: its turn stays. No owner has no process.
+const AGAIN: u64 = READY | 1 << 62;
 /// Bytes of a name.
 const MOST_SUBJECT: usize = 80;
 /// Bytes of a text: a reason, or a message in JSON.
@@ -58,6 +64,8 @@ pub enum Command {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Asked {
     pub ticket: u64,
+    /// Greater than those of all commands that were done before it.
+    pub turn: u64,
     pub command: Command,
     slot: usize,
 }
@@ -88,11 +96,12 @@ impl Command {
 pub struct Queue<'a> {
     words: &'a [Word],
     tickets: &'a Word,
+    turns: &'a Word,
 }
 
 impl<'a> Queue<'a> {
-    pub(super) fn new(words: &'a [Word], tickets: &'a Word) -> Self {
-        Self { words, tickets }
+    pub(super) fn new(words: &'a [Word], tickets: &'a Word, turns: &'a Word) -> Self {
+        Self { words, tickets, turns }
     }
 
     fn slot(&self, number: usize) -> &'a [Word] {
@@ -117,6 +126,7 @@ impl<'a> Queue<'a> {
         let slot = self.slots().map(|(_, slot)| slot).find(claims).ok_or(Denied::Full)?;
         let ticket = self.tickets.fetch_add(1, AcqRel) + 1;
         put(&slot[TICKET], ticket);
+        put(&slot[TURN], 0);
         put(&slot[KIND], kind);
         put(&slot[NUMBER], number);
         put(&slot[LENGTHS], pair(subject.len() as u32, text.len() as u32));
@@ -127,23 +137,33 @@ impl<'a> Queue<'a> {
         Ok(ticket)
     }
 
-    /// Tickets are greater than this from now on.
-    pub fn after(&self, ticket: u64) {
-        self.tickets.fetch_max(ticket, AcqRel);
+    /// Tickets and turns are greater than this from now on.
+    pub fn after(&self, number: u64) {
+        self.tickets.fetch_max(number, AcqRel);
+        self.turns.fetch_max(number, AcqRel);
     }
 
     /// Whether anything waits.
     pub fn is_empty(&self) -> bool {
-        self.slots().all(|(_, slot)| get(&slot[HOLDER]) != READY)
+        self.slots().all(|(_, slot)| !matches!(get(&slot[HOLDER]), READY | AGAIN))
     }
 
-    /// Takes the oldest command that is whole. It stays in its slot until it is [`Queue::done`].
+    /// Takes the oldest command that is whole, those first that were taken before. It stays in its slot until it is [`Queue::done`].
     pub fn take(&self, me: Owner) -> Option<Asked> {
         loop {
-            let ready = self.slots().filter(|(_, slot)| slot[HOLDER].load(Acquire) == READY);
-            let (number, slot) = ready.min_by_key(|(_, slot)| get(&slot[TICKET]))?;
-            if slot[HOLDER].compare_exchange(READY, READY | me.word(), AcqRel, Acquire).is_err() {
+            let ready = self.slots().filter_map(|(number, slot)| match slot[HOLDER].load(Acquire) {
+                READY => Some((READY, get(&slot[TICKET]), number, slot)),
+                // before all of those
+                AGAIN => Some((0, get(&slot[TURN]), number, slot)),
+                _ => None,
+            });
+            let (kind, _, number, slot) = ready.min_by_key(|(kind, order, ..)| (*kind, *order))?;
+            let seen = if kind == READY { READY } else { AGAIN };
+            if slot[HOLDER].compare_exchange(seen, READY | me.word(), AcqRel, Acquire).is_err() {
                 continue;
+            }
+            if seen == READY || get(&slot[TURN]) == 0 {
+                slot[TURN].store(self.turns.fetch_add(1, AcqRel) + 1, Release);
             }
             match self.read(number) {
                 Some(asked) => return Some(asked),
@@ -166,7 +186,7 @@ impl<'a> Queue<'a> {
         };
         let (subject, text) = (string(BYTES, subject)?, string(BYTES + subject.div_ceil(8), text)?);
         let command = Command::of(get(&slot[KIND]), subject, get(&slot[NUMBER]), text)?;
-        Some(Asked { ticket: get(&slot[TICKET]), command, slot: number })
+        Some(Asked { ticket: get(&slot[TICKET]), turn: get(&slot[TURN]), command, slot: number })
     }
 
     /// What was taken is carried out.
@@ -175,7 +195,7 @@ impl<'a> Queue<'a> {
         let _ = self.slot(asked.slot)[HOLDER].compare_exchange(READY | me.word(), 0, AcqRel, Relaxed);
     }
 
-    /// What was taken cannot be carried out yet.
+    /// What was taken cannot be carried out yet: it gets another turn.
     pub fn back(&self, me: Owner, asked: &Asked) {
         let _ = self.slot(asked.slot)[HOLDER].compare_exchange(READY | me.word(), READY, AcqRel, Relaxed);
     }
@@ -187,8 +207,9 @@ impl<'a> Queue<'a> {
             let owner = Owner::of(seen & !READY);
             let back = match (seen & READY != 0, seen & !READY) {
                 (_, 0) => continue,
+                _ if seen == AGAIN => continue,
                 (true, mine) if mine == me.word() => continue,
-                (true, _) => READY,
+                (true, _) => AGAIN,
                 (false, _) if alive(owner) => continue,
                 (false, _) => 0,
             };
@@ -199,7 +220,7 @@ impl<'a> Queue<'a> {
     /// A leader that resigns gives back what it has begun.
     pub fn give_back(&self, me: Owner) {
         for (_, slot) in self.slots() {
-            let _ = slot[HOLDER].compare_exchange(READY | me.word(), READY, AcqRel, Relaxed);
+            let _ = slot[HOLDER].compare_exchange(READY | me.word(), AGAIN, AcqRel, Relaxed);
         }
     }
 }

@@ -213,6 +213,98 @@ fn commands_come_out_in_order_and_once() {
     assert!(queue.take(leader).is_none());
 }
 
+/// What a leader does that remembers the last turn done, as the state of a policy does.
+fn run(queue: &Queue<'_>, me: Owner, last: &mut u64, sum: &mut i64) -> bool {
+    let Some(asked) = queue.take(me) else { return false };
+    if asked.turn > *last {
+        let Command::Change { delta, .. } = asked.command else { panic!() };
+        (*last, *sum) = (asked.turn, *sum + i64::from(delta));
+    }
+    queue.done(me, &asked);
+    true
+}
+
+fn change(delta: i32) -> Command {
+    Command::Change { target: "app".into(), delta, reason: "x".repeat(200) }
+}
+
+#[test]
+fn who_has_the_smaller_number_may_be_slower() {
+    let (memory, whole) = (memory(), memory());
+    let queue_at = words(PLACES) - QUEUE_WORDS;
+    let queue = Board::new(&memory).queue();
+    Board::new(&whole).queue().put(owner(1), &change(1)).unwrap();
+    // worker 1 has its slot and its ticket, and nothing more, while worker 2 is done and the leader looks
+    put(&memory[queue_at], owner(1).word());
+    let ticket = queue.put(owner(2), &change(10)).unwrap();
+    let (mut last, mut sum) = (0, 0);
+    assert!(run(&queue, owner(9), &mut last, &mut sum) && !run(&queue, owner(9), &mut last, &mut sum));
+    for i in (1..20).chain([0]) {
+        put(&memory[queue_at + i], get(&whole[queue_at + i]));
+    }
+    put(&memory[queue_at + 1], ticket - 1);
+    assert!(run(&queue, owner(9), &mut last, &mut sum));
+    assert_eq!(sum, 11);
+}
+
+#[test]
+fn what_was_done_and_not_said_so_is_not_done_twice_and_what_is_put_off_is_not_lost() {
+    let memory = memory();
+    let queue = Board::new(&memory).queue();
+    let (mut last, mut sum) = (0, 0);
+    queue.put(owner(1), &change(1)).unwrap();
+    queue.put(owner(1), &change(10)).unwrap();
+    // the leader has done the second one, put off the first one, and is killed
+    let first = queue.take(owner(8)).unwrap();
+    let second = queue.take(owner(8)).unwrap();
+    (last, sum) = (last.max(second.turn), sum + 10);
+    queue.back(owner(8), &first);
+    queue.sweep(owner(9), |_| false);
+    while run(&queue, owner(9), &mut last, &mut sum) {}
+    assert_eq!(sum, 11);
+    // taken, and not yet done
+    queue.put(owner(1), &change(100)).unwrap();
+    queue.take(owner(9)).unwrap();
+    queue.sweep(owner(7), |_| false);
+    queue.put(owner(1), &change(1000)).unwrap();
+    while run(&queue, owner(7), &mut last, &mut sum) {}
+    assert_eq!(sum, 1111);
+    assert!(queue.is_empty());
+}
+
+#[test]
+fn workers_that_ask_in_the_same_instant_all_count() {
+    let memory = memory();
+    let board = Board::new(&memory);
+    let (workers, each) = (4, 3000);
+    let sum = std::thread::scope(|scope| {
+        let put = |pid: u32| {
+            scope.spawn(move || {
+                for _ in 0..each {
+                    while board.queue().put(owner(pid), &change(1)).is_err() {
+                        std::thread::yield_now();
+                    }
+                }
+            })
+        };
+        let threads: Vec<_> = (1..=workers).map(put).collect();
+        let (queue, mut last, mut sum, mut turns) = (board.queue(), 0, 0, 0u32);
+        while !threads.iter().all(|thread| thread.is_finished()) || !queue.is_empty() {
+            turns += 1;
+            // leaders come and go: what they had taken is taken again
+            let me = owner(100 + turns / 50);
+            if turns % 50 == 49 {
+                queue.take(me);
+                queue.sweep(owner(101 + turns / 50), |o| o.pid < 100);
+            } else {
+                run(&queue, me, &mut last, &mut sum);
+            }
+        }
+        sum
+    });
+    assert_eq!(sum, i64::from(workers * each));
+}
+
 #[test]
 fn the_queue_is_bounded() {
     let memory = memory();

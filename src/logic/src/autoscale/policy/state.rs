@@ -71,7 +71,7 @@ pub struct State {
     /// When it was last under pressure that more replicas cannot relieve, and whether its `do` lines are in force.
     pub pressed_us: u64,
     pub acting: bool,
-    /// The ticket of the last command of a script that is in here.
+    /// The turn of the last command of a script that is in here.
     pub asked: u64,
     /// The last explanation, so that the same one is not logged every tick.
     pub reason: u32,

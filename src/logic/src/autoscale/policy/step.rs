@@ -99,6 +99,8 @@ struct Path {
     rule: Option<usize>,
     limited: u32,
     why: Option<Why>,
+    /// By a script, whose wishes add up.
+    asked: bool,
 }
 
 impl Policy {
@@ -122,7 +124,7 @@ impl Policy {
     pub fn ask(&self, state: &mut State, input: Input<'_>, replicas: u32, reason: &str) -> Evaluation {
         let input = Input { event: Event::Request, ..input };
         let verdicts = vec![Verdict::NotNow; self.rules.len()];
-        let path = Path { wish: replicas, rule: None, limited: replicas, why: None };
+        let path = Path { wish: replicas, rule: None, limited: replicas, why: None, asked: true };
         let seen = self.look(&input);
         let evaluation = self.conclude(state, path, seen, verdicts, &input);
         Evaluation { asked: Some(reason.into()), news: true, ..evaluation }
@@ -355,10 +357,10 @@ impl Policy {
         let keep = if input.event == Event::Request { current } else { keep };
         let (wish, rule) =
             best.map_or((keep, None), |(wish, rule)| (wish.max(keep), (wish >= keep).then_some(rule)));
-        let Some(slot) = stale else { return Path { wish, rule, limited: wish, why: None } };
+        let Some(slot) = stale else { return Path { wish, rule, limited: wish, why: None, asked: false } };
         let safe = current.max(self.limits.stale);
         let (kept, why) = if wish < safe { (safe, Some(Why::Stale { slot })) } else { (wish, None) };
-        Path { wish: kept, rule, limited: kept, why }
+        Path { wish: kept, rule, limited: kept, why, asked: false }
     }
 
     /// Brakes, bounds, cooldown.
@@ -397,7 +399,8 @@ impl Policy {
         }
         let pending = state.pending;
         let lost = now_us.saturating_sub(pending.at_us) > LOST_US;
-        if pending.id != 0 && !lost && to <= pending.to.max(current) {
+        let further = path.asked && to < pending.to && pending.to < pending.from;
+        if pending.id != 0 && !lost && to <= pending.to.max(current) && !further {
             return Outcome::Stay(Why::Pending { wish, to: pending.to });
         }
         state.decisions += 1;

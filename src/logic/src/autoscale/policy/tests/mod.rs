@@ -128,6 +128,20 @@ impl Rig {
         self.log[from..].iter().map(|(s, to)| (s - begun, *to)).collect()
     }
 
+    /// A script asks for so many.
+    pub fn ask(&mut self, replicas: u32) -> Evaluation {
+        let input = Input {
+            now: Now::from_ms(self.ms),
+            unix_ms: self.unix_ms,
+            event: Event::Request,
+            mode: self.mode,
+            replicas: Some(Replicas { wanted: self.current, ready: self.current }),
+            view: &Board(&self.policy, &self.values, &self.requests),
+            script: None,
+        };
+        self.policy.ask(&mut self.state, input, replicas, "because")
+    }
+
     /// A request ends: the engine is asked as the module would ask it.
     pub fn request(&mut self, latency: f64) -> bool {
         self.ms += 10;

@@ -227,3 +227,22 @@ fn a_window_of_requests_is_acted_on_once() {
     assert!(!rig.request(0.9), "nine new ones");
     assert!(rig.request(0.9), "ten");
 }
+
+#[test]
+fn what_scripts_ask_for_adds_up_while_it_is_written() {
+    for (delta, expected) in [(1, 7), (-1, 3)] {
+        let mut rig = Rig::new(lines("up upstream.app.rate > 100 by=+2; limit max=9; cooldown up=60s;"), 5);
+        for n in 1..=2 {
+            let pending = rig.state.pending;
+            let wish = if pending.id != 0 { pending.to } else { rig.current }.saturating_add_signed(delta);
+            assert!(
+                matches!(rig.ask(wish).outcome, Outcome::Scale { from: 5, .. }),
+                "{delta} for the {n}. time"
+            );
+        }
+        assert_eq!(rig.state.pending.to, expected);
+        // what no script asks for is not decided again
+        rig.set("upstream.app.rate", 50.0);
+        assert_eq!(rig.tick().scale(), None);
+    }
+}
