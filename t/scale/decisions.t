@@ -157,7 +157,7 @@ notify: nil the message.a is nan, which JSON has no word for
 notify: nil the message.a has items and fields: write a list or a table of fields
 notify: nil the message has a key that is a number: write strings
 is too deep: there may be 16 tables in each other
-notify: nil a text of 5008 bytes: there may be 1928
+notify: nil a text of 5008 bytes: there may be 1920
 notify: nil there is no target "pager"
 policy: nil the policy's name is nil: write as.policy("name")
 policy: nil there is no policy "nobody"
