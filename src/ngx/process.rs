@@ -1,6 +1,9 @@
 //! What nginx knows of its processes, and of its own build.
 
 use core::ptr::{self, NonNull};
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
 
 use ::ngx::ffi;
 
@@ -206,6 +209,21 @@ pub fn trim_memory() -> bool {
     return unsafe { libc::malloc_trim(1) != 0 };
     #[cfg(not(target_env = "gnu"))]
     false
+}
+
+/// The file that names the master, and the one that names it once another binary was started beside it (`kill -USR2`).
+pub fn pid_files() -> Option<[PathBuf; 2]> {
+    // SAFETY: the cycle's core configuration is initialized, and lives as long as the cycle; what it names is copied.
+    let [pid, old] = unsafe {
+        let conf = core_conf()?;
+        [bytes((*conf).pid).to_vec(), bytes((*conf).oldpid).to_vec()]
+    };
+    // the names end with a zero, and the lengths say so in one of them
+    let path = |name: Vec<u8>| {
+        let end = name.iter().position(|b| *b == 0).unwrap_or(name.len());
+        PathBuf::from(OsString::from_vec(name[..end].to_vec()))
+    };
+    Some([path(pid), path(old)])
 }
 
 fn core_conf() -> Option<*const ffi::ngx_core_conf_t> {

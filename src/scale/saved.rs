@@ -59,8 +59,28 @@ impl StateFile {
 
     /// Brings back what it says about what has a place in this memory, which is new.
     pub fn bring_back(&self, zone: &Zone<'_>, saved: &Saved) {
-        let (policies, peers) = (policies(zone, saved), peers(zone, saved));
+        let (policies, peers) = (policies(zone, saved, 0), peers(zone, saved));
         self.log(Level::Notice, &format!("has been read: {policies} policies, {peers} peers"));
+    }
+
+    /// Takes up what another nginx, which has led until now, has written: its policies and pools. By the worker that leads next, with this
+    /// fence.
+    pub fn go_on(&self, zone: &Zone<'_>, fence: u64) {
+        let Some(saved) = read(&self.0).ok().and_then(|bytes| Saved::from_bytes(&bytes).ok()) else { return };
+        let board = zone.board();
+        let words = saved.words(What::Epoch, b"").unwrap_or_default();
+        board.begin(clock::unix_ms(), board.began_ms().max(words.get(1).copied().unwrap_or(0)));
+        for upstream in zone.upstreams() {
+            if let (Some(name), before @ Some(_)) = (zone.name(upstream), zone.pool(upstream)) {
+                let words = saved.words(What::Pool, &name).unwrap_or_default();
+                let wanted = words.first().and_then(|wanted| u32::try_from(*wanted).ok());
+                if wanted.is_some() && wanted != before {
+                    zone.set_pool(upstream, before, wanted);
+                }
+            }
+        }
+        let policies = policies(zone, &saved, fence);
+        self.log(Level::Notice, &format!("has been read again: {policies} policies go on"));
     }
 
     /// Writes what is remembered now, unless the file says more. The error is the end of a log line.
@@ -72,7 +92,7 @@ impl StateFile {
             // a worker that drains may know an older memory, and one that was stopped until now an older state
             let found = read(&self.0).ok().and_then(|bytes| Saved::from_bytes(&bytes).ok());
             if found.is_some_and(|found| found.is_newer_than(&saved)) {
-                self.log(Level::Notice, "is left as it is: who wrote it knows more");
+                self.log(Level::Info, "is left as it is: who wrote it knows more");
                 return fs::remove_file(&temporary);
             }
             fs::rename(&temporary, &self.0)
@@ -171,11 +191,11 @@ pub fn begin(zone: &Zone<'_>, saved: Option<&Saved>) {
 }
 
 /// How many policies go on where they were.
-fn policies(zone: &Zone<'_>, saved: &Saved) -> usize {
+fn policies(zone: &Zone<'_>, saved: &Saved, fence: u64) -> usize {
     let shift_us = saved.shift_us(&clocks());
     let taken_up = zone.board().places().into_iter().filter(|(name, place)| {
         let words = saved.words(What::Policy, name.as_bytes());
-        words.is_some_and(|words| place.take_up(words, shift_us))
+        words.is_some_and(|words| place.take_up(words, shift_us, fence))
     });
     taken_up.count()
 }

@@ -36,9 +36,10 @@ use logic::autoscale::policy::{Event, Mode, Policy};
 use logic::autoscale::signal::Scope;
 
 use super::journal::Journal;
-use super::leader::{local, Leadership, Local};
+use super::leader::{local, upgrade, Leadership, Local};
 use super::pool;
 use super::shell::alive;
+use super::StateFile;
 use crate::conf::MainConf;
 use crate::ngx::{clock, log_cycle, process, wake, ExitWatch, Level, Posted, Timer};
 use seat::Seat;
@@ -69,6 +70,9 @@ pub struct Engine {
     /// Messages under way.
     messages: RefCell<slab::Slab<errand::Message>>,
     stopping: Cell<bool>,
+    /// Since when a newer nginx is there that leads in place of this one; 0 while there is none.
+    retired_us: Cell<u64>,
+    state: Option<StateFile>,
     listener: RefCell<Option<wake::Listener>>,
     exit: RefCell<Option<ExitWatch>>,
     soon: RefCell<Option<Posted>>,
@@ -94,6 +98,10 @@ pub fn register(main: &MainConf, zone: &Zone<'_>, workers: usize) {
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     board.epoch(random());
     board.queue().after(clock::unix_ms());
+    if main.zone.as_deref().is_some_and(|conf| conf.is_new.get()) {
+        // until the first worker knows whether there is an older nginx
+        board.wait(u64::MAX);
+    }
     for name in board.register(&names) {
         log_cycle(
             Level::Error,
@@ -165,6 +173,8 @@ impl Engine {
             epoch,
             messages: RefCell::default(),
             stopping: Cell::new(false),
+            retired_us: Cell::new(0),
+            state: main.zone.as_deref().and_then(|conf| conf.state.clone()),
             listener: RefCell::default(),
             exit: RefCell::default(),
             soon: RefCell::default(),
@@ -239,6 +249,17 @@ impl Engine {
             // what it has begun may end, nothing new begins
             return false;
         }
+        if upgrade::is_followed() {
+            self.retire();
+            return false;
+        }
+        if self.retired_us.replace(0) > 0 && self.board.leader().is_none() {
+            // the newer one has gone again: as a leader after it
+            self.board.wait(1);
+        }
+        if self.waits() {
+            return false;
+        }
         if local.compete() {
             self.take_office();
         }
@@ -251,15 +272,64 @@ impl Engine {
                 );
             }
             // whatever it has begun: two workers of a gateway would take the lead among gateways from each other
-            self.leadership.resign();
+            self.leadership.resign(false);
         }
         leads
+    }
+
+    /// Whether nobody leads yet, because an older nginx beside this one has still to stop.
+    fn waits(&self) -> bool {
+        let now_us = clock::monotonic().us;
+        let until_us = self.board.waits_until_us();
+        if until_us < u64::MAX {
+            return now_us < until_us;
+        }
+        let follows = upgrade::follows();
+        let wait_us = upgrade::WAIT_US + 2_000_000 * u64::from(self.tick_s);
+        if follows {
+            log_cycle(
+                Level::Notice,
+                "an older nginx runs beside this one: nobody leads until it has stopped to",
+            );
+        }
+        self.board.wait(if follows { now_us + wait_us } else { 0 });
+        follows
+    }
+
+    /// A newer nginx is there: what is under way may end within [`GRACE`], nothing new begins, and the state file says where things are.
+    fn retire(&self) {
+        let now_us = clock::monotonic().us;
+        if self.retired_us.get() == 0 {
+            self.retired_us.set(now_us);
+        }
+        self.cancel(false);
+        let grace = now_us.saturating_sub(self.retired_us.get()) < GRACE.as_micros() as u64;
+        if !self.leadership.local.leads() || grace && self.writes() {
+            return;
+        }
+        self.cancel(true);
+        self.leadership.resign(true);
+        self.board.queue().give_back(self.me());
+        if let Some(Err(why)) = self.state.as_ref().map(|file| file.write(&self.zone)) {
+            log_cycle(
+                Level::Error,
+                &format!("the newer nginx does not learn what this one has decided: {why}"),
+            );
+        }
+        self.leadership.local.resign();
+        log_cycle(Level::Notice, "a newer nginx runs beside this one: this one leads no more");
     }
 
     /// What the one before has left is taken up.
     fn take_office(&self) {
         let fence = self.leadership.local.fence().unwrap_or(0);
         log_cycle(Level::Notice, &format!("this worker leads now: it runs the policies, with fence {fence}"));
+        if self.board.waits_until_us() > 0 {
+            if let Some(file) = &self.state {
+                file.go_on(&self.zone, fence);
+            }
+            self.board.wait(0);
+        }
         self.cancel(true);
         for seat in &self.seats {
             seat.take_over(&self.board, fence);
@@ -380,7 +450,7 @@ impl Engine {
     fn resign(&self) {
         self.grace.take();
         self.cancel(true);
-        self.leadership.resign();
+        self.leadership.resign(false);
         self.board.queue().give_back(self.me());
         if self.leadership.local.resign() {
             wake::wake_all();

@@ -14,6 +14,7 @@ use logic::autoscale::outward::lease::{Candidate, Election, Record, Step};
 use super::Local;
 use crate::ngx::{clock, job, log_cycle, process, sleep, within, Level, Location};
 use crate::scale::outward::{refused, Answer, Cluster, Env, Failure, Query};
+use crate::scale::shell::started;
 
 /// A worker that stops waits no longer than this for the API server to hear of it.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -38,10 +39,13 @@ struct State {
 }
 
 impl Lease {
-    /// `local` is the lead among this gateway's workers; `epoch` is what all of them have, and no other gateway.
+    /// `local` is the lead among this gateway's workers; `epoch` is what all of them have, and so has another gateway whose state file
+    /// is a copy, or a new binary beside this one, but not the master.
     pub fn new(namespace: &str, lease: &str, conf: &Leader, local: &Local, epoch: u64) -> Lease {
         let me = local.me;
-        let gateway = format!("{}_{epoch:016x}_", process::hostname());
+        let master = std::os::unix::process::parent_id();
+        let since = started(master).unwrap_or(0);
+        let gateway = format!("{}.{master}.{since}_{epoch:016x}_", process::hostname());
         let candidate = Candidate {
             namespace: namespace.into(),
             lease: lease.into(),
@@ -83,11 +87,11 @@ impl Lease {
     }
 
     /// Does not compete any more. Others need not wait when it is the gateway that stops; otherwise the next of its workers takes over.
-    pub fn resign(&self) {
+    pub fn resign(&self, for_good: bool) {
         drop(self.running.take());
         let gives_back = self.state.election.borrow_mut().give_up();
         self.state.notice();
-        if gives_back && process::exiting() {
+        if gives_back && (for_good || process::exiting()) {
             let state = Rc::clone(&self.state);
             // begins at once, so that the worker sees a reason to wait
             self.running.replace(job::start(async move { state.give_back().await }));

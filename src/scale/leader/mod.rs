@@ -10,6 +10,7 @@
 mod lease;
 pub mod local;
 mod redis;
+pub mod upgrade;
 
 pub use local::Local;
 
@@ -66,10 +67,10 @@ impl Leadership {
         }
     }
 
-    /// This worker does not lead its gateway any more.
-    pub fn resign(&self) {
+    /// This worker does not lead its gateway any more; nor does any other one, if this is for good.
+    pub fn resign(&self, for_good: bool) {
         match &self.outer {
-            Outer::Lease(lease) => lease.resign(),
+            Outer::Lease(lease) => lease.resign(for_good),
             Outer::Redis(lock) => lock.resign(),
             Outer::Alone => {}
         }

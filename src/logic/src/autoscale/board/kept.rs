@@ -36,12 +36,14 @@ impl Place<'_> {
         Some(words)
     }
 
-    /// Takes up what a former gateway kept, its times moved by `shift_us`; false when the words are not such.
-    pub fn take_up(&self, words: &[u64], shift_us: i64) -> bool {
+    /// Takes up what a former gateway kept, its times moved by `shift_us`; false when the words are not such. `fence` is that of the
+    /// leader, if there is one already.
+    pub fn take_up(&self, words: &[u64], shift_us: i64, fence: u64) -> bool {
         let Some(mut state) = words.get(STATE..STATE + WORDS).and_then(State::from_words) else {
             return false;
         };
         state.shift(shift_us);
+        state.recount();
         self.bind(words[0]);
         let source = match words[1] {
             1 => Some(Source::Told),
@@ -61,7 +63,7 @@ impl Place<'_> {
         {
             self.note(words[4], &OrderNote { unix_ms: words[5], reason });
         }
-        self.save(0, &state)
+        self.save(fence, &state)
     }
 }
 
@@ -93,7 +95,7 @@ mod tests {
         let words = place.kept().unwrap();
 
         let place = other.find("web").unwrap();
-        assert!(place.take_up(&words, -4_000_000));
+        assert!(place.take_up(&words, -4_000_000, 0));
         let kept = place.state().unwrap();
         assert_eq!((kept.decisions, kept.up_us, kept.pending.at_us), (7, 1_000_000, 5_000_000));
         assert_eq!(place.known(), Some(Known { replicas, at_us: 4_000_000, source: Source::Written }));
@@ -111,14 +113,14 @@ mod tests {
         let place = board.find("web").unwrap();
         assert!(place.save(0, &State::default()));
         let words = place.kept().unwrap();
-        assert!(!place.take_up(&words[1..], 0) && !place.take_up(&[], 0));
+        assert!(!place.take_up(&words[1..], 0, 0) && !place.take_up(&[], 0, 0));
         let mut changed = words.clone();
         *changed.last_mut().unwrap() ^= 1;
-        assert!(!place.take_up(&changed, 0));
+        assert!(!place.take_up(&changed, 0, 0));
         // whatever is said about the order, only the pending one has a note
         changed = words;
         (changed[1], changed[4], changed[6]) = (9, 5, u64::MAX);
-        assert!(place.take_up(&changed, i64::MIN));
+        assert!(place.take_up(&changed, i64::MIN, 0));
         assert_eq!((place.noted(5), place.known()), (None, None));
     }
 }

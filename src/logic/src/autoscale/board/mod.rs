@@ -24,7 +24,7 @@ use crate::autoscale::metrics::columns::Owner;
 use crate::autoscale::metrics::word::{get, put, Word};
 use place::PLACE_WORDS;
 use queue::QUEUE_WORDS;
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 const HEAD: usize = 32;
 const LEADER: usize = 0;
@@ -37,6 +37,7 @@ const TICKETS: usize = 6;
 const EPOCH: usize = 7;
 const BEGAN: usize = 8;
 const TURNS: usize = 9;
+const WAITS: usize = 10;
 
 /// The most places of policies: their numbers are bits of a word.
 pub const MOST_PLACES: usize = 32;
@@ -87,6 +88,15 @@ impl<'a> Board<'a> {
 
     pub fn began_ms(&self) -> u64 {
         get(&self.head[BEGAN])
+    }
+
+    /// Nobody leads until then: another gateway with a memory of its own is to stop first. 0 for nobody to wait.
+    pub fn wait(&self, until_us: u64) {
+        self.head[WAITS].store(until_us, Release);
+    }
+
+    pub fn waits_until_us(&self) -> u64 {
+        self.head[WAITS].load(Acquire)
     }
 
     pub fn queue(&self) -> Queue<'a> {

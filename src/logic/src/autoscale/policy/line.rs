@@ -209,7 +209,9 @@ impl Line {
     /// The value is still made of requests that the rule has acted on.
     fn spent(&self, state: &RuleState, look: &Look<'_>) -> bool {
         let Window::Requests(n) = look.window else { return false };
-        state.spent > 0 && look.view.last(self.condition.slot, &mut []).1 < state.spent + u64::from(n)
+        let ended = look.view.last(self.condition.slot, &mut []).1;
+        let spent = state.spent_of(ended);
+        spent > 0 && ended < spent + u64::from(n)
     }
 
     /// How many of the last requests in a row satisfy the condition, not counting those the rule has acted on.
@@ -219,7 +221,7 @@ impl Line {
         let (found, ended) = view.last(self.condition.slot, &mut values[..n]);
         let run =
             values[..found.min(n)].iter().take_while(|value| self.condition.op.holds(**value, than)).count();
-        (run as u64).min(ended.saturating_sub(state.spent)) as u32
+        (run as u64).min(ended - state.spent_of(ended)) as u32
     }
 
     fn per_request(&self, view: &dyn View) -> bool {

@@ -38,6 +38,17 @@ pub struct Baseline {
     pub at_us: u64,
 }
 
+impl RuleState {
+    /// How many of so many requests that have ended are spent: none, when they are counted anew since.
+    pub fn spent_of(&self, ended: u64) -> u64 {
+        if ended < self.spent {
+            0
+        } else {
+            self.spent
+        }
+    }
+}
+
 /// A number of replicas that was decided and not yet written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pending {
@@ -156,6 +167,11 @@ impl State {
         for time in times.into_iter().filter(|time| **time != 0) {
             *time = time.saturating_add_signed(us).max(1);
         }
+    }
+
+    /// Requests are counted anew: none of them is spent.
+    pub fn recount(&mut self) {
+        self.rules.iter_mut().for_each(|rule| rule.spent = 0);
     }
 
     /// One list of fields for both directions.

@@ -246,3 +246,22 @@ fn what_scripts_ask_for_adds_up_while_it_is_written() {
         assert_eq!(rig.tick().scale(), None);
     }
 }
+
+#[test]
+fn a_rule_on_requests_is_not_deaf_after_a_restart() {
+    let mut rig =
+        Rig::new(lines("up upstream.app.latency > 500ms for=3r by=+2; limit max=20; cooldown up=1s;"), 2);
+    (0..50).for_each(|_| assert!(!rig.request(0.1)));
+    assert!(!rig.request(0.9) && !rig.request(0.9) && rig.request(0.9));
+    // another memory counts from zero, with the state of the one before, or with what a file has of it
+    for recounted in [false, true] {
+        let mut next = Rig::new(rig.policy.clone(), 4);
+        (next.state, next.ms) = (rig.state, rig.ms + 60_000);
+        if recounted {
+            next.state.recount();
+        }
+        assert!(!next.request(0.9) && !next.request(0.9));
+        assert!(next.request(0.9), "{recounted}");
+        assert!(!next.request(0.9) && !next.request(0.9), "those are spent");
+    }
+}
