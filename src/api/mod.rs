@@ -3,6 +3,7 @@
 use crate::native::{Classic, Native};
 use crate::run::Op;
 
+mod admit;
 mod arg;
 mod args;
 mod autoscale;
@@ -104,6 +105,7 @@ apis! {
     autoscale: natives;
     scaling: classics;
     split: classics;
+    admit: natives classics;
     // the last one: what libraries require, as far as no file above serves it
     libs: ;
 }

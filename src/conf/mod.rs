@@ -16,6 +16,7 @@ mod dict;
 mod handler;
 mod handshakes;
 mod hooks;
+mod limits;
 mod policies;
 mod scale;
 mod settings;
@@ -43,6 +44,7 @@ pub const DIRECTIVES: &[&[Directive]] = &[
     policies::DIRECTIVES,
     split::DIRECTIVES,
     upstreams::DIRECTIVES,
+    limits::DIRECTIVES,
 ];
 
 /// Of `http {}`: one per cycle.
@@ -74,6 +76,8 @@ pub struct MainConf {
     pub shown_action: Cell<Option<Slot>>,
     /// `autoscale_split`
     pub splits: RefCell<Vec<Rc<SplitConf>>>,
+    /// `autoscale_limit`
+    pub limits: limits::Limits,
     /// Some location shows the status.
     pub shows_status: Cell<bool>,
     /// Handshakes whose scripts may wait. Dropped before what their scripts use.

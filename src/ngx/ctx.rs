@@ -14,6 +14,7 @@ use super::request::{Rc, Request};
 use super::request_body::BodyWaiter;
 use super::upstream::PendingExit;
 use crate::run::{Owned, State};
+use crate::scale::Tickets;
 use crate::vm::Vm;
 
 /// The part that the prelude reads and writes through the FFI.
@@ -53,6 +54,8 @@ pub struct Ctx {
     pub lends_headers: Cell<bool>,
     /// Whether subrequests have looked at this request's body, and may still: its memory and file stay.
     pub lends_body: Cell<bool>,
+    /// What `as.admit` has let it have.
+    pub tickets: Tickets,
     vm: std::rc::Rc<Vm>,
     has_own_vm: bool,
 }
@@ -76,6 +79,7 @@ impl Ctx {
             set_args: RefCell::default(),
             lends_headers: Cell::default(),
             lends_body: Cell::default(),
+            tickets: Tickets::default(),
         }
     }
 

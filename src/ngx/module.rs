@@ -160,6 +160,7 @@ fn configure(cf: &mut Cf) -> Result<(), super::ConfError> {
     // SAFETY: the main configuration lives as long as the cycle.
     let main = unsafe { &*main };
     main.finish_upstreams(cf)?;
+    main.finish_limits(cf)?;
     main.finish_autoscale(cf, mode)?;
     main.finish_splits(cf)?;
     cf.script_handshakes()?;

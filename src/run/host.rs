@@ -8,6 +8,7 @@ use crate::native::{self, Scope};
 use crate::ngx::tls::Handshake;
 use crate::ngx::{debug_cycle, log_cycle, Level, Location, LogContext, Request, ServerLog, Shared};
 use crate::phase::Phase;
+use crate::scale::Tickets;
 use crate::vm::Vm;
 
 /// Whose script it is.
@@ -29,6 +30,8 @@ pub struct Background {
     /// Under which it was made.
     location: Option<Location>,
     owned: Rc<Owned>,
+    /// What `as.admit` has let it have.
+    tickets: Tickets,
     pub vm: Rc<Vm>,
     /// Called once when the script has ended.
     pub ended: Cell<Option<Ended>>,
@@ -55,6 +58,14 @@ impl Host {
         match self {
             Host::Request(request) => request.ctx().map(|ctx| Rc::clone(ctx.owned.get_or_init(Rc::default))),
             Host::Background(background) => Some(Rc::clone(&background.owned)),
+        }
+    }
+
+    /// What `as.admit` has let it have; `None` when memory is out.
+    pub fn tickets(&self) -> Option<&Tickets> {
+        match self {
+            Host::Request(request) => request.ctx().map(|ctx| &ctx.tickets),
+            Host::Background(background) => Some(&background.tickets),
         }
     }
 
@@ -131,6 +142,7 @@ impl Background {
             location,
             log_suffix,
             owned: Rc::default(),
+            tickets: Tickets::default(),
             ended: Cell::new(Some(ended)),
             log: None,
             handshake: None,

@@ -1,6 +1,7 @@
 //! The autoscale shell: it moves what happens into the zone and what the zone says to Lua; it decides nothing.
 
 pub mod actions;
+pub mod admit;
 pub mod balance;
 pub mod collect;
 mod eject;
@@ -19,6 +20,7 @@ pub mod split;
 pub mod status;
 mod zone;
 
+pub use admit::Tickets;
 pub use engine::{Engine, PolicyState};
 pub use fleet::{Choice, Row};
 pub use saved::StateFile;

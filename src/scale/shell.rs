@@ -14,6 +14,7 @@ use logic::autoscale::pool::Plan;
 use logic::autoscale::signal::hint;
 
 use super::actions::Actions;
+use super::admit::Admission;
 use super::eject::Ejects;
 use super::engine::Engine;
 use super::fleet::Fleet;
@@ -30,7 +31,7 @@ use crate::ngx::{clock, cycle_main_conf, log_cycle, process, Level, Request, Tim
 pub struct Shell {
     pub zone: Zone<'static>,
     pub worker: Worker,
-    limits: Limits<'static>,
+    admission: Rc<Admission>,
     me: Owner,
     /// By number of the observed upstream.
     pub upstreams: Vec<Ref<Upstream>>,
@@ -137,7 +138,7 @@ impl Shell {
         let shell = Shell {
             zone,
             worker,
-            limits,
+            admission: Admission::new(limits, worker, main.limits.declared()),
             me,
             upstreams,
             peers: Recall::default(),
@@ -170,7 +171,12 @@ impl Shell {
 
     /// Limits by key, over all workers: `throttle` for what is let through or not, `take_…` for what is settled later.
     pub fn limits(&self) -> &Limits<'static> {
-        &self.limits
+        self.admission.limits()
+    }
+
+    /// What scripts are admitted under such limits.
+    pub fn admission(&self) -> &Rc<Admission> {
+        &self.admission
     }
 
     pub fn fleet(&self, number: usize) -> Option<&Fleet> {
@@ -295,7 +301,7 @@ impl Shell {
         if let Some(poller) = self.poller.take() {
             poller.end();
         }
-        self.zone.columns().release_with(self.worker, self.me, |worker| self.limits.clear_column(worker));
+        self.zone.columns().release_with(self.worker, self.me, |worker| self.limits().clear_column(worker));
     }
 
     /// Begins what one worker of all does now and then.
@@ -325,7 +331,7 @@ impl Shell {
         self.fleets.iter().for_each(|fleet| fleet.tend(&self.zone, now));
         // a worker that drains leaves it to those who know the configuration that holds
         if !process::exiting() && self.zone.tick(now, self.tick_s) {
-            let clear = |worker| self.limits.clear_column(worker);
+            let clear = |worker| self.limits().clear_column(worker);
             let dead = self.zone.columns().sweep_with(self.me, alive, clear);
             if dead > 0 {
                 log_cycle(

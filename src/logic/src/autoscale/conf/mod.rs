@@ -11,6 +11,7 @@
 //! | `autoscale_policy` | [`PolicyBuilder`], line by line |
 //! | `autoscale_leader` | [`Leader`] |
 //! | `autoscale_log` | [`Log`] |
+//! | `autoscale_limit` | [`Declared`](super::admit::Declared) |
 //!
 //! [`Settings`] holds them together and checks what only the whole can tell.
 //!
@@ -33,6 +34,7 @@
 mod behavior;
 mod error;
 mod external;
+pub mod limit;
 mod options;
 mod outward;
 mod policy;
