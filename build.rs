@@ -7,8 +7,6 @@ use std::path::PathBuf;
 const VERSIONS: &[(u64, &str)] = &[
     // repeated headers became linked lists (`ngx_table_elt_t.next`)
     (1_023_000, "nginx_multi_headers"),
-    // lists of peers change while names are resolved, and peers are counted by who refers to them
-    (1_027_003, "nginx_resolving_peers"),
     // it has a function of its own for the first message of a TLS client
     (1_029_002, "nginx_client_hello"),
 ];
@@ -59,6 +57,12 @@ fn main() {
         if version.is_some_and(|v| v >= *since) {
             println!("cargo::rustc-cfg={cfg}");
         }
+    }
+    // lists of peers change while names are resolved, and peers are counted by who refers to them
+    println!("cargo::rustc-check-cfg=cfg(nginx_resolving_peers)");
+    let has_zones = features.split(',').any(|f| f.trim() == "http_upstream_zone");
+    if version.is_some_and(|v| v >= 1_027_003) && has_zones {
+        println!("cargo::rustc-cfg=nginx_resolving_peers");
     }
     // peers have names that clients are sent back to; with `compat` nginx declares them in any case
     println!("cargo::rustc-check-cfg=cfg(upstream_sid)");

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::rc::Rc;
 
 use logic::autoscale::balance::{Candidate, Ended, Memory, Peers, Settings};
+use logic::autoscale::metrics::columns::Worker;
 use logic::autoscale::metrics::series::{Peer, Upstream as Group};
 use logic::autoscale::metrics::table::Ref;
 use logic::autoscale::metrics::zone::{of_peer, Health, State, Zone};
@@ -35,6 +36,8 @@ pub struct Seat {
     entry: Cell<Ref<Peer>>,
     pub backup: bool,
     place: Place,
+    /// What other workers had in flight here, and in which millisecond.
+    elsewhere: Cell<(u32, u32)>,
     /// When it was looked at last, nothing was to be sent to it.
     was_out: Cell<bool>,
 }
@@ -92,7 +95,14 @@ impl Team {
             range.filter_map(move |i| {
                 let addr: Box<[u8]> = roster?.peer(i)?.name().into();
                 let entry = Cell::new(zone.configured_peer(group, &addr, now).unwrap_or(Ref::NONE));
-                Some(Seat { addr, entry, backup, place: Place::Listed(i), was_out: Cell::new(false) })
+                Some(Seat {
+                    addr,
+                    entry,
+                    backup,
+                    place: Place::Listed(i),
+                    elsewhere: Cell::default(),
+                    was_out: Cell::new(false),
+                })
             })
         };
         let (all, first) = roster.as_ref().map_or((0, 0), |roster| (roster.len(), roster.primaries()));
@@ -107,6 +117,7 @@ impl Team {
                 entry: Cell::new(entry),
                 backup: false,
                 place,
+                elsewhere: Cell::default(),
                 was_out: Cell::new(false),
             });
         }
@@ -284,9 +295,34 @@ pub struct View<'a> {
     pub team: &'a Team,
     pub zone: &'a Zone<'a>,
     pub tried: &'a Tried,
+    /// Who asks.
+    pub worker: Worker,
     /// `None` where the upstream is balanced by others, and nothing was kept for the rule.
     pub settings: Option<&'a Settings>,
     pub now: Now,
+}
+
+/// With more columns than this, those of other workers are summed up once a millisecond: a line of memory each, and all of them change.
+const FEW_COLUMNS: usize = 4;
+
+impl View<'_> {
+    /// What peer `i` has in flight. Of this worker it is exact, of others as of this millisecond.
+    #[inline]
+    fn inflight(&self, i: usize, entry: Ref<Peer>) -> u32 {
+        let columns = self.zone.columns();
+        if columns.used() <= FEW_COLUMNS || self.worker == Worker::NONE {
+            return self.zone.levels(entry).active;
+        }
+        let (Some(seat), Some(entity)) = (self.team.seats.get(i), self.zone.entity(entry)) else { return 0 };
+        let (own, ms) = (columns.active(self.worker, entity, entry.gen()), (self.now.us >> 10) as u32);
+        let (then, elsewhere) = seat.elsewhere.get();
+        if then == ms {
+            return own + elsewhere;
+        }
+        let all = columns.levels(entity, entry.gen()).active;
+        seat.elsewhere.set((ms, all.saturating_sub(own)));
+        all
+    }
 }
 
 #[cfg(upstream_sid)]
@@ -319,7 +355,8 @@ impl Peers for View<'_> {
         let weight = team.own(i).0;
         let known = match self.settings {
             Some(settings) => memory(zone, entry).map(|memory| {
-                Candidate::said(zone, entry, weight, self.now).recall(&memory, settings, self.now)
+                Candidate::said(zone, entry, self.inflight(i, entry), weight, self.now)
+                    .recall(&memory, settings, self.now)
             }),
             None => Candidate::of(zone, entry, weight, self.now),
         };
@@ -351,14 +388,15 @@ impl Shell {
     /// The number, in its team, of the best peer for the next attempt at upstream `number`.
     #[inline]
     pub fn choose(&self, number: usize, team: &Team, tried: &Tried) -> Option<usize> {
-        self.fleet(number)?.pick(team, &self.zone, tried, self.random(), clock::monotonic())
+        let asks = (self.worker, self.random(), clock::monotonic());
+        self.fleet(number)?.pick(team, &self.zone, tried, asks)
     }
 
     /// Whether peer `i` of that team may be had for it.
     #[cfg(upstream_sid)]
     pub fn suits(&self, number: usize, team: &Team, tried: &Tried, i: usize) -> bool {
-        let now = clock::monotonic();
-        self.fleet(number).is_some_and(|fleet| fleet.view(team, &self.zone, tried, now).suits(i))
+        let asks = (self.worker, clock::monotonic());
+        self.fleet(number).is_some_and(|fleet| fleet.view(team, &self.zone, tried, asks).suits(i))
     }
 
     /// An attempt at a peer of upstream `number` is over.

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use logic::autoscale::balance::{pick, Settings};
+use logic::autoscale::metrics::columns::Worker;
 use logic::autoscale::metrics::series::{Peer, Series, Time, Upstream as Group};
 use logic::autoscale::metrics::table::Ref;
 use logic::autoscale::metrics::zone::{Control, Health, State, Zone};
@@ -170,21 +171,33 @@ impl Fleet {
         }
         let mut tried = Tried::default();
         excluded.iter().filter_map(|i| usize::try_from(*i).ok()).for_each(|i| team.mark(i, &mut tried));
-        self.pick(&team, zone, &tried, random, now).map_or(Choice::Nobody, Choice::Member)
+        self.pick(&team, zone, &tried, (Worker::NONE, random, now)).map_or(Choice::Nobody, Choice::Member)
     }
 
-    /// The number, in its team, of the best peer for the next request.
+    /// The number, in its team, of the best peer for the next request. Said of it: which worker asks, a random number, the time.
     #[inline]
-    pub fn pick(&self, team: &Team, zone: &Zone<'_>, tried: &Tried, random: u64, now: Now) -> Option<usize> {
-        let view = self.view(team, zone, tried, now);
+    pub fn pick(
+        &self,
+        team: &Team,
+        zone: &Zone<'_>,
+        tried: &Tried,
+        (worker, random, now): (Worker, u64, Now),
+    ) -> Option<usize> {
+        let view = self.view(team, zone, tried, (worker, now));
         pick(&view, view.settings.unwrap_or(&self.rule), random)
     }
 
     /// A team as the rule sees it.
     #[inline]
-    pub fn view<'a>(&'a self, team: &'a Team, zone: &'a Zone<'a>, tried: &'a Tried, now: Now) -> View<'a> {
+    pub fn view<'a>(
+        &'a self,
+        team: &'a Team,
+        zone: &'a Zone<'a>,
+        tried: &'a Tried,
+        (worker, now): (Worker, Now),
+    ) -> View<'a> {
         let settings = self.balance().map(|balance| &balance.settings);
-        View { team, zone, tried, settings, now }
+        View { team, zone, tried, worker, settings, now }
     }
 
     /// Makes the list for [`Fleet::row`] and says how long it is.

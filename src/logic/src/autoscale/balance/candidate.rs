@@ -102,12 +102,12 @@ impl Candidate {
         })
     }
 
-    /// What is said about a peer and what it has in flight, without what was learnt of it: for [`Candidate::recall`].
+    /// What is said about a peer, without what was learnt of it: for [`Candidate::recall`].
     #[inline]
-    pub fn said(zone: &Zone<'_>, peer: Ref<Peer>, weight: u16, now: Now) -> Self {
+    pub fn said(zone: &Zone<'_>, peer: Ref<Peer>, inflight: u32, weight: u16, now: Now) -> Self {
         let control = zone.control(peer);
         Self {
-            inflight: zone.levels(peer).active,
+            inflight,
             limit: control.limit,
             state: control.says(),
             health: zone.health(peer, now),

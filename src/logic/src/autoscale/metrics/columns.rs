@@ -176,12 +176,29 @@ impl<'a> Columns<'a> {
         }
     }
 
+    /// How many columns a sum looks at.
+    #[inline]
+    pub fn used(&self) -> usize {
+        get(self.used) as usize
+    }
+
+    /// What is in flight for one entity in one worker.
+    #[inline]
+    pub fn active(&self, worker: Worker, entity: usize, gen: u16) -> u32 {
+        let word = self.word(worker, entity).map_or(0, get);
+        if word >> TAG == tag(gen) {
+            (word & FIELD) as u32
+        } else {
+            0
+        }
+    }
+
     /// The levels of one entity, over all workers.
     #[inline]
     pub fn levels(&self, entity: usize, gen: u16) -> Levels {
         let column = self.counts.get(entity..).unwrap_or_default().iter().step_by(self.entities.max(1));
         let mut sum = Levels::default();
-        for word in column.take(get(self.used) as usize) {
+        for word in column.take(self.used()) {
             let word = get(word);
             if word >> TAG == tag(gen) {
                 sum.active += (word & FIELD) as u32;
@@ -253,6 +270,8 @@ mod tests {
         columns.enter(b, 1, 5, one(Level::Queued));
         columns.leave(b, 1, 5, one(Level::Waiting));
         assert_eq!(columns.levels(1, 5), levels(2, 1, 1));
+        assert_eq!([a, b].map(|worker| columns.active(worker, 1, 5)), [1, 1]);
+        assert_eq!((columns.active(a, 1, 6), columns.active(Worker::NONE, 1, 5), columns.used()), (0, 0, 2));
         assert_eq!(columns.levels(0, 5), levels(0, 0, 0));
         (0..9).for_each(|_| columns.leave(b, 1, 5, BOTH));
         assert_eq!(columns.levels(1, 5), levels(1, 1, 1));
