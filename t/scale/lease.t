@@ -154,7 +154,44 @@ autoscale_leader: lease "shop/gap": GET: read: timeout
 --- timeout: 20
 
 
-=== TEST 6: the API server may be named, with the CA that is to be there
+=== TEST 6: the lead is lost between reading the number and writing it: nothing is written until it is there again, and then once
+--- once
+--- http_config eval
+main::told(map { $_ => "kubernetes:shop/deployment/$_ $main::Api" } qw(early within))
+    . "autoscale_leader kubernetes:shop/gate ttl=2s $main::Api;\n" . $AutoscaleLua::Targets::FAKE_LUA
+--- lua
+    local http = require "autoscale.http"
+    local function gate(method, path) http.request { method = method, url = "http://127.0.0.1:9444/" .. path } end
+    local names = { "early", "within" }
+    await(function() return is_logged "this gateway writes, with fence" end)
+    await(function() return noted("early", "GET") ~= "" and noted("within", "GET") ~= "" end)
+    -- the engine reads, and then what writes reads once more
+    gate("PUT", "held/early?0")
+    gate("PUT", "held/within?1")
+    load()
+    await(function() return noted("early", "HELD") ~= "" and noted("within", "HELD") ~= "" end)
+    gate("PUT", "deaf/gate")
+    await(function() return is_logged "is not held any more" end)
+    for _, name in ipairs(names) do gate("DELETE", "held/" .. name) end
+    ngx.sleep(0.6)
+    for _, name in ipairs(names) do ngx.say(name, ": ", noted(name, "HELD", "PATCH")) end
+    gate("DELETE", "deaf/gate")
+    show(names)
+    ngx.sleep(1.2)
+    show(names)
+--- response_body
+early: HELD
+within: HELD
+early: SET 7, PATCH 200
+within: SET 7, PATCH 200
+early: SET 7, PATCH 200
+within: SET 7, PATCH 200
+--- error_log
+it is tried again: 
+--- timeout: 20
+
+
+=== TEST 7: the API server may be named, with the CA that is to be there
 --- http_config
     autoscale_zone main:8m;
     autoscale_leader kubernetes:shop/lease api=https://127.0.0.1:9443 ca_file=/nowhere;

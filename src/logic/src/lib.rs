@@ -5,6 +5,7 @@
 
 pub mod autoscale;
 pub mod bytecode;
+pub mod caught;
 pub mod exec;
 pub mod log_ring;
 pub mod lua_lex;

@@ -4,6 +4,7 @@
 //! meanwhile is not undone by a decision that did not know of it. What failed is tried again, under the same key, until the policy
 //! itself gives it up; what cannot succeed is dropped, and nothing new is written for a while.
 
+use core::future::Future;
 use core::time::Duration;
 use std::rc::Rc;
 
@@ -12,12 +13,13 @@ use logic::autoscale::conf::{Kind, Target};
 use logic::autoscale::metrics::Now;
 use logic::autoscale::policy::state::Pending;
 use logic::autoscale::policy::{Mode, Replicas, LOST_US};
+use logic::caught::caught;
 
 use super::random;
 use super::report;
 use super::seat::Seat;
 use super::Engine;
-use crate::ngx::{clock, job, within, Location};
+use crate::ngx::{clock, job, log_cycle, within, Level, Location};
 use crate::scale::outward::{self, Env, Failure, Order, Retry};
 
 /// How often a target is asked when nothing is to be written.
@@ -101,15 +103,15 @@ impl Engine {
         let own = matches!(target.kind, Kind::Pool { .. });
         let pause_us = if own { 0 } else { READ_US };
         seat.read_us.set(clock::monotonic().us + pause_us);
-        let future = async move { within(patience(&target), outward::read(&target, &env)).await };
-        let told = move |read: Option<Result<Option<Replicas>, Failure>>| {
+        let future = async move { bounded(&target, outward::read(&target, &env)).await };
+        let told = move |read: Result<Option<Replicas>, Failure>| {
             let Some(engine) = weak.upgrade() else { return };
             let Some(seat) = engine.seat(number) else { return };
             drop(seat.running.take());
             if !engine.leadership.local.leads() {
                 return;
             }
-            match read.unwrap_or_else(|| Err(Failure::soon("no answer in time"))) {
+            match read {
                 Ok(replicas) => {
                     seat.failures.set(0);
                     let before = seat.learn(replicas);
@@ -140,8 +142,8 @@ impl Engine {
         let order = self.order(seat, target, pending, fence);
         let (target, weak, number, pending) = (Rc::clone(target), self.weak.clone(), seat.number, *pending);
         let began_us = clock::monotonic().us;
-        let future = async move { within(patience(&target), carry(&target, &order, &env)).await };
-        let told = move |carried: Option<Result<Carried, Failure>>| {
+        let future = async move { bounded(&target, carry(&target, &order, &env)).await };
+        let told = move |carried: Result<Carried, Failure>| {
             let Some(engine) = weak.upgrade() else { return };
             let Some(seat) = engine.seat(number) else { return };
             drop(seat.running.take());
@@ -149,8 +151,7 @@ impl Engine {
                 // it was stopped meanwhile, and another leader has taken the order over
                 return;
             }
-            let carried = carried.unwrap_or_else(|| Err(Failure::soon("no answer in time")));
-            engine.carried(seat, &pending, carried, began_us);
+            engine.carried(seat, &pending, fence, carried, began_us);
             engine.attend(seat);
             if engine.stopping.get() && !engine.writes() {
                 engine.resign();
@@ -179,7 +180,14 @@ impl Engine {
     }
 
     /// An order has come back.
-    fn carried(&self, seat: &Seat, pending: &Pending, carried: Result<Carried, Failure>, began_us: u64) {
+    fn carried(
+        &self,
+        seat: &Seat,
+        pending: &Pending,
+        fence: u64,
+        carried: Result<Carried, Failure>,
+        began_us: u64,
+    ) {
         let now = clock::monotonic();
         let took_us = now.us.saturating_sub(began_us);
         match carried {
@@ -208,6 +216,10 @@ impl Engine {
             }
             // it waits for whoever leads
             Ok(Carried::Lost) => {}
+            // whatever it failed by: nothing more is sent, and it is not the target's fault
+            Err(failure) if self.may_write() != Some(fence) => {
+                self.settled(seat, pending, Err((&failure, false)), took_us);
+            }
             Err(failure) => {
                 let pause_us = seat.failed(&failure, random());
                 seat.write_us.set(now.us + pause_us);
@@ -246,12 +258,12 @@ impl Engine {
         let (weak, place) = (self.weak.clone(), messages.vacant_entry());
         let (key, name, ticket) =
             (place.key(), target.name.clone(), asked.as_ref().map(|asked| asked.ticket));
-        let future = async move { within(patience(&target), outward::notify(&target, &json, &env)).await };
-        let told = move |sent: Option<Result<(), Failure>>| {
+        let future = async move { bounded(&target, outward::notify(&target, &json, &env)).await };
+        let told = move |sent: Result<(), Failure>| {
             let Some(engine) = weak.upgrade() else { return };
             let message = engine.messages.borrow_mut().try_remove(key);
             drop(message);
-            report::notified(&name, sent.unwrap_or_else(|| Err(Failure::soon("no answer in time"))));
+            report::notified(&name, sent);
             if let Some(asked) = &asked {
                 engine.board.queue().done(engine.me(), asked);
             }
@@ -350,6 +362,17 @@ async fn carry(target: &Target, order: &Order, env: &Env) -> Result<Carried, Fai
     }
     let written = outward::write(target, order, env).await?;
     Ok(Carried::Written(written.replicas))
+}
+
+/// What it comes to: an answer, or a failure to be tried again. A fault of ours in it is one, too, or its seat would be taken for ever.
+async fn bounded<T>(target: &Target, future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    match caught(within(patience(target), future)).await {
+        Ok(result) => result.unwrap_or_else(|| Err(Failure::soon("no answer in time"))),
+        Err(why) => {
+            log_cycle(Level::Alert, &format!("autoscale_lua panicked for target \"{}\": {why}", target.name));
+            Err(Failure::soon("a fault of this module"))
+        }
+    }
 }
 
 /// A reading and a writing within the target's bounds, and a little: whatever takes longer hangs.

@@ -10,6 +10,7 @@ use std::rc::Rc;
 
 use logic::autoscale::conf::Leader;
 use logic::autoscale::outward::lease::{Candidate, Election, Record, Step};
+use logic::caught::caught;
 
 use super::Local;
 use crate::ngx::{clock, job, log_cycle, process, sleep, within, Level, Location};
@@ -71,8 +72,16 @@ impl Lease {
         let mut running = self.running.borrow_mut();
         if running.is_none() {
             let state = Rc::clone(&self.state);
-            // it does not end
-            *running = Some(job::spawn(async move { state.keep().await }, |()| ()));
+            // it does not end; a fault of ours in it costs the lead at most
+            let keep = async move {
+                loop {
+                    if let Err(why) = caught(state.keep()).await {
+                        log_cycle(Level::Alert, &format!("autoscale_lua panicked for its lease: {why}"));
+                    }
+                    sleep(FAREWELL).await;
+                }
+            };
+            *running = Some(job::spawn(keep, |()| ()));
         }
     }
 

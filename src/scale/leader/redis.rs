@@ -9,6 +9,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::rc::{Rc, Weak};
 
 use logic::autoscale::conf::{Endpoint, Leader};
+use logic::caught::caught;
 use logic::wire::lock::{Lock, RELEASE, TAKE};
 use logic::wire::resp::Reply;
 
@@ -95,7 +96,10 @@ impl RedisLock {
             loop {
                 // another worker may lead the gateway since the last tick: then it is the one to compete
                 if this.local.leads() {
-                    this.attempt().await;
+                    // a fault of ours costs the lead at most
+                    if let Err(why) = caught(this.attempt()).await {
+                        this.say(Level::Alert, &format!("autoscale_lua panicked: {why}"));
+                    }
                 }
                 let pause = this.lock.borrow().pause_us(clock::random().into());
                 sleep(Duration::from_micros(pause)).await;

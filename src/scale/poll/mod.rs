@@ -21,6 +21,7 @@ use logic::autoscale::metrics::Now;
 use logic::autoscale::poll::claim::{backoff_ms, period_ms, Claim, Turn};
 use logic::autoscale::poll::Brought;
 use logic::autoscale::signal::Scope;
+use logic::caught::caught;
 
 use super::{StateFile, ZoneConf};
 use crate::ngx::job::{spawn, Running};
@@ -188,7 +189,12 @@ fn begin(chores: &Rc<[Chore]>, i: usize, turn: Turn) {
                     chores[i].answered(turn, answer);
                 }
             };
-            let running = spawn(fetch::fetch(conf.clone(), watched.clone()), done);
+            let fetched = caught(fetch::fetch(conf.clone(), watched.clone()));
+            // or it would be under way for ever
+            let fetch = async move {
+                fetched.await.unwrap_or_else(|why| Err(format!("a fault of this module: {why}")))
+            };
+            let running = spawn(fetch, done);
             chore.turn.replace(Some((turn, running)));
         }
         What::Own(sampler) => {
