@@ -6,12 +6,14 @@
 
 use super::Candidate;
 
+/// Only full peers are waited for: their answers are what ends the wait.
+///
 /// Whether waiting behind `ahead` others pays, for the request that would go to `peers[chosen]`.
 pub fn pays(peers: &[Candidate], chosen: usize, ahead: u32) -> bool {
     let Some(service_us) = peers.get(chosen).and_then(service) else { return false };
     // slots a microsecond, and their service time
     let (mut rate, mut faster) = (0.0, 0.0);
-    for peer in peers.iter().filter(|peer| peer.is_up() && peer.failing < FAILS) {
+    for peer in peers.iter().filter(|peer| peer.is_up() && !peer.has_room() && peer.failing < FAILS) {
         let (Some(us), Some(room)) = (service(peer), peer.room) else { continue };
         if us * CLEARLY < service_us {
             let slots = f64::from(room.slots);

@@ -13,7 +13,7 @@ const TALLY: usize = 1;
 const LEVELS_AT: usize = 2;
 
 /// Slots of whom nothing is known.
-const FIRST: usize = 6;
+const FIRST: usize = 3;
 /// A verdict follows so many samples.
 const EVERY: u64 = 8;
 
@@ -43,6 +43,12 @@ pub struct Room {
 #[derive(Clone, Copy)]
 pub struct Learnt<'a>(&'a [Word]);
 
+/// The level of half as many.
+fn half(level: usize) -> usize {
+    let half = LEVELS[level].div_ceil(2).min(LEVELS[level].saturating_sub(1));
+    LEVELS.partition_point(|n| *n <= half).saturating_sub(1)
+}
+
 /// Near levels differ by little, and it costs as little to take one for the other.
 fn for_more(now: usize) -> f32 {
     let next = LEVELS.get(now + 1).map_or(1.5, |next| f32::from(*next) / f32::from(LEVELS[now]));
@@ -53,8 +59,10 @@ fn for_more(now: usize) -> f32 {
 const TURN: u64 = 256;
 /// One unit of so many is for one more in flight.
 const UP_EVERY: u64 = 16;
-/// So many units of a turn are for one less.
-const DOWN: u64 = 3;
+/// Where too little is known of half as many in flight, so many units of so many are for that.
+const DOWN: u64 = 2;
+const DOWN_EVERY: u64 = 16;
+const DOWN_KNOWN: f32 = 6.0;
 /// The evidence (see [`Fit::against`]) that it takes to give a peer more, or less: too little costs work, too much only time.
 const FOR_MORE: f32 = 1.5;
 const FOR_LESS: f32 = 4.0;
@@ -107,7 +115,7 @@ impl Verdict {
     fn limit(&self, now: Now) -> u32 {
         let at = ((now.us >> self.unit) + u64::from(self.phase)) % TURN;
         let level = match at {
-            _ if self.down && at < DOWN => self.slots.saturating_sub(1),
+            _ if self.down && at % DOWN_EVERY < DOWN => half(self.slots),
             _ if self.up && at % UP_EVERY == UP_EVERY / 2 => (self.slots + 1).min(LEVELS.len() - 1),
             _ => self.slots,
         };
@@ -121,6 +129,13 @@ impl<'a> Learnt<'a> {
     /// `words` are [`Learnt::WORDS`] many, zero to begin with.
     pub fn over(words: &'a [Word]) -> Self {
         Self(&words[..Self::WORDS])
+    }
+
+    pub fn debug(&self) -> String {
+        let l = self.levels().all();
+        let f = Fit::of(&l);
+        let v: Vec<_> = l.iter().enumerate().filter(|(_, l)| l.samples > 0.0).map(|(i, l)| format!("L{}={:.1}*{:.0}({:.1})", LEVELS[i], l.us / 1000.0, l.samples, f.against[i])).collect();
+        v.join(" ")
     }
 
     fn levels(&self) -> Levels<'a> {
@@ -192,7 +207,7 @@ impl<'a> Learnt<'a> {
         let verdict = Verdict {
             slots,
             up: levels.get(slots + 1).is_some_and(|level| level.samples < 30.0),
-            down: slots > 0 && levels[..slots].iter().map(|level| level.samples).sum::<f32>() < 8.0,
+            down: slots > 0 && levels[..=half(slots)].iter().map(|level| level.samples).sum::<f32>() < DOWN_KNOWN,
             unit: (service_us as u32).max(1).ilog2().clamp(SHORTEST, LONGEST),
             phase: if fresh { (now.us >> 4) as u8 } else { before.phase },
             service_us,
