@@ -27,7 +27,7 @@ LUA = "/usr/lib/nginx/modules/ndk_http_module.so:/usr/lib/nginx/modules/ngx_http
 GATEWAY_PORT, PEER_PORT, CONTROL_PORT = 8080, 7100, 7199
 USUAL = ["ours", "nginx", "nginx-lua", "haproxy", "envoy"]
 WORKERS = 2
-# A run is not one when the client was late, or others had so much of the machine.
+# A run is none when the client was later than this; what a processor costs is none beside so much else on the machine.
 LATE_MS, FOREIGN = 1.0, 0.25
 
 
@@ -67,7 +67,7 @@ ROWS = [
     ("checkout", "-checkout_served", "checkout served, %", 1, 99.9),
     ("checkout", "checkout_p99", "p99 of checkout, ms", 0, 110),
     ("checkout", "-capacity", "% of capacity", 1, 98),
-    ("checkout", "related_lost", "T4: % of the others without answer or Retry-After", 1, 0),
+    ("checkout", "related_lost", "T4: % of the others without answer or Retry-After", 1, 0.1),
     ("tenant", "-others_served", "other tenants served, %", 1, 99.9),
     ("tenant", "others_p99", "p99 of other tenants, ms", 0, 100),
     ("tenant", "-capacity", "% of capacity", 1, 97),
@@ -283,16 +283,18 @@ class Bench:
             got["others_slower"] = got["others_p99"] / got["others_work_p99"]
         return got
 
-    def measured(self, gateway, scenario, seed):
-        """A run; a second one if somebody else had the machine."""
-        for attempt in (1, 2):
+    def measured(self, gateway, scenario, seed, attempts):
+        """A run; another one if the client was late."""
+        for left in reversed(range(attempts)):
             got = self.run(gateway, scenario, seed)
-            got["valid"] = got["late_p99"] <= LATE_MS and got["foreign"] <= FOREIGN
-            if got["valid"]:
+            if got["late_p99"] <= LATE_MS:
                 break
-            note("%-12s %-10s not valid: sends %.2f ms late (p99), %.0f %% of the machine elsewhere%s" % (
-                scenario, gateway.name, got["late_p99"], got["foreign"] * 100, "; once more" if attempt == 1 else ""))
+            note("%-12s %-10s sends %.2f ms late (p99)%s" % (scenario, gateway.name, got["late_p99"], "; once more" if left else ""))
         return got
+
+
+def doubtful(run, metric):
+    return run["late_p99"] > LATE_MS or metric == "cpu_us" and run["foreign"] > FOREIGN
 
 
 # ------------------------------------------------------------------- tables
@@ -303,13 +305,13 @@ def middle(runs, metric):
     return statistics.median(values) if 2 * len(values) > len(runs) else None
 
 
-def judged(value, limit, more):
+def judged(value, limit, more, metric):
+    """The bar as it is shown, and whether it was met."""
     if limit is None:
         return "", ""
-    if value is None:
-        # no error has no last one; nothing measured misses any other bar
-        return "%.4g" % limit, "met"
-    return "%s %.4g" % (">=" if more else "<=", limit), "met" if (value >= limit if more else value <= limit) else "**missed**"
+    # what was never measured misses its bar; but without an error there is no last one
+    met = metric == "error_last_s" if value is None else value >= limit if more else value <= limit
+    return "%s %.4g" % (">=" if more else "<=", limit), "met" if met else "**missed**"
 
 
 def table(results, gateways, scenarios):
@@ -324,10 +326,10 @@ def table(results, gateways, scenarios):
         row = {name: middle(results.get((scenario, name), []), metric) for name in gateways}
         there = {name: value for name, value in row.items() if value is not None}
         limit = bar(there) if callable(bar) else bar
-        limit, verdict = judged(row.get(ours), limit, more) if results.get((scenario, ours)) else ("", "")
+        limit, verdict = judged(row.get(ours), limit, more, metric) if results.get((scenario, ours)) else ("", "")
         met, missed = met + (verdict == "met"), missed + ("missed" in verdict)
         cells = ["" if not results.get((scenario, name)) else "-" if row[name] is None else "%.*f" % (digits, row[name])
-                 + " ~" * any(not run["valid"] for run in results[scenario, name]) for name in gateways]
+                 + " ~" * any(doubtful(run, metric) for run in results[scenario, name]) for name in gateways]
         print("| %s | %s | %s | %s | %s |" % (scenario, title, " | ".join(cells), limit, verdict))
     if met or missed:
         print("\n%s: %d of %d bars met." % (ours, met, met + missed))
@@ -409,7 +411,7 @@ def main(argv, isolate, make):
         for scenario in args.scenario:
             for gateway in gateways:
                 try:
-                    got = bench.measured(gateway, scenario, args.seed + turn)
+                    got = bench.measured(gateway, scenario, args.seed + turn, 1 if args.quick else 2)
                 except (Broken, OSError) as why:
                     failures.append("%s %s" % (scenario, gateway.name))
                     note("%-12s %-10s FAILED: %s" % (scenario, gateway.name, why))
@@ -430,10 +432,8 @@ def tell(args, gateways, results, failures, took):
     if runs:
         worst, mean = max(run["late_p99"] for run in runs), statistics.mean(run["foreign"] for run in runs)
         print("\nThe client sent at most %.2f ms late (p99 of a run). Others had %.0f %% of the machine." % (worst, mean * 100))
-    bad = sum(not run["valid"] for run in runs)
-    if bad:
-        print("`~`: %d of %d runs were on a machine too busy to measure on (sends later than %g ms, or more than %.0f %% elsewhere)."
-              % (bad, len(runs), LATE_MS, FOREIGN * 100))
+    print("`~`: the client was more than %g ms late; or, of processor time, others had more than %.0f %% of the machine."
+          % (LATE_MS, FOREIGN * 100))
     if failures:
         print("Failed: " + ", ".join(failures))
     print("Took %d min %d s." % divmod(int(took), 60))
@@ -443,7 +443,8 @@ def prefer():
     """Before other processes of the machine, where that is allowed; and ports enough for clients that hang up."""
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     try:
-        os.setpriority(os.PRIO_PROCESS, 0, -10)
+        # in turns among themselves; being nice would not do, for Linux shares a processor between sessions first
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
     except OSError:
         note("cannot go before other processes: keep the machine quiet")
     if os.environ.get("AUTOSCALE_BENCH_ISOLATED"):
