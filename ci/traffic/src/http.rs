@@ -18,6 +18,10 @@ pub struct Answer {
     pub closes: bool,
     /// When the request reached its peer, on the clock of this machine, in microseconds; 0: no peer says so.
     pub arrived_us: u64,
+    /// How long it then waited for a slot of the peer.
+    pub queued_us: u64,
+    /// The peer that answered; `None`: the gateway did.
+    pub peer: Option<u8>,
 }
 
 /// How far an answer has come.
@@ -67,6 +71,10 @@ pub fn answer(bytes: &[u8]) -> Read {
             answer.closes = value.eq_ignore_ascii_case(b"close");
         } else if name.eq_ignore_ascii_case(b"x-arrived-us") {
             answer.arrived_us = number(value).unwrap_or(0);
+        } else if name.eq_ignore_ascii_case(b"x-queued-us") {
+            answer.queued_us = number(value).unwrap_or(0);
+        } else if name.eq_ignore_ascii_case(b"x-peer") {
+            answer.peer = number(value).map(|peer| peer as u8);
         }
     }
     let body = &bytes[head..];
@@ -119,9 +127,17 @@ mod tests {
             Read::Whole(answer) => answer,
             other => panic!("{other:?}"),
         };
-        let text = b"HTTP/1.1 503 No\r\nRetry-After: 2\r\nContent-Length: 2\r\nX-Arrived-Us: 77\r\n\r\nno";
+        let text = b"HTTP/1.1 503 No\r\nRetry-After: 2\r\nContent-Length: 2\r\nX-Arrived-Us: 77\r\nX-Queued-Us: 5\r\nX-Peer: 3\r\n\r\nno";
         assert_eq!(answer(&text[..text.len() - 1]), Read::Partly);
-        assert_eq!(whole(text), Answer { status: 503, retry_after: Some(2), closes: false, arrived_us: 77 });
+        let expected = Answer {
+            arrived_us: 77,
+            queued_us: 5,
+            peer: Some(3),
+            status: 503,
+            retry_after: Some(2),
+            closes: false,
+        };
+        assert_eq!(whole(text), expected);
         let chunked =
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n2\r\nok\r\n0\r\n\r\n";
         assert_eq!(answer(&chunked[..chunked.len() - 2]), Read::Partly);

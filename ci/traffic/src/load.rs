@@ -264,7 +264,8 @@ impl Client<'_> {
                     self.connections.take(name);
                 }
             }
-            _ if !open => self.broken(name),
+            // what nobody asked for: not a connection to ask on
+            _ if !open || connection.shot.is_none() && !connection.bytes.is_empty() => self.broken(name),
             _ => {}
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! `traffic peers` and `traffic load`: see `HELP`.
 
 use lexopt::{Arg, Parser, ValueExt};
+use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use traffic::scenario::{Scenario, Times, NAMES};
@@ -10,8 +11,9 @@ const HELP: &str = "\
 traffic peers [--port 7100] [--control 7199] [--seconds 300]
     eight peers on the ports from --port on; how they are is told on --control
 traffic load SCENARIO [--gateway 8080] [--control 7199] [--seed 1] [--connections 64]
-             [--warm 2] [--measured 5] [--after 2]
-    plays a scenario against a gateway of those peers; prints what was measured as JSON
+             [--warm 2] [--measured 5] [--after 2] [--dump FILE]
+    plays a scenario against a gateway of those peers; prints what was measured as JSON, and writes
+    what became of each request
 traffic scenarios
     their names, and how long each takes
 All of it on the loopback.
@@ -26,6 +28,7 @@ struct Options {
     seed: u64,
     connections: usize,
     times: Times,
+    dump: Option<OsString>,
 }
 
 fn main() -> ExitCode {
@@ -51,6 +54,7 @@ fn options() -> Result<Options, String> {
         seed: 1,
         connections: 64,
         times: Times { warm: 2.0, measured: 5.0, after: 2.0 },
+        dump: None,
     };
     let mut parser = Parser::from_env();
     while let Some(name) = next(&mut options.words, &mut parser).map_err(|why| why.to_string())? {
@@ -83,6 +87,7 @@ fn take(options: &mut Options, name: &str, parser: &mut Parser) -> Result<(), le
         "warm" => options.times.warm = value.parse()?,
         "measured" => options.times.measured = value.parse()?,
         "after" => options.times.after = value.parse()?,
+        "dump" => options.dump = Some(value),
         _ => return Err(format!("there is no --{name}").into()),
     }
     Ok(())
@@ -114,6 +119,9 @@ fn played(name: &str, options: &Options) -> Result<String, String> {
     clock::sharpen();
     let played = load::play(&scenario, &shots, on(options.gateway), on(options.control), options.connections);
     let (records, peers) = played.map_err(|why| format!("{name}: {why}"))?;
+    if let Some(path) = &options.dump {
+        std::fs::write(path, report::dump(&records)).map_err(|why| format!("{}: {why}", path.display()))?;
+    }
     let mut report = report::report(&scenario, &records);
     report["peers"] = peers;
     Ok(format!("{report}\n"))

@@ -31,6 +31,7 @@ pub fn report(scenario: &Scenario, records: &[Record]) -> Value {
         "stretch_p99": percent(window.iter().filter(|it| it.ok()).map(|it| stretch(it.latency_ns(), it.shot.work_us)), 0.99),
         "ok_p99": latency(window.iter().filter(|it| it.ok())),
         "held_p99": percent(window.iter().filter_map(|it| it.held_ns).map(|ns| ns as f64 / 1e6), 0.99),
+        "queued_p99": percent(window.iter().filter_map(|it| queued(it)), 0.99),
         "errors": errors.len(),
         "error_last_s": errors.iter().map(|it| it.ended_ns.saturating_sub(from)).max().map(|ns| ns as f64 / 1e9),
         "slow_answers": window.iter().filter(|it| it.ok() && it.latency_ns() > DEADLINE_NS).count(),
@@ -57,6 +58,42 @@ pub fn report(scenario: &Scenario, records: &[Record]) -> Value {
             window.iter().filter(|it| it.shot.tenant != NOISY).map(|it| it.shot.work_us as f64 / 1000.0), 0.99),
         "ends": ends(&window),
     })
+}
+
+/// A line for each request, for whoever wants to look closer.
+pub fn dump(records: &[Record]) -> String {
+    let mut text =
+        "at_ms,work_ms,method,class,tenant,late_ms,latency_ms,end,peer,held_ms,queued_ms\n".to_owned();
+    for it in records {
+        let (end, peer) = match it.end {
+            End::Answered(answer) => (answer.status.to_string(), answer.peer),
+            End::Broken => ("broken".into(), None),
+            End::GaveUp => ("gave up".into(), None),
+        };
+        let or_empty = |value: Option<f64>| value.map_or(String::new(), |value| format!("{value:.2}"));
+        text += &format!(
+            "{:.2},{:.2},{},{},t{},{:.2},{:.2},{end},{},{},{}\n",
+            it.shot.at_ns as f64 / 1e6,
+            it.shot.work_us as f64 / 1e3,
+            if it.shot.post { "POST" } else { "GET" },
+            if it.shot.checkout { "checkout" } else { "related" },
+            it.shot.tenant,
+            late_ms(it),
+            it.latency_ns() as f64 / 1e6,
+            peer.map_or(String::new(), |peer| peer.to_string()),
+            or_empty(it.held_ns.map(|ns| ns as f64 / 1e6)),
+            or_empty(queued(it)),
+        );
+    }
+    text
+}
+
+/// How long it waited for a slot of its peer, in ms.
+fn queued(it: &Record) -> Option<f64> {
+    match it.end {
+        End::Answered(answer) if answer.peer.is_some() => Some(answer.queued_us as f64 / 1e3),
+        _ => None,
+    }
 }
 
 fn late_ms(it: &Record) -> f64 {
@@ -215,6 +252,16 @@ mod tests {
         // the one without Retry-After, and the broken one
         is("related_lost", json!(2.0 / 3.0 * 100.0));
         is("ends", json!({"200": 2, "503": 2, "broken": 1, "gave up": 1}));
+    }
+
+    #[test]
+    fn a_dump_has_a_line_for_each_request() {
+        let answered =
+            End::Answered(Answer { status: 200, peer: Some(3), queued_us: 1500, ..Answer::default() });
+        let said = dump(&[record(1000, 20, answered), record(1001, 1000, End::GaveUp)]);
+        let lines: Vec<&str> = said.lines().skip(1).collect();
+        assert_eq!(lines[0], "1000.00,10.00,GET,checkout,t0,0.10,20.00,200,3,0.00,1.50");
+        assert_eq!(lines[1], "1001.00,10.00,GET,related,t1,0.10,1000.00,gave up,,0.00,");
     }
 
     #[test]
