@@ -96,7 +96,7 @@ enum Timer {
 
 struct Peer {
     listener: Option<TcpListener>,
-    address: SocketAddrV4,
+    address: SocketAddr,
     way: Way,
     since_ns: u64,
     running: usize,
@@ -117,15 +117,16 @@ pub struct Peers {
 }
 
 impl Peers {
-    /// Peers on as many ports from `port` on, told how to be on `control`; all on the loopback.
+    /// Peers on as many ports from `port` on, told how to be on `control`; all on the loopback. 0 is any port.
     pub fn new(port: u16, control: u16) -> io::Result<Self> {
         let events = Events::new()?;
         let control = listening(SocketAddrV4::new(Ipv4Addr::LOCALHOST, control))?;
         events.add_listener(&control, CONTROL)?;
         let mut peers = Vec::new();
         for at in 0..PEERS {
-            let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, port + at as u16);
-            let listener = listening(address)?;
+            let wanted = if port == 0 { 0 } else { port + at as u16 };
+            let listener = listening(SocketAddrV4::new(Ipv4Addr::LOCALHOST, wanted))?;
+            let address = listener.local_addr()?;
             events.add_listener(&listener, at as u64)?;
             peers.push(Peer {
                 listener: Some(listener),
@@ -142,6 +143,11 @@ impl Peers {
         }
         let (connections, timers) = (Slots::default(), BinaryHeap::new());
         Ok(Self { events, peers, control, connections, timers, random: Random::new(1) })
+    }
+
+    /// Where a peer listens, and where one tells them how to be.
+    pub fn addresses(&self, peer: usize) -> io::Result<(SocketAddr, SocketAddr)> {
+        Ok((self.peers[peer].address, self.control.local_addr()?))
     }
 
     /// Serves for so long.
@@ -345,11 +351,11 @@ impl Peers {
     }
 }
 
-fn listening(address: SocketAddrV4) -> io::Result<TcpListener> {
+fn listening(address: impl Into<SocketAddr>) -> io::Result<TcpListener> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, Some(ipproto::TCP))?;
     set_socket_reuseaddr(&socket, true)?;
-    bind(&socket, &SocketAddr::V4(address))?;
+    bind(&socket, &address.into())?;
     listen(&socket, BACKLOG)?;
     Ok(TcpListener::from(socket))
 }
