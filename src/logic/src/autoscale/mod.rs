@@ -21,6 +21,7 @@ pub mod outward;
 pub mod policy;
 pub mod poll;
 pub mod pool;
+pub mod queue;
 pub mod read;
 pub mod saved;
 pub mod signal;

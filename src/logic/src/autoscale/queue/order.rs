@@ -1,0 +1,173 @@
+//! Who is next, and who has to go.
+
+use super::entry::{Phase, State, Urgency, LANES, MOST_FLOWS};
+use super::Pace;
+use crate::autoscale::metrics::word::{get, put, Word};
+use std::sync::atomic::Ordering::Acquire;
+
+/// Words of a flow: when what it was served last ends in virtual time, and whether its queue stands. Both are marked with the number of
+/// the queue, because flows of all queues share them.
+pub(super) const FLOW_WORDS: usize = 2;
+const FINISH: usize = 0;
+const STANDS: usize = 1;
+const MARK: u32 = 64 - LANES.ilog2();
+/// One grant of so many goes round the urgencies that wait.
+const ROUND_EVERY: u64 = 16;
+
+/// All states, and all flows, as one queue sees them.
+#[derive(Clone, Copy)]
+pub(super) struct View<'a> {
+    pub states: &'a [Word],
+    pub flows: &'a [Word],
+    pub lane: usize,
+}
+
+/// What there is of one queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Survey {
+    pub waiting: u32,
+    pub granted: u32,
+    /// A bit for each level that waits.
+    levels: u8,
+}
+
+/// One that waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Choice {
+    pub slot: usize,
+    pub state: State,
+    /// When its service starts in virtual time.
+    pub start: u64,
+}
+
+impl<'a> View<'a> {
+    /// Those of this queue.
+    pub fn all(&self) -> impl Iterator<Item = (usize, State)> + use<'a> {
+        let lane = self.lane;
+        let states = self.states.iter().enumerate().map(|(slot, word)| (slot, State(word.load(Acquire))));
+        states.filter(move |(_, state)| state.is_of(lane))
+    }
+
+    pub fn waiting(&self) -> impl Iterator<Item = (usize, State)> + use<'a> {
+        self.all().filter(|(_, state)| state.phase() == Phase::Waiting)
+    }
+
+    pub fn survey(&self) -> Survey {
+        let mut survey = Survey::default();
+        for (_, state) in self.all() {
+            match state.phase() {
+                Phase::Waiting => {
+                    survey.waiting += 1;
+                    survey.levels |= 1 << state.level();
+                }
+                Phase::Granted => survey.granted += 1,
+                Phase::Gone | Phase::Dropped => {}
+            }
+        }
+        survey
+    }
+
+    /// Where a key of this urgency is counted.
+    pub fn flow_of(&self, key: u64, urgency: Urgency) -> usize {
+        let mix = (key ^ (self.lane as u64) << 32 ^ urgency.level() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (mix >> 40) as usize % (self.flows.len() / FLOW_WORDS).max(1)
+    }
+
+    fn flow(&self, flow: usize, word: usize) -> u64 {
+        let seen = self.flows.get(flow * FLOW_WORDS + word).map_or(0, get);
+        if seen >> MARK == self.lane as u64 {
+            seen & ((1 << MARK) - 1)
+        } else {
+            0
+        }
+    }
+
+    fn set_flow(&self, flow: usize, word: usize, value: u64) {
+        if let Some(place) = self.flows.get(flow * FLOW_WORDS + word) {
+            put(place, (self.lane as u64) << MARK | value & ((1 << MARK) - 1));
+        }
+    }
+
+    /// Nothing of the flow waits at this moment.
+    pub fn emptied(&self, flow: usize) {
+        if self.flow(flow, STANDS) != 0 {
+            self.set_flow(flow, STANDS, 0);
+        }
+    }
+
+    /// Whether the flow's queue stands: one of it has been seen that had waited for too long, and it has not been empty since then.
+    pub fn stands(&self, flow: usize, age_us: u64, pace: &Pace) -> bool {
+        if self.flow(flow, STANDS) != 0 {
+            return true;
+        }
+        let stands = age_us >= pace.stands_us();
+        if stands {
+            self.set_flow(flow, STANDS, 1);
+        }
+        stands
+    }
+
+    /// The next one: of the most urgent level, of the flow that has had least, its oldest or, where that flow's queue stands, its newest.
+    pub fn choose(
+        &self,
+        survey: &Survey,
+        turn: u64,
+        virtual_time: u64,
+        now_us: u64,
+        pace: &Pace,
+    ) -> Option<Choice> {
+        let level = next_level(survey.levels, turn)?;
+        let mut best: Option<(Choice, u64)> = None;
+        for (slot, state) in self.waiting().filter(|(_, state)| state.level() == level) {
+            let start = self.flow(state.flow(), FINISH).max(virtual_time);
+            let age = state.age_us(now_us);
+            if best.is_none_or(|(b, oldest)| start < b.start || start == b.start && age > oldest) {
+                best = Some((Choice { slot, state, start }, age));
+            }
+        }
+        let (best, age) = best?;
+        let flow = best.state.flow();
+        if !self.stands(flow, age, pace) {
+            return Some(best);
+        }
+        let of_flow = self.waiting().filter(|(_, state)| state.level() == level && state.flow() == flow);
+        let newest = of_flow.min_by_key(|(_, state)| state.age_us(now_us));
+        newest.map(|(slot, state)| Choice { slot, state, ..best })
+    }
+
+    /// The flow has been served from `start` on.
+    pub fn charge(&self, choice: &Choice) {
+        self.set_flow(choice.state.flow(), FINISH, choice.start + 1);
+    }
+
+    /// Whom a newcomer may replace in a queue that is full: the oldest of the longest flow of the least urgent level, if that is less urgent
+    /// than the newcomer, or its flow longer than the newcomer's (as fq_codel drops from the fattest flow, RFC 8290).
+    pub fn victim(&self, level: usize, flow: usize, now_us: u64) -> Option<(usize, State)> {
+        let lowest = self.waiting().map(|(_, state)| state.level()).max()?;
+        if lowest < level {
+            return None;
+        }
+        let mut lengths = [0u16; MOST_FLOWS];
+        for (_, state) in self.waiting().filter(|(_, state)| state.level() == lowest) {
+            lengths[state.flow()] += 1;
+        }
+        let (longest, length) = lengths.iter().enumerate().max_by_key(|(_, length)| **length)?;
+        if lowest == level && *length <= lengths[flow] + 1 {
+            return None;
+        }
+        let of_it = self.waiting().filter(|(_, state)| state.level() == lowest && state.flow() == longest);
+        of_it.max_by_key(|(_, state)| state.age_us(now_us))
+    }
+}
+
+/// The most urgent level of those that wait; now and then the next one round.
+fn next_level(levels: u8, turn: u64) -> Option<usize> {
+    if levels == 0 {
+        return None;
+    }
+    if turn % ROUND_EVERY != ROUND_EVERY - 1 {
+        return Some(levels.trailing_zeros() as usize);
+    }
+    let from = (turn / ROUND_EVERY) as usize % Urgency::LEVELS;
+    (from..from + Urgency::LEVELS).map(|level| level % Urgency::LEVELS).find(|level| levels >> level & 1 == 1)
+}
