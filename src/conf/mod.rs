@@ -29,7 +29,7 @@ pub use handler::{Handler, Source};
 pub use policies::Autoscale;
 pub use settings::{LocSettings, MainSettings};
 pub use split::SplitConf;
-pub use upstreams::{Balance, UpstreamConf};
+pub use upstreams::{Balance, Protect, UpstreamConf};
 
 /// Every directive family.
 pub const DIRECTIVES: &[&[Directive]] = &[
@@ -122,6 +122,7 @@ impl MainConf {
         if let Some(shell) = Shell::join(self) {
             let shell = self.shell.get_or_init(|| shell);
             shell.start_ticking();
+            shell.protect.start();
             if let Some(engine) = shell.engine() {
                 engine.start();
             }

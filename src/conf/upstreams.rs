@@ -51,7 +51,6 @@ pub const DIRECTIVES: &[Directive] = &[
 pub struct UpstreamConf {
     pub balance: Option<Balance>,
     pub eject: Option<Eject>,
-    #[allow(dead_code, reason = "its first reader takes this away")]
     pub protect: Option<Protect>,
     /// `autoscale_balance` is the method in force: no other one stands behind it.
     pub is_balanced: Cell<bool>,

@@ -50,6 +50,8 @@ pub struct Ctx {
     pub replaced: Cell<bool>,
     /// The further words of the set_by_lua directive that runs.
     pub set_args: RefCell<Vec<Box<[u8]>>>,
+    /// How long the request was held in front of its upstream.
+    pub queued_us: Cell<u64>,
     /// Whether subrequests have this request's headers, too, as long as none of them changes them.
     pub lends_headers: Cell<bool>,
     /// Whether subrequests have looked at this request's body, and may still: its memory and file stay.
@@ -77,6 +79,7 @@ impl Ctx {
             after_exit: RefCell::default(),
             replaced: Cell::default(),
             set_args: RefCell::default(),
+            queued_us: Cell::default(),
             lends_headers: Cell::default(),
             lends_body: Cell::default(),
             tickets: Tickets::default(),

@@ -87,7 +87,8 @@ pub use subrequest::{
 #[cfg(ngx_feature = "threads")]
 pub use thread_pool::ThreadPool;
 pub use upstream::{
-    BalancerConf, Balancing, Listed, OwnAddress, PeerError, PeerId, Refusal, Roster, Upstream, Upstreams,
+    BalancerConf, Balancing, Listed, OwnAddress, PeerError, PeerId, Refusal, Released, Roster, Ticket,
+    Upstream, Upstreams,
 };
 pub use var::{Variable, Variables};
 pub use variables::Slot;

@@ -15,7 +15,7 @@ use ::ngx::ffi::{
 use super::conf::Cf;
 use super::request::Request;
 use super::text::bytes;
-use super::upstream::Upstream;
+use super::upstream::{park, Upstream};
 use crate::conf::SrvConf;
 use crate::native::guard;
 use crate::scale::collect::{self, Outcome};
@@ -88,6 +88,8 @@ struct Watch {
     flight: Option<Flight<'static>>,
     /// The number of the upstream.
     upstream: u32,
+    /// Which in the row of its peer the open try is; 0 where nobody learns of it.
+    rank: u32,
     /// The pool's cleanup ends what is still open.
     is_guarded: bool,
 }
@@ -112,6 +114,9 @@ unsafe extern "C" fn init_peer(
                 index = shell.divert(request, index);
                 shell.rouse(index);
             });
+            if let Some(rc) = guard(|| park::arrive(shell, request, index)).flatten() {
+                return rc;
+            }
         }
         let chosen = &all[index];
         if chosen.upstream != us {
@@ -138,6 +143,7 @@ unsafe extern "C" fn init_peer(
             request,
             flight: None,
             upstream: index as u32,
+            rank: 0,
             is_guarded: false,
         });
         peer.data = watch.cast();
@@ -198,7 +204,12 @@ unsafe extern "C" fn get(pc: *mut ngx_peer_connection_t, data: *mut c_void) -> n
         let (Some(shell), Some(flight)) = (shell, (*watch).flight.as_mut()) else { return rc };
         let chosen = rc == ffi::NGX_OK as ngx_int_t || rc == ffi::NGX_DONE as ngx_int_t;
         if chosen && !(*pc).name.is_null() && !(*pc).sockaddr.is_null() {
-            guard(|| collect::attempt(shell, flight, bytes(*(*pc).name)));
+            let upstream = (*watch).upstream as usize;
+            let rank = guard(|| {
+                collect::attempt(shell, flight, bytes(*(*pc).name));
+                shell.protect.attempted(shell, upstream, flight)
+            });
+            (*watch).rank = rank.unwrap_or(0);
         } else {
             // nobody was chosen, so nobody is given back
             end_with_pool(watch, shell);
@@ -213,8 +224,14 @@ unsafe extern "C" fn free(pc: *mut ngx_peer_connection_t, data: *mut c_void, sta
         let watch = data.cast::<Watch>();
         let shell = (*watch).request.main_conf().shell();
         if let (Some(shell), Some(flight)) = (shell, (*watch).flight.as_mut()) {
-            let (request, upstream) = ((*watch).request, (*watch).upstream as usize);
-            guard(|| collect::end(shell, upstream, flight, &outcome(request, pc, state)));
+            let request = (*watch).request;
+            let (upstream, rank) = ((*watch).upstream as usize, (*watch).rank);
+            guard(|| {
+                let outcome = outcome(request, pc, state);
+                shell.protect.learn(shell, flight, rank, Some(&outcome));
+                collect::end(shell, upstream, flight, &outcome);
+                shell.protect.freed(shell, upstream);
+            });
             if flight.is_ended() {
                 guard(|| shell.request_ended((*watch).upstream as usize));
             } else {
@@ -224,6 +241,13 @@ unsafe extern "C" fn free(pc: *mut ngx_peer_connection_t, data: *mut c_void, sta
         }
         if let Some(free) = (*watch).free {
             free(pc, (*watch).data, state);
+        }
+        if let (Some(shell), true) = (shell, state != 0 && (*pc).tries > 0) {
+            let upstream = (*watch).upstream as usize;
+            if guard(|| shell.protect.may_retry(shell, upstream)) == Some(false) {
+                // nginx answers with what it has
+                (*pc).tries = 0;
+            }
         }
     }
 }
@@ -259,6 +283,7 @@ unsafe extern "C" fn close(data: *mut c_void) {
         let was_open = !flight.is_ended();
         collect::close(shell, flight, watch.request.status());
         if was_open {
+            shell.protect.freed(shell, watch.upstream as usize);
             shell.request_ended(watch.upstream as usize);
         }
         Some(())
@@ -347,6 +372,9 @@ pub fn header_sent(request: Request) {
         }
         if stream {
             shell.stream_began(watch.upstream as usize, flight);
+            // it holds no place any more
+            shell.protect.learn(shell, flight, watch.rank, None);
+            shell.protect.freed(shell, watch.upstream as usize);
         }
     }
 }

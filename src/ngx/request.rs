@@ -179,6 +179,16 @@ impl Request {
         unsafe { (*bits((*self.raw()).main)).count() }
     }
 
+    /// How much memory the request holds, as far as its client has filled it: what of its body is in a file does not count.
+    pub fn bytes_in_memory(&self) -> u64 {
+        // SAFETY: plain field reads of a live request and its body.
+        unsafe {
+            let length = (*self.raw()).request_length.max(0) as u64;
+            let file = (*self.raw()).request_body.as_ref().and_then(|body| body.temp_file.as_ref());
+            length.saturating_sub(file.map_or(0, |file| file.file.offset.max(0) as u64))
+        }
+    }
+
     /// Whether an upstream answers the request.
     pub fn has_upstream(&self) -> bool {
         // SAFETY: a plain field read of a live request.

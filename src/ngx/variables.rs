@@ -1,4 +1,5 @@
-//! The nginx variables of the loop: `$upstream_active`, `$upstream_waiting`, `$autoscale_decision`, `$autoscale_action`.
+//! The nginx variables of the loop: `$upstream_active`, `$upstream_waiting`, `$autoscale_decision`, `$autoscale_action`,
+//! `$autoscale_queue_time`, and those of `autoscale_split`.
 
 use ::ngx::ffi::{self, ngx_http_request_t, ngx_http_variable_value_t, ngx_int_t, ngx_str_t};
 
@@ -11,6 +12,7 @@ const ACTIVE: usize = 0;
 const WAITING: usize = 1;
 const DECISION: usize = 2;
 const ACTION: usize = 3;
+const QUEUE_TIME: usize = 4;
 
 const SHOWN: &str = "autoscale_action";
 
@@ -34,6 +36,7 @@ impl Cf {
             ("upstream_waiting", WAITING),
             ("autoscale_decision", DECISION),
             (SHOWN, ACTION),
+            ("autoscale_queue_time", QUEUE_TIME),
         ];
         for (name, data) in all {
             let mut text = ngx_str_t { len: name.len(), data: name.as_ptr().cast_mut() };
@@ -82,16 +85,22 @@ impl Request {
     }
 }
 
-/// Requests in flight, or without a first byte yet, at the upstream of this request, over all workers.
+/// Requests in flight, or without a first byte yet (those in the queue, too), at the upstream of this request, over all workers.
 fn level(request: Request, data: usize) -> Option<String> {
     let shell = request.main_conf().shell()?;
     let levels = shell.zone.levels(upstream_of(request)?);
-    Some(if data == ACTIVE { levels.active } else { levels.waiting }.to_string())
+    Some(if data == ACTIVE { levels.active } else { levels.waiting + levels.queued }.to_string())
 }
 
 /// The decision that is in force for the upstream of this request.
 fn decision(request: Request) -> Option<String> {
     request.main_conf().shell()?.engine()?.decision_in_force(upstream_number(request)?)
+}
+
+/// How long this request was held in front of its upstream: seconds, as nginx writes `$upstream_connect_time`.
+fn queue_time(request: Request) -> Option<String> {
+    let us = request.main_conf().shell()?.protect.queued_us(request, upstream_number(request))?;
+    Some(format!("{}.{:03}", us / 1_000_000, us / 1000 % 1000))
 }
 
 unsafe extern "C" fn split(
@@ -137,6 +146,7 @@ unsafe extern "C" fn value(
             DECISION => decision(request),
             // there is one once something was done, and then nobody asks here
             ACTION => None,
+            QUEUE_TIME => queue_time(request),
             data => level(request, data),
         });
         v.set_no_cacheable(1);

@@ -326,6 +326,43 @@ impl Fleet {
         self.asleep.set(self.pool.as_ref().is_some_and(|pool| pool.is_asleep(zone, now)));
     }
 
+    /// Calls `f` with each peer that takes requests, and what somebody has set as its limit, as long as that wants more: the primary ones,
+    /// or the backup ones where no primary one is left. Begins with number `from`, and says where it ended.
+    pub fn each_eligible(
+        &self,
+        zone: &Zone<'_>,
+        now: Now,
+        from: usize,
+        mut f: impl FnMut(Ref<Peer>, u32) -> bool,
+    ) -> usize {
+        let members = self.members.borrow();
+        let primaries = members.iter().take_while(|m| !m.backup).count();
+        for range in [0..primaries, primaries..members.len()] {
+            let (start, mut any) = (if range.contains(&from) { from } else { range.start }, false);
+            for i in (start..range.end).chain(range.start..start) {
+                let (m, entry) = (&members[i], members[i].entry.get());
+                let control = zone.control(entry);
+                let is_out = control.says() != State::Up || zone.health(entry, now) == Health::Ejected;
+                if is_out || m.down.get() && !control.forced {
+                    continue;
+                }
+                any = true;
+                if !f(entry, control.limit) {
+                    return i;
+                }
+            }
+            if any {
+                break;
+            }
+        }
+        from
+    }
+
+    /// Calls `f` with each peer.
+    pub fn each_member(&self, mut f: impl FnMut(Ref<Peer>)) {
+        self.members.borrow().iter().for_each(|m| f(m.entry.get()));
+    }
+
     /// Whether nobody takes requests, as far as this worker's balancers know, although somebody could.
     #[inline]
     pub fn is_asleep(&self) -> bool {

@@ -12,6 +12,7 @@ mod leader;
 pub mod outward;
 mod poll;
 mod pool;
+pub mod protect;
 mod saved;
 pub mod script;
 mod shell;

@@ -20,6 +20,7 @@ use super::engine::Engine;
 use super::fleet::Fleet;
 use super::poll::{self, Poller};
 use super::pool::Pool;
+use super::protect::{self, Protect};
 use super::saved;
 use super::signals::Signals;
 use super::split::Splits;
@@ -41,6 +42,7 @@ pub struct Shell {
     fleets: Vec<Fleet>,
     pub(super) ejects: Ejects,
     pub signals: Signals,
+    pub protect: Protect,
     tick_s: u64,
     /// The overrides of peers that this worker's balancers know.
     controls: Cell<u64>,
@@ -88,6 +90,7 @@ pub fn register(main: &MainConf) {
         saved::begin(zone, saved.as_ref().map(|(_, saved)| saved));
     }
     super::engine::register(main, zone, conf.workers());
+    protect::register(main, conf.workers());
     poll::register(zone, main.autoscale.settings(), now).iter().for_each(|e| refused(e));
     if let Some((file, saved)) = &saved {
         file.bring_back(zone, saved);
@@ -135,6 +138,7 @@ impl Shell {
         let watches = engine.as_ref().map(|engine| engine.watches()).unwrap_or_default();
         let splits = Splits::new(main, &zone, conf.tick_s);
         let actions = engine.as_deref().and_then(|engine| Actions::new(main, engine));
+        let protect = Protect::join(main, &zone, &upstreams, me);
         let shell = Shell {
             zone,
             worker,
@@ -145,6 +149,7 @@ impl Shell {
             fleets,
             ejects,
             signals: Signals::new(conf.tick_s),
+            protect,
             tick_s: conf.tick_s,
             controls: Cell::new(0),
             random: Cell::new(now.us ^ u64::from(me.pid) << 40),
@@ -302,6 +307,7 @@ impl Shell {
             poller.end();
         }
         self.zone.columns().release_with(self.worker, self.me, |worker| self.limits().clear_column(worker));
+        self.protect.leave();
     }
 
     /// Begins what one worker of all does now and then.
@@ -339,6 +345,7 @@ impl Shell {
                     &format!("{dead} worker(s) died: what they had in flight is no longer counted"),
                 );
             }
+            self.protect.tick(self);
             self.zone.sample_levels(now);
             self.splits.tick(&self.zone);
             self.zone.prepare(now);

@@ -19,6 +19,7 @@ mod keepalive;
 mod key;
 mod method;
 mod own_address;
+pub(super) mod park;
 mod peers;
 mod roster;
 #[cfg(all(upstream_tls, ngx_feature = "ssl"))]
@@ -28,6 +29,7 @@ pub use attempt::{Balancing, Refusal};
 pub use balancer::BalancerConf;
 pub use exit::{install as install_exit_filter, PendingExit};
 pub use own_address::OwnAddress;
+pub use park::{Released, Ticket};
 pub use peers::{PeerError, PeerId};
 pub use roster::{Listed, Roster};
 

@@ -11,7 +11,8 @@ pub enum Choice {
 
 /// How a gateway chooses. `inflight` is what it has in flight at each peer.
 pub trait Method {
-    fn choose(&mut self, inflight: &[u32], ahead: u32, tried: Option<usize>, random: u64, now: u64) -> Choice;
+    fn choose(&mut self, inflight: &[u32], ahead: u32, tried: Option<usize>, random: u64, now: u64)
+        -> Choice;
     fn begin(&mut self, _peer: usize, _number: u32, _now: u64) {}
     /// 200 served, 499 the client left, 0 no connection.
     fn end(&mut self, _request: &Request, _status: u16, _now: u64) {}

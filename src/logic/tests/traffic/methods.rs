@@ -24,7 +24,13 @@ fn words(n: usize) -> Vec<Word> {
 impl Ours {
     pub fn new(peers: usize, protect: bool) -> Self {
         let all = |n| (0..peers).map(|_| words(n)).collect();
-        Self { settings: Settings::default(), protect, shown: 0, words: all(Memory::WORDS), learnt: all(Learnt::WORDS) }
+        Self {
+            settings: Settings::default(),
+            protect,
+            shown: 0,
+            words: all(Memory::WORDS),
+            learnt: all(Learnt::WORDS),
+        }
     }
 
     pub fn balance(scenario: &Scenario) -> Box<dyn Method> {
@@ -40,7 +46,8 @@ impl Ours {
         peers
             .map(|(i, inflight)| {
                 let room = self.protect.then(|| Learnt::over(&self.learnt[i]).room(now));
-                let known = Candidate { inflight: *inflight, room, excluded: tried == Some(i), ..Candidate::new(1) };
+                let known =
+                    Candidate { inflight: *inflight, room, excluded: tried == Some(i), ..Candidate::new(1) };
                 known.recall(&Memory::over(&self.words[i]), &self.settings, now)
             })
             .collect()
@@ -48,7 +55,14 @@ impl Ours {
 }
 
 impl Method for Ours {
-    fn choose(&mut self, inflight: &[u32], ahead: u32, tried: Option<usize>, random: u64, now: u64) -> Choice {
+    fn choose(
+        &mut self,
+        inflight: &[u32],
+        ahead: u32,
+        tried: Option<usize>,
+        random: u64,
+        now: u64,
+    ) -> Choice {
         let peers = self.candidates(inflight, tried, Now::from_us(now));
         if !self.protect {
             return balance::pick(&peers[..], &self.settings, random).map_or(Choice::Nobody, Choice::Peer);
@@ -73,9 +87,18 @@ impl Method for Ours {
         Learnt::over(&self.learnt[request.peer]).sample(now, us, request.number, outcome);
         if std::env::var("DBG").is_ok() && now.us / 250_000 != self.shown {
             self.shown = now.us / 250_000;
-            let rooms: Vec<_> = self.learnt.iter().map(|w| { let r = Learnt::over(w).room(now); format!("{}/{:.0}", r.slots, r.service_us / 1000.0) }).collect();
+            let rooms: Vec<_> = self
+                .learnt
+                .iter()
+                .map(|w| {
+                    let r = Learnt::over(w).room(now);
+                    format!("{}/{:.0}", r.slots, r.service_us / 1000.0)
+                })
+                .collect();
             println!("{:.2} {}", now.us as f64 / 1e6 - 1000.0, rooms.join(" "));
-            if std::env::var("DBG").unwrap() == "2" { println!("   {}", Learnt::over(&self.learnt[0]).debug()); }
+            if std::env::var("DBG").unwrap() == "2" {
+                println!("   {}", Learnt::over(&self.learnt[0]).debug());
+            }
         }
     }
 }
@@ -143,7 +166,14 @@ impl Oracle {
 }
 
 impl Method for Oracle {
-    fn choose(&mut self, inflight: &[u32], ahead: u32, tried: Option<usize>, random: u64, now: u64) -> Choice {
+    fn choose(
+        &mut self,
+        inflight: &[u32],
+        ahead: u32,
+        tried: Option<usize>,
+        random: u64,
+        now: u64,
+    ) -> Choice {
         let second = crate::sim::Run::since_start(now);
         let slots = self.0.slots as u32;
         let peers: Vec<_> = (0..self.0.peers)

@@ -157,7 +157,9 @@ impl<'m> Run<'m> {
             random: Random(seed),
             requests: Vec::new(),
             peers: (0..scenario.peers).map(|_| Peer::default()).collect(),
-            gateways: (0..scenario.gateways).map(|i| Gateway::new(scenario.peers, method(scenario), i as u64 ^ seed)).collect(),
+            gateways: (0..scenario.gateways)
+                .map(|i| Gateway::new(scenario.peers, method(scenario), i as u64 ^ seed))
+                .collect(),
         };
         run.at(START, Event::Arrive);
         run.go();

@@ -1,7 +1,7 @@
 //! What a run comes to.
 
-use crate::sim::{Fate, Run, Scenario, DEADLINE_US, PATIENCE_US};
 use crate::gateway::Method;
+use crate::sim::{Fate, Run, Scenario, DEADLINE_US, PATIENCE_US};
 
 /// Medians over seeds.
 #[derive(Clone, Debug)]
@@ -22,14 +22,18 @@ pub struct Outcome {
 
 pub fn quantile(values: &mut [f64], q: f64) -> f64 {
     values.sort_unstable_by(f64::total_cmp);
-    values.get(((values.len() as f64 * q) as usize).min(values.len().saturating_sub(1))).copied().unwrap_or(0.0)
+    values
+        .get(((values.len() as f64 * q) as usize).min(values.len().saturating_sub(1)))
+        .copied()
+        .unwrap_or(0.0)
 }
 
 fn one(scenario: &Scenario, run: &Run<'_>) -> [f64; 6] {
     let all: Vec<_> = run.measured().collect();
     let served: Vec<_> = all.iter().filter(|r| r.fate == Fate::Served).collect();
     let took = |ms: fn(u64, u64) -> u64| {
-        let mut times: Vec<_> = served.iter().map(|r| ms(r.ended - r.at, r.work_us) as f64 / 1000.0).collect();
+        let mut times: Vec<_> =
+            served.iter().map(|r| ms(r.ended - r.at, r.work_us) as f64 / 1000.0).collect();
         quantile(&mut times, 0.99)
     };
     let good = served.iter().filter(|r| r.ended - r.at <= DEADLINE_US).count() as f64;
@@ -47,7 +51,11 @@ fn one(scenario: &Scenario, run: &Run<'_>) -> [f64; 6] {
 }
 
 /// Runs a scenario with each of `seeds`.
-pub fn run(scenario: &Scenario, seeds: std::ops::Range<u64>, method: &dyn Fn(&Scenario) -> Box<dyn Method>) -> Outcome {
+pub fn run(
+    scenario: &Scenario,
+    seeds: std::ops::Range<u64>,
+    method: &dyn Fn(&Scenario) -> Box<dyn Method>,
+) -> Outcome {
     debug_assert!(PATIENCE_US > DEADLINE_US);
     let runs: Vec<[f64; 6]> = seeds.map(|seed| one(scenario, &Run::of(scenario, seed, method))).collect();
     let median = |i: usize| quantile(&mut runs.iter().map(|run| run[i]).collect::<Vec<_>>(), 0.5);

@@ -134,7 +134,14 @@ impl<'a> Learnt<'a> {
     pub fn debug(&self) -> String {
         let l = self.levels().all();
         let f = Fit::of(&l);
-        let v: Vec<_> = l.iter().enumerate().filter(|(_, l)| l.samples > 0.0).map(|(i, l)| format!("L{}={:.1}*{:.0}({:.1})", LEVELS[i], l.us / 1000.0, l.samples, f.against[i])).collect();
+        let v: Vec<_> = l
+            .iter()
+            .enumerate()
+            .filter(|(_, l)| l.samples > 0.0)
+            .map(|(i, l)| {
+                format!("L{}={:.1}*{:.0}({:.1})", LEVELS[i], l.us / 1000.0, l.samples, f.against[i])
+            })
+            .collect();
         v.join(" ")
     }
 
@@ -207,7 +214,8 @@ impl<'a> Learnt<'a> {
         let verdict = Verdict {
             slots,
             up: levels.get(slots + 1).is_some_and(|level| level.samples < 30.0),
-            down: slots > 0 && levels[..=half(slots)].iter().map(|level| level.samples).sum::<f32>() < DOWN_KNOWN,
+            down: slots > 0
+                && levels[..=half(slots)].iter().map(|level| level.samples).sum::<f32>() < DOWN_KNOWN,
             unit: (service_us as u32).max(1).ilog2().clamp(SHORTEST, LONGEST),
             phase: if fresh { (now.us >> 4) as u8 } else { before.phase },
             service_us,

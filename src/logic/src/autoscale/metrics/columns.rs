@@ -20,7 +20,7 @@ pub enum Level {
     Active = 0,
     /// Sent, without a first byte yet.
     Waiting = 1,
-    /// Held before it is proxied.
+    /// Held before it is proxied. Nobody is held for a peer: there it is an answer that is a stream, which holds no place any more.
     Queued = 2,
 }
 

@@ -69,7 +69,8 @@ impl<'a> View<'a> {
 
     /// Where a key of this urgency is counted.
     pub fn flow_of(&self, key: u64, urgency: Urgency) -> usize {
-        let mix = (key ^ (self.lane as u64) << 32 ^ urgency.level() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mix =
+            (key ^ (self.lane as u64) << 32 ^ urgency.level() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         (mix >> 40) as usize % (self.flows.len() / FLOW_WORDS).max(1)
     }
 

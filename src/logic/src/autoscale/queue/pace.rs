@@ -21,6 +21,10 @@ impl Pace {
     /// A flow whose first one has waited for so long has a standing queue: it asks for more than it gets. By Little's law something
     /// is served every `service / in flight`.
     pub fn stands_us(&self) -> u64 {
+        if self.service_us <= 0.0 {
+            // until one is done, nobody knows what is long
+            return u64::MAX;
+        }
         let each = self.service_us / f64::from(self.inflight.max(1));
         STANDS_US.max(SERVICES * self.service_us).max(AHEAD * each) as u64
     }
@@ -46,7 +50,8 @@ mod tests {
     #[test]
     fn times_follow_the_service() {
         let table = [
-            ((0.0, 0), 100_000),
+            ((0.0, 0), u64::MAX),
+            ((1_000.0, 16), 100_000),
             ((20_000.0, 16), 100_000),
             ((200_000.0, 16), 400_000),
             ((20_000.0, 1), 320_000),
@@ -60,7 +65,8 @@ mod tests {
 
     #[test]
     fn clients_come_again_when_the_queue_is_drained() {
-        let table = [((0, 800.0), 1), ((800, 800.0), 1), ((801, 800.0), 2), ((50, 0.0), 10), ((9_999, 1.0), 120)];
+        let table =
+            [((0, 800.0), 1), ((800, 800.0), 1), ((801, 800.0), 2), ((50, 0.0), 10), ((9_999, 1.0), 120)];
         for ((ahead, rate), seconds) in table {
             assert_eq!(retry_after_s(ahead, rate), seconds, "{ahead} at {rate}/s");
         }

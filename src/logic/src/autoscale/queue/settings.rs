@@ -88,7 +88,8 @@ fn timeout(text: &str) -> Result<u64, ConfError> {
 
 /// `1m` as nginx has it, which is no minute.
 fn bytes(text: &str) -> Result<u64, ConfError> {
-    let bad = || ConfError::value("bytes", text, "write how much memory those that wait may hold, such as 64m");
+    let bad =
+        || ConfError::value("bytes", text, "write how much memory those that wait may hold, such as 64m");
     let (number, shift) = match text.strip_suffix(['k', 'K', 'm', 'M', 'g', 'G']) {
         Some(number) => (number, 10 * (1 + "kmg".find(&text[number.len()..].to_lowercase()).unwrap_or(0))),
         None => (text, 0),
@@ -104,7 +105,11 @@ fn budget(text: &str) -> Result<Option<f64>, ConfError> {
     match quantity(text) {
         _ if text == "off" => Ok(None),
         Ok(share) if share.unit == Unit::Ratio && share.value <= 1.0 => Ok(Some(share.value)),
-        _ => Err(ConfError::value("retry_budget", text, "write off, or a share of the requests from 0% to 100%")),
+        _ => Err(ConfError::value(
+            "retry_budget",
+            text,
+            "write off, or a share of the requests from 0% to 100%",
+        )),
     }
 }
 
@@ -134,7 +139,8 @@ mod tests {
 
     #[test]
     fn every_parameter_reads() {
-        let all = "limit=16 queue=2k timeout=250ms priority=$arg_p fair=$http_tenant bytes=8m retry_budget=off";
+        let all =
+            "limit=16 queue=2k timeout=250ms priority=$arg_p fair=$http_tenant bytes=8m retry_budget=off";
         let right = Settings {
             limit: Some(16),
             queue: 2000,

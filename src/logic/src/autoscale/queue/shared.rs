@@ -59,7 +59,7 @@ impl<'a> Lane<'a> {
 }
 
 /// A place in the queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slot(pub u32);
 
 /// The queue takes nobody more.
@@ -185,9 +185,8 @@ impl<'a> Queues<'a> {
 
     /// The lowest free slot, so that few have to be looked at.
     fn claim(&self, me: Owner) -> Option<usize> {
-        let free = |owner: &Word| {
-            get(owner) == 0 && owner.compare_exchange(0, me.word(), AcqRel, Relaxed).is_ok()
-        };
+        let free =
+            |owner: &Word| get(owner) == 0 && owner.compare_exchange(0, me.word(), AcqRel, Relaxed).is_ok();
         let slot = self.owners.iter().position(free)?;
         let more = |used: u64| {
             let seen = low(used) as usize;
@@ -246,14 +245,7 @@ impl<'a> Queues<'a> {
     }
 
     /// Whether one has waited for longer than it may.
-    pub fn is_overdue(
-        &self,
-        lane: &Lane<'_>,
-        slot: Slot,
-        timeout_us: u64,
-        now_us: u64,
-        pace: &Pace,
-    ) -> bool {
+    pub fn is_overdue(&self, lane: &Lane<'_>, slot: Slot, timeout_us: u64, now_us: u64, pace: &Pace) -> bool {
         let state = State(self.states[slot.0 as usize].load(Acquire));
         let age = state.age_us(now_us);
         age >= timeout_us || age >= pace.target_us() && self.view(lane).stands(state.flow(), age, pace)

@@ -22,6 +22,8 @@ pub const MOST_KEYS: usize = 4;
 
 const ACTIVE: u64 = one(Level::Active);
 const WAITING: u64 = one(Level::Waiting);
+/// Of a peer, for which nobody queues: see [`Zone::occupied`].
+const STREAMING: u64 = one(Level::Queued);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
@@ -161,6 +163,9 @@ impl<'k> Flight<'k> {
             series.first_byte(now, self.peer_ttfb_us, connect_us, stream);
         }
         self.change(zone, self.peer, Change::Leave(WAITING));
+        if stream {
+            self.change(zone, self.peer, Change::Enter(STREAMING));
+        }
     }
 
     /// The open try ends without ending the request.
@@ -174,6 +179,9 @@ impl<'k> Flight<'k> {
             series.finish(now, class, us, streamed);
         }
         self.change(zone, self.peer, self.rest());
+        if streamed {
+            self.change(zone, self.peer, Change::Leave(STREAMING));
+        }
         self.peer = Ref::NONE;
         self.failed = Some(class);
     }
@@ -243,6 +251,11 @@ impl<'k> Flight<'k> {
     #[inline]
     pub fn untried_since(&self) -> Option<Now> {
         (self.tries == 0).then(|| Now::from_us(self.began_us))
+    }
+
+    /// The first byte of a stream has come: what there is to learn of it is learnt.
+    pub fn is_streaming(&self) -> bool {
+        self.stream && self.stage == Stage::Answering
     }
 
     pub fn is_ended(&self) -> bool {

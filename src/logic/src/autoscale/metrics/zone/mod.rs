@@ -217,8 +217,29 @@ impl<'a> Zone<'a> {
 
     /// What is in flight for an entry, over all workers.
     pub fn levels<K: Kind>(&self, entry: Ref<K>) -> Levels {
+        let levels = self.raw_levels(entry);
+        if K::TABLE == Peer::TABLE {
+            Levels { queued: 0, ..levels }
+        } else {
+            levels
+        }
+    }
+
+    fn raw_levels<K: Kind>(&self, entry: Ref<K>) -> Levels {
         let entity = self.entity(entry).filter(|_| !entry.is_none());
         entity.map_or_else(Levels::default, |entity| self.columns().levels(entity, entry.gen()))
+    }
+
+    /// How many places of a peer are taken, over all workers: what it has in flight without the streams that have begun, which may last
+    /// for hours while it waits for something to tell.
+    pub fn occupied(&self, peer: Ref<Peer>) -> u32 {
+        let levels = self.raw_levels(peer);
+        levels.active.saturating_sub(levels.queued)
+    }
+
+    /// The streams of a peer that have begun.
+    pub fn streams(&self, peer: Ref<Peer>) -> u32 {
+        self.raw_levels(peer).queued
     }
 
     /// How many names found no place, by number of the table.

@@ -1,0 +1,163 @@
+//! One protected upstream, as a worker knows it.
+
+use core::cell::Cell;
+
+use logic::autoscale::limit::Learnt;
+use logic::autoscale::metrics::series::{Peer, Series, Time, Upstream as Group};
+use logic::autoscale::metrics::table::Ref;
+use logic::autoscale::metrics::zone::{of_peer, of_upstream, Zone};
+use logic::autoscale::metrics::Now;
+use logic::autoscale::queue::{flow, retry, Entry, Lane, Pace, Settings, Urgency};
+
+use super::refusal::Refusals;
+use super::Shell;
+use crate::conf::Protect as Conf;
+use crate::ngx::{Request, Upstream};
+
+/// What is measured is looked at so often.
+const PACE_US: u64 = 100_000;
+/// Seconds over which the drain is measured.
+const DRAIN_S: u64 = 5;
+
+pub struct Guard {
+    pub name: Box<str>,
+    pub settings: Settings,
+    pub lane: Lane<'static>,
+    pub refusals: Refusals,
+    upstream: Upstream,
+    pub entry: Ref<Group>,
+    pace: Cell<(u64, Pace)>,
+    /// The peer that had room last, so that the next request begins there.
+    hint: Cell<usize>,
+}
+
+/// What the upstream's configuration says.
+pub fn conf(upstream: &Upstream) -> Option<&Conf> {
+    upstream.conf()?.upstream.protect.as_ref()
+}
+
+impl Guard {
+    pub fn new(name: &str, upstream: Upstream, entry: Ref<Group>, zone: &Zone<'static>) -> Option<Self> {
+        let settings = conf(&upstream)?.settings.clone();
+        let lane = Lane::new(entry.index(), &zone.side(entry)?[of_upstream::QUEUE])?;
+        Some(Self {
+            name: name.into(),
+            settings,
+            lane,
+            refusals: Refusals::default(),
+            upstream,
+            entry,
+            pace: Cell::default(),
+            hint: Cell::new(0),
+        })
+    }
+
+    /// Whether limits are learnt.
+    #[inline]
+    pub fn learns(&self) -> bool {
+        self.settings.limit.is_none()
+    }
+
+    /// Whether there is room for one more at all.
+    #[inline]
+    pub fn has_room(&self, shell: &Shell, number: usize, now: Now) -> bool {
+        match self.settings.limit {
+            // streams are looked for only when they may matter
+            Some(limit) => shell.zone.levels(self.entry).active < limit || self.room(shell, number, now) > 0,
+            None => {
+                let Some(fleet) = shell.fleet(number) else { return true };
+                let (mut any, mut found) = (false, false);
+                let hint = fleet.each_eligible(&shell.zone, now, self.hint.get(), |peer, most| {
+                    any = true;
+                    found = room_at(&shell.zone, peer, most, now) > 0;
+                    !found
+                });
+                self.hint.set(hint);
+                found || !any
+            }
+        }
+    }
+
+    /// For how many more there is room.
+    pub fn room(&self, shell: &Shell, number: usize, now: Now) -> u32 {
+        let Some(fleet) = shell.fleet(number) else { return u32::MAX };
+        let zone = &shell.zone;
+        if let Some(limit) = self.settings.limit {
+            let mut streams = 0;
+            let active = zone.levels(self.entry).active;
+            if active >= limit {
+                fleet.each_member(|peer| streams += zone.streams(peer));
+            }
+            return limit.saturating_sub(active.saturating_sub(streams));
+        }
+        let (mut any, mut room) = (false, 0u32);
+        fleet.each_eligible(zone, now, 0, |peer, most| {
+            any = true;
+            room = room.saturating_add(room_at(zone, peer, most, now));
+            true
+        });
+        // where nobody takes requests, nobody is to be protected: nginx answers
+        if any {
+            room
+        } else {
+            u32::MAX
+        }
+    }
+
+    /// How fast it serves, as of the last tenth of a second.
+    pub fn pace(&self, shell: &Shell, now: Now) -> Pace {
+        let (then, pace) = self.pace.get();
+        if now.us.saturating_sub(then) < PACE_US {
+            return pace;
+        }
+        let service_us = shell.zone.series(self.entry).and_then(|series| series.ewma(Time::Latency));
+        let inflight = shell.zone.levels(self.entry).active;
+        let pace = Pace { service_us: service_us.map_or(0.0, f64::from), inflight };
+        self.pace.set((now.us, pace));
+        pace
+    }
+
+    /// How many it has served a second of late.
+    pub fn served_per_s(&self, shell: &Shell, now: Now) -> f64 {
+        let series = shell.zone.series(self.entry).zip(Series::<Group>::span(now, DRAIN_S));
+        series.map_or(0.0, |(series, span)| series.window(span).finished() as f64 / DRAIN_S as f64)
+    }
+
+    /// What a request that must wait brings with it.
+    pub fn entry_of(&self, request: Request, zone: &Zone<'_>, now: Now) -> Entry {
+        let conf = conf(&self.upstream);
+        let value = |path: Option<&crate::ngx::Path>| {
+            path.and_then(|path| path.eval(&request)).unwrap_or(b"").to_vec()
+        };
+        let priority = value(conf.and_then(|conf| conf.priority.as_ref()));
+        let fair = value(conf.and_then(|conf| conf.fair.as_ref()));
+        Entry {
+            urgency: Urgency::of(&priority),
+            key: flow(&fair, zone.born_us(), now.s()),
+            bytes: request.bytes_in_memory(),
+        }
+    }
+
+    /// Whether the budget has a retry left.
+    pub fn may_retry(&self, shell: &Shell, now: Now) -> bool {
+        let Some(share) = self.settings.retry_budget else { return true };
+        let series = shell.zone.series(self.entry).zip(Series::<Group>::span(now, retry::WINDOW_S));
+        let allowed = series.is_none_or(|(series, span)| {
+            let window = series.window(span);
+            retry::allows(share, window.arrived, window.retries)
+        });
+        if !allowed {
+            self.refusals.spent(&self.name, now);
+        }
+        allowed
+    }
+}
+
+/// For how many more there is room at a peer; `most` is what somebody has set, 0 nothing.
+#[inline]
+fn room_at(zone: &Zone<'_>, peer: Ref<Peer>, most: u32, now: Now) -> u32 {
+    let Some(side) = zone.side(peer) else { return 1 };
+    let learnt = Learnt::over(&side[of_peer::LIMIT]).limit(now);
+    let limit = if most > 0 { learnt.min(most) } else { learnt };
+    limit.saturating_sub(zone.occupied(peer))
+}
