@@ -4,7 +4,7 @@
 //! variables, from a subrequest or over HTTP/2. What is left there of the upstream is given up as if the request were finalized already:
 //! nginx then drops the count that was taken for it, and nothing else. To go on, `ngx_http_upstream_init` is called again from an event: it
 //! makes the request for the peer anew and comes back to `peer.init`. What the first call has changed and the second must not find is
-//! put back: the states of the upstream, and that a cache has been asked.
+//! put back: the states of the upstream, what was made for the peer, and that a cache has been asked.
 
 use core::cell::Cell;
 use core::ffi::c_void;
@@ -214,6 +214,8 @@ unsafe fn suspend(shell: &Shell, request: Request, upstream: usize, slot: Option
         request.retain();
         *(*u).cleanup = None;
         (*u).cleanup = ptr::null_mut();
+        // a subrequest has no body of its own to put in its place
+        (*u).request_bufs = ptr::null_mut();
         // the state that separates this upstream from one before it comes again
         if let Some(states) = (*r).upstream_states.as_mut() {
             if states.nelts <= 1 {

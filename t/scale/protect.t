@@ -1,0 +1,359 @@
+# autoscale_protect: who waits, who is let go, who is refused. What ends workers is in t/fault/protect.t.
+# modes: plain workers
+BEGIN { $ENV{AUTOSCALE_TEST_REPEAT} //= 1 }
+use lib 't/lib';
+use AutoscaleLua;
+
+# The upstream is `app`, with the parameters of `--- protect`; its backend notes who was there, in which order, and how many at a time.
+add_block_preprocessor(sub {
+    my $block = shift;
+    my $protect = $block->protect // 'limit=1 queue=10 timeout=2s';
+    my $server = $block->server // 'server 127.0.0.1:$TEST_NGINX_RAND_PORT_1;';
+    $block->set_value('http_config', ($block->http_config // '') . <<"HTTP" . <<'HTTP2');
+    autoscale_zone main:8m;
+    lua_shared_dict seen 1m;
+    upstream app { zone app 64k; $server autoscale_protect $protect; keepalive 8; }
+HTTP
+    server {
+        listen 127.0.0.1:$TEST_NGINX_RAND_PORT_1;
+        client_body_buffer_size 64k;
+        location / {
+            content_by_lua_block {
+                ngx.req.read_body()
+                local seen, arg = ngx.shared.seen, ngx.req.get_uri_args()
+                local now = seen:incr("now", 1, 0)
+                if now > (seen:get("most") or 0) then seen:set("most", now) end
+                seen:rpush("order", arg.n or "?")
+                ngx.sleep(tonumber(arg.s) or 0.1)
+                seen:incr("now", -1)
+                ngx.say("body ", #(ngx.req.get_body_data() or ""))
+            }
+        }
+        location /fail { content_by_lua_block { ngx.shared.seen:incr("tries", 1, 0) ngx.exit(500) } }
+        location /stream {
+            content_by_lua_block {
+                ngx.header["Content-Type"] = "text/event-stream"
+                ngx.say("data: 1\n")
+                ngx.flush(true)
+                ngx.sleep(tonumber(ngx.var.arg_s) or 1)
+                ngx.say("data: 2\n")
+            }
+        }
+    }
+    init_by_lua_block {
+        -- asks this very server: status, body, seconds, header of the answer
+        function get(path, more)
+            more = more or {}
+            local began = ngx.now()
+            local sock = ngx.socket.tcp()
+            sock:settimeout(more.timeout or 5000)
+            assert(sock:connect("127.0.0.1", more.port or tonumber(ngx.var.server_port)))
+            local body = more.body or ""
+            sock:send((more.method or (body ~= "" and "POST" or "GET")) .. " " .. path .. " HTTP/1.0\r\nHost: x\r\n"
+                .. (body ~= "" and "Content-Length: " .. #body .. "\r\n" or "") .. (more.header or "") .. "\r\n" .. body)
+            if more.hang_up then
+                ngx.sleep(more.hang_up)
+                sock:close()
+                return "gone"
+            end
+            local answer, err, part = sock:receive("*a")
+            sock:close()
+            ngx.update_time()
+            answer = answer or part or err
+            local head, rest = answer:match("^(.-)\r\n\r\n(.*)$")
+            return (head or ""):match("^HTTP/1%.%d (%d+)"), (rest or answer):gsub("%s+$", ""), ngx.now() - began, head
+        end
+
+        -- asks for each at its time: {seconds, path, more}; the results in their order
+        function all(list)
+            local threads, results = {}, {}
+            for i, one in ipairs(list) do
+                threads[i] = ngx.thread.spawn(function()
+                    ngx.sleep(one[1])
+                    results[i] = { get(one[2], one[3]) }
+                end)
+            end
+            for _, thread in ipairs(threads) do ngx.thread.wait(thread) end
+            return results
+        end
+
+        function statuses(results)
+            local list = {}
+            for i, r in ipairs(results) do list[i] = r[1] end
+            return table.concat(list, " ")
+        end
+
+        function order()
+            local list = {}
+            while true do
+                local n = ngx.shared.seen:lpop("order")
+                if not n then return table.concat(list, " ") end
+                list[#list + 1] = n
+            end
+        end
+
+        -- nothing waits, nothing is in flight
+        function left()
+            local json
+            for _ = 1, 100 do
+                local _, body = get("/status")
+                json = body:match('"name":"app",("active":%d+,"waiting":%d+,"queued":%d+)')
+                if json == '"active":0,"waiting":0,"queued":0' then return "nothing left" end
+                ngx.sleep(0.01)
+            end
+            return json
+        end
+    }
+HTTP2
+    $block->set_value('config', ($block->config // '') . <<'CONF');
+    location = /status { autoscale_status json; }
+    location /p/ {
+        add_header X-Queue $autoscale_queue_time always;
+        proxy_http_version 1.1;
+        proxy_set_header Connection "";
+        proxy_pass http://app/;
+    }
+CONF
+});
+
+run_tests();
+
+__DATA__
+
+=== TEST 1: what finds no room waits, and goes on when there is some
+--- lua
+    local r = all{ {0, "/p/?s=0.2&n=a"}, {0.05, "/p/?n=b", { body = "hello" }}, {0.1, "/p/?n=c"} }
+    ngx.say(statuses(r), " ", order(), " most ", ngx.shared.seen:get("most"))
+    ngx.say(r[2][2], " ", r[3][2])
+    ngx.say(r[1][4]:match("X%-Queue: ([%d.]+)") == "0.000", " ", tonumber(r[2][4]:match("X%-Queue: ([%d.]+)")) > 0.1)
+    ngx.say(left())
+--- response_body
+200 200 200 a b c most 1
+body 5 body 0
+true true
+nothing left
+
+
+
+=== TEST 2: however a request comes to its upstream
+--- http_config
+    proxy_cache_path cache keys_zone=c:1m;
+--- config
+    location /var { set $to app; proxy_pass http://$to/$is_args$args; }
+    location /cache { proxy_cache c; proxy_cache_lock on; proxy_cache_valid 200 1m; add_header X-Cache $upstream_cache_status; proxy_pass http://app/; }
+    location /unbuffered { proxy_request_buffering off; proxy_http_version 1.1; proxy_pass http://app/; }
+    location /capture { content_by_lua_block { local r = ngx.location.capture("/p/?n=sub") ngx.status = r.status ngx.print(r.body) } }
+    location /lua { access_by_lua_block { ngx.req.read_body() ngx.sleep(0.001) } proxy_pass http://app/; }
+    location /discard { access_by_lua_block { ngx.req.discard_body() } proxy_pass http://app/; }
+    location /again { error_page 502 = @again; proxy_pass http://127.0.0.1:$TEST_NGINX_RAND_PORT_2; }
+    location @again { add_header X-Status "$upstream_status" always; proxy_pass http://app; }
+    location /fcgi { fastcgi_pass app; }
+    location /ignore { proxy_ignore_client_abort on; proxy_pass http://app/; }
+--- lua
+    local body = { body = ("x"):rep(20000) }
+    for _, path in ipairs{ "/var", "/cache", "/unbuffered", "/capture", "/lua", "/discard", "/again", "/ignore" } do
+        local r = all{ {0, "/p/?s=0.1"}, {0.03, path .. "?s=0.02", path ~= "/cache" and body or nil} }
+        ngx.say(path, " ", statuses(r), " ", r[2][2], " ", r[2][3] > 0.05 or r[2][3], " ", r[2][4]:match("X%-Status: ([^\r]*)") or "")
+    end
+    local r = all{ {0, "/p/?s=0.1"}, {0.03, "/cache?m=1"}, {0.04, "/cache?m=1"}, {0.3, "/cache?m=1"} }
+    ngx.say(statuses(r), " ", r[2][4]:match("X%-Cache: (%u+)"), " ", r[4][4]:match("X%-Cache: (%u+)"))
+    -- what answers is no FastCGI server
+    r = all{ {0, "/p/?s=0.1"}, {0.03, "/fcgi"} }
+    ngx.say(statuses(r), " ", r[2][3] > 0.04)
+    ngx.say(left(), " most ", ngx.shared.seen:get("most"))
+--- response_body
+/var 200 200 body 20000 true 
+/cache 200 200 body 0 true 
+/unbuffered 200 200 body 20000 true 
+/capture 200 200 body 0 true 
+/lua 200 200 body 20000 true 
+/discard 200 200 body 0 true 
+/again 200 200 body 20000 true 502 : 200
+/ignore 200 200 body 20000 true 
+200 200 200 200 MISS HIT
+200 502 true
+nothing left most 1
+--- allow_log
+upstream sent unsupported FastCGI protocol version
+
+
+
+=== TEST 3: over HTTP/2 too
+--- http_config
+    server {
+        listen 127.0.0.1:$TEST_NGINX_RAND_PORT_3 http2;
+        location / { proxy_pass http://app; }
+    }
+--- lua
+    local function curl(more)
+        local pipe = require "ngx.pipe"
+        local proc = assert(pipe.spawn({ "curl", "-s", "-m", "5", "--http2-prior-knowledge", unpack(more) }))
+        local text = proc:stdout_read_all()
+        proc:wait()
+        return text
+    end
+    local url = "http://127.0.0.1:$TEST_NGINX_RAND_PORT_3/"
+    local first = ngx.thread.spawn(curl, { url .. "?s=0.2&n=a" })
+    ngx.sleep(0.05)
+    -- it gives up while it waits, and takes nobody's place
+    local second = ngx.thread.spawn(curl, { "-m", "0.05", url .. "?n=b" })
+    local third = ngx.thread.spawn(curl, { "-d", "hello", url .. "?n=c" })
+    for _, thread in ipairs{ first, second, third } do
+        local _, text = ngx.thread.wait(thread)
+        ngx.print(text == "" and "nothing\n" or text)
+    end
+    ngx.say(order(), " ", left())
+--- response_body
+body 0
+nothing
+body 5
+a c nothing left
+
+
+
+=== TEST 4: a full queue, and one that takes too long, say when to come again
+--- protect: limit=1 queue=1 timeout=100ms
+--- lua
+    local r = all{ {0, "/p/?s=0.4&n=a"}, {0.05, "/p/?n=b"}, {0.1, "/p/?n=c"}, {0.6, "/p/?n=d"} }
+    ngx.say(statuses(r), " ", order())
+    for i = 2, 3 do
+        local again = tonumber(r[i][4]:match("Retry%-After: (%d+)"))
+        ngx.say(again >= 1, " ", r[i][3] < 0.2, " ", r[i][4]:match("X%-Queue: (%d)"))
+    end
+    local _, json = get("/status")
+    ngx.say(json:match('"rejected":%d+'), " ", left())
+--- response_body
+200 503 503 200 a d
+true true 0
+true true 0
+"rejected":2 nothing left
+--- error_log
+upstream "app" has no room: 1 refused
+
+
+
+=== TEST 5: a client that goes while it waits takes its place with it
+--- lua
+    local r = all{ {0, "/p/?s=0.3&n=a"}, {0.05, "/p/?n=b", { hang_up = 0.05 }}, {0.07, "/p/?n=c"} }
+    ngx.say(statuses(r), " ", order(), " ", left())
+--- response_body
+200 gone 200 a c nothing left
+--- error_log
+client closed its connection while the request waited
+
+
+
+=== TEST 6: a script that ends while its capture waits
+--- config
+    location /short {
+        content_by_lua_block {
+            ngx.thread.spawn(function() ngx.sleep(0.05) ngx.say("enough") ngx.exit(200) end)
+            ngx.location.capture("/p/?n=b")
+        }
+    }
+--- lua
+    local r = all{ {0, "/p/?s=0.2&n=a"}, {0.02, "/short", { timeout = 1000 }} }
+    ngx.say(r[1][1], " ", r[2][1])
+    ngx.say(left())
+--- response_body
+200 200
+nothing left
+--- error_log_like: .
+--- allow_log
+attempt to abort with pending subrequests
+
+
+
+=== TEST 7: the most urgent first
+--- protect: limit=1 queue=10 timeout=2s priority=$arg_p
+--- lua
+    all{ {0, "/p/?s=0.2&n=a"}, {0.02, "/p/?p=batch&n=e&s=0.01"}, {0.04, "/p/?n=c&s=0.01"}, {0.06, "/p/?n=d&s=0.01"}, {0.08, "/p/?p=0&n=b&s=0.01"} }
+    ngx.say(order(), " ", left())
+--- response_body
+a b c d e nothing left
+
+
+
+=== TEST 8: keys take turns, and the longest flow makes way when the queue is full
+--- protect: limit=1 queue=4 timeout=2s fair=$arg_t
+--- lua
+    local r = all{ {0, "/p/?s=0.2&n=a"}, {0.02, "/p/?t=x&n=x1&s=0.01"}, {0.04, "/p/?t=x&n=x2&s=0.01"}, {0.06, "/p/?t=x&n=x3&s=0.01"},
+        {0.08, "/p/?t=x&n=x4&s=0.01"}, {0.1, "/p/?t=y&n=y1&s=0.01"}, {0.12, "/p/?t=x&n=x5&s=0.01"} }
+    ngx.say(statuses(r), " ", order())
+    ngx.say(left())
+--- response_body
+200 503 200 200 200 200 503 a x2 y1 x3 x4
+nothing left
+
+
+
+=== TEST 9: with observe nobody waits, with off nobody looks
+--- config
+    location /observe { autoscale observe; proxy_pass http://app/; }
+    location /off { autoscale off; proxy_pass http://app/; }
+--- lua
+    local r = all{ {0, "/p/?s=0.2"}, {0.05, "/observe?s=0.01"}, {0.05, "/off?s=0.01"} }
+    ngx.say(statuses(r), " ", r[2][3] < 0.1, " ", r[3][3] < 0.1, " most ", ngx.shared.seen:get("most"))
+    ngx.say(left())
+--- response_body_like
+200 200 200 true true most [23]
+nothing left
+--- error_log
+upstream "app" has no room: 1 would have had to wait (observe)
+
+
+
+=== TEST 10: a stream holds no place once it has begun
+--- lua
+    local r = all{ {0, "/p/stream?s=0.5"}, {0.05, "/p/?n=a"}, {0.06, "/p/?n=b"} }
+    ngx.say(statuses(r), " ", r[2][3] < 0.3, " ", r[3][3] < 0.4, " ", r[1][2]:find("data: 2", 1, true) ~= nil)
+    ngx.say(left())
+--- response_body
+200 200 200 true true true
+nothing left
+
+
+
+=== TEST 11: retries have a budget
+--- protect: limit=100 retry_budget=20%
+--- server: server 127.0.0.1:$TEST_NGINX_RAND_PORT_1 max_fails=0; server 127.0.0.1:$TEST_NGINX_RAND_PORT_1 max_fails=0; server 127.0.0.1:$TEST_NGINX_RAND_PORT_1 max_fails=0;
+--- config
+    location /storm { proxy_next_upstream error timeout http_500; proxy_pass http://app/fail; }
+--- lua
+    local list = {}
+    for round = 1, 20 do
+        for i = 1, 20 do list[i] = { 0, "/storm" } end
+        all(list)
+    end
+    local tries = ngx.shared.seen:get("tries")
+    -- ten a second over ten seconds, whatever is asked, and a few that were under way
+    ngx.say(tries >= 400 + 80 and tries <= 400 + 125 or tries)
+    ngx.say(left())
+--- response_body
+true
+nothing left
+--- error_log
+has spent its retry budget
+
+
+
+=== TEST 12: limits are learnt, and nobody is refused for it
+--- protect: limit=auto
+--- lua
+    local list = {}
+    for i = 1, 60 do list[i] = { i * 0.008, "/p/?s=0.01" } end
+    local r = all(list)
+    local bad = 0
+    for i = 1, 60 do if r[i][1] ~= "200" then bad = bad + 1 end end
+    ngx.say(bad, " ", left())
+--- response_body
+0 nothing left
+
+
+
+=== TEST 13: what cannot be is refused with what to write
+--- http_config eval
+"upstream b { server 127.0.0.1:1; autoscale_protect limit=none; }"
+--- must_die
+--- error_log
+invalid limit "none": write auto, or how many requests the upstream gets at a time
