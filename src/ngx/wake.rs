@@ -52,12 +52,14 @@ pub struct Listener {
     number: u64,
 }
 
+type Room = (u64, Rc<dyn Fn()>);
+
 struct Heard {
     connection: Cell<*mut ngx_connection_t>,
     seat: usize,
     deaf: Cell<bool>,
     /// Whoever listens, with a number of its own.
-    rooms: RefCell<Vec<(u64, Rc<dyn Fn()>)>>,
+    rooms: RefCell<Vec<Room>>,
     given: Cell<u64>,
 }
 

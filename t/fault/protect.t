@@ -112,8 +112,10 @@ sub left {
 
 sub most { my $s = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => 1985); send_to($s, '/most'); my (undef, $b) = answer($s); return $b =~ /most (\d+)/ ? $1 : -1 }
 
+sub two { wait_until(sub { 2 == workers() }); return workers() }
+
 # one worker has the places, the other one's requests wait
-my ($a, $b) = workers();
+my ($a, $b) = two();
 my @holders = map { begin($a, '/?s=0.3') } 1 .. 2;
 sleep 0.05;
 my @waiters = map { begin($b, '/?s=0.02') } 1 .. 5;
@@ -135,7 +137,7 @@ ok(left(), 'nothing is left of them');
 
 # the one that has the places is killed
 wait_until(sub { 2 == grep { $_ != $b } workers() });
-($a, $b) = workers();
+($a, $b) = two();
 @holders = map { begin($a, '/?s=5') } 1 .. 2;
 sleep 0.05;
 @waiters = map { begin($b, '/?s=0.02') } 1 .. 5;
@@ -148,7 +150,7 @@ ok(left(), 'nothing is left of it');
 
 # a reload while requests wait in both
 wait_until(sub { 2 == grep { $_ != $a } workers() });
-($a, $b) = workers();
+($a, $b) = two();
 @holders = map { begin($_, '/?s=0.5') } $a, $b;
 sleep 0.05;
 @waiters = map { begin($_, '/?s=0.02') } $a, $b, $a, $b;
@@ -159,10 +161,9 @@ my ($new) = grep { $_ != $a && $_ != $b } workers();
 push @waiters, begin($new, '/?s=0.02');
 is(join(' ', map { (answer($_))[0] } @holders, @waiters), join(' ', (200) x 7), 'workers that drain serve those that wait in them');
 ok(left(), 'nothing is left of them');
-wait_until(sub { 2 == workers() });
 
 # what drains for too long is closed
-($a, $b) = workers();
+($a, $b) = two();
 @holders = map { begin($a, '/?s=5') } 1 .. 2;
 sleep 0.05;
 @waiters = map { begin($a, '/?s=0.02') } 1 .. 3;
