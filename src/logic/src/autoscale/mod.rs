@@ -4,6 +4,7 @@
 //! window; [`read`] evaluates it. [`expose`] shows everything, [`balance`] chooses a peer, [`eject`] says which may not be chosen,
 //! and [`limit`] learns how many requests one takes at a time. [`conf`] reads what the configuration says
 //! about scaling, out of nginx's parser or out of a file ([`nginx_conf`]); [`policy`] decides, [`pool`] says which peers stand by,
+//! [`members`] who joins and leaves,
 //! [`outward`] what others are told, [`admit`] whom a limit lets in, [`board`] is what workers share of it, and [`decisions`] keeps what was decided.
 
 pub mod admit;
@@ -15,6 +16,7 @@ pub mod eject;
 pub mod expose;
 pub mod limit;
 pub mod log;
+pub mod members;
 pub mod metrics;
 pub mod nginx_conf;
 pub mod outward;

@@ -12,6 +12,7 @@
 //! | `autoscale_leader` | [`Leader`] |
 //! | `autoscale_log` | [`Log`] |
 //! | `autoscale_limit` | [`Declared`](super::admit::Declared) |
+//! | `autoscale_peers` | [`PeerSource`] |
 //!
 //! [`Settings`] holds them together and checks what only the whole can tell.
 //!
@@ -37,6 +38,7 @@ mod external;
 pub mod limit;
 mod options;
 mod outward;
+mod peers;
 mod policy;
 mod rules;
 mod settings;
@@ -48,6 +50,7 @@ pub use error::ConfError;
 pub use external::{External, Payload};
 pub(in crate::autoscale) use options::Options;
 pub use outward::{mode, Leader, Level, Lock, Log, Sink};
+pub use peers::{PeerKind, PeerSource, Port};
 pub use policy::{PolicyBuilder, Zones};
 pub use settings::{Code, Misfit, PolicyConf, Settings, Subject};
 pub use split::SplitBuilder;

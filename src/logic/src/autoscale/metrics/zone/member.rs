@@ -294,6 +294,12 @@ impl<'a> Zone<'a> {
         members
     }
 
+    /// The peers that a source names.
+    pub fn members_of(&self, upstream: Ref<Upstream>, source: Source) -> Vec<Ref<Peer>> {
+        let named = |(peer, state): (Ref<Peer>, State)| (state.sources & source.bit() != 0).then_some(peer);
+        self.member_states(upstream).filter_map(named).collect()
+    }
+
     fn member_states(
         &self,
         upstream: Ref<Upstream>,
