@@ -172,6 +172,11 @@ impl Team {
         self.seats.len() == 1
     }
 
+    /// How many come before the backup ones.
+    pub fn primaries(&self) -> usize {
+        self.primaries
+    }
+
     pub fn has_backup(&self) -> bool {
         self.primaries < self.seats.len()
     }

@@ -335,15 +335,15 @@ impl Fleet {
         from: usize,
         mut f: impl FnMut(Ref<Peer>, u32) -> bool,
     ) -> usize {
-        let members = self.members.borrow();
-        let primaries = members.iter().take_while(|m| !m.backup).count();
-        for range in [0..primaries, primaries..members.len()] {
+        let team = self.team.borrow();
+        let primaries = team.primaries();
+        for range in [0..primaries, primaries..team.seats().len()] {
             let (start, mut any) = (if range.contains(&from) { from } else { range.start }, false);
             for i in (start..range.end).chain(range.start..start) {
-                let (m, entry) = (&members[i], members[i].entry.get());
+                let entry = team.entry(i, zone);
                 let control = zone.control(entry);
                 let is_out = control.says() != State::Up || zone.health(entry, now) == Health::Ejected;
-                if is_out || m.down.get() && !control.forced {
+                if is_out || team.own(i).1 && !control.forced {
                     continue;
                 }
                 any = true;
@@ -359,8 +359,9 @@ impl Fleet {
     }
 
     /// Calls `f` with each peer.
-    pub fn each_member(&self, mut f: impl FnMut(Ref<Peer>)) {
-        self.members.borrow().iter().for_each(|m| f(m.entry.get()));
+    pub fn each_member(&self, zone: &Zone<'_>, mut f: impl FnMut(Ref<Peer>)) {
+        let team = self.team.borrow();
+        (0..team.seats().len()).for_each(|i| f(team.entry(i, zone)));
     }
 
     /// Whether nobody takes requests, as far as this worker's balancers know, although somebody could.

@@ -86,7 +86,7 @@ impl Guard {
             let mut streams = 0;
             let active = zone.levels(self.entry).active;
             if active >= limit {
-                fleet.each_member(|peer| streams += zone.streams(peer));
+                fleet.each_member(zone, |peer| streams += zone.streams(peer));
             }
             return limit.saturating_sub(active.saturating_sub(streams));
         }
