@@ -11,6 +11,7 @@ return function(_, native, base)
     local as_incr, as_observe = native.as_incr, native.as_observe
     local as_upstream, as_addresses, as_pick = native.as_upstream, native.as_addresses, native.as_pick
     local as_list, as_peer, as_set = native.as_list, native.as_peer, native.as_set
+    local as_sources, as_peer_add, as_peer_remove = native.as_sources, native.as_peer_add, native.as_peer_remove
     local out, text = base.str, base.text
     local values = base.new("double[9]")
 
@@ -230,8 +231,12 @@ return function(_, native, base)
         local list = {}
         for i = 1, count do
             if as_peer(upstream.number, i - 1, values, 9, out) == 0 then
+                local addr = text(out)
+                as_sources(upstream.number, addr, #addr, out)
+                local source = text(out)
                 list[#list + 1] = {
-                    addr = text(out),
+                    addr = addr,
+                    source = source ~= "" and source or nil,
                     active = values[0],
                     waiting = values[1],
                     latency = number_or_nil(values[2]),
@@ -288,6 +293,66 @@ return function(_, native, base)
             end
         end
         local rc = as_set(upstream.number, addr, #addr, weight, state, limit, out)
+        if rc == 0 then
+            return true
+        end
+        return refused(rc)
+    end
+
+    -- An option that is a time in seconds; `otherwise` when it is not given.
+    local function seconds(options, name, otherwise)
+        local value = options[name]
+        if value == nil then
+            return otherwise
+        end
+        local number = tonumber(value)
+        if not number or not (number >= 0 and number <= 86400) then
+            error("bad option " .. name .. " (seconds from 0 to 86400 expected)", 3)
+        end
+        return number
+    end
+
+    -- The upstream called `name`, for a change of its peers by function `f`.
+    local function changing(name, addr, options, f)
+        if type(addr) ~= "string" then
+            bad(2, f, "string", addr, 4)
+        end
+        if options ~= nil and type(options) ~= "table" then
+            bad(3, f, "table", options, 4)
+        end
+        local upstream = upstreams[name]
+        if upstream then
+            return upstream
+        end
+        return find(name, f)
+    end
+
+    local NO_OPTIONS = {}
+    -- How long a peer that is removed may take to end what it has in flight.
+    local DRAIN = 30
+
+    function M.peer_add(name, addr, options)
+        local upstream, err = changing(name, addr, options, "peer_add")
+        options = options or NO_OPTIONS
+        local weight = whole(options, "weight", 1, 65535)
+        local slow_start = seconds(options, "slow_start", -1)
+        if not upstream then
+            return nil, err
+        end
+        local rc = as_peer_add(upstream.number, addr, #addr, weight, slow_start, out)
+        if rc == 0 then
+            return true
+        end
+        return refused(rc)
+    end
+
+    function M.peer_remove(name, addr, options)
+        local upstream, err = changing(name, addr, options, "peer_remove")
+        local drain = seconds(options or NO_OPTIONS, "drain", DRAIN)
+        if not upstream then
+            return nil, err
+        end
+        local rc = as_peer_remove(upstream.number, addr, #addr, drain, out)
         if rc == 0 then
             return true
         end

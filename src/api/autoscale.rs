@@ -1,11 +1,12 @@
 //! `ngx.autoscale`: metrics as values, and a hand on the peers.
 
-use logic::autoscale::metrics::zone::{Health, State};
+use logic::autoscale::metrics::zone::{Health, State, Terms};
 use logic::autoscale::signal::{Metric, Scope, Signal, Stat};
 
+use crate::conf::MainConf;
 use crate::native::{natives, Cx, Str};
 use crate::ngx::{clock, cycle_main_conf};
-use crate::scale::{Answer, Choice, Row, Shell};
+use crate::scale::{members, Answer, Choice, Row, Shell};
 
 /// There is no value: nothing was sampled, or nobody is left.
 const NONE: i32 = -1;
@@ -140,6 +141,37 @@ natives! {
         0
     }
 
+    /// Who names peer `addr` of an upstream, if it was added.
+    fn as_sources(cx, upstream: val<i32>, addr: bytes, sources: out<Str>) -> i32 {
+        let found = cycle_main_conf().and_then(|main| {
+            Some(members::sources(main.shell()?, main, upstream as usize, addr))
+        });
+        let scratch = cx.scratch();
+        scratch.extend_from_slice(found.unwrap_or_default().as_bytes());
+        sources.lend(scratch);
+        0
+    }
+
+    /// Adds a peer; a slow start below zero is left to the upstream.
+    fn as_peer_add(
+        cx, upstream: val<i32>, addr: bytes, weight: val<i32>, slow_start: val<f64>, error: out<Str>,
+    ) -> i32 {
+        change(cx, error, |shell, main| {
+            let weight = u16::try_from(weight).unwrap_or(1);
+            let slow_start_ms = (slow_start >= 0.0).then_some((slow_start * 1000.0) as u32);
+            let terms = Terms { weight, slow_start_ms };
+            members::add(shell, main, upstream as usize, &String::from_utf8_lossy(addr), terms)
+        })
+    }
+
+    /// Takes it back; it drains for so many seconds at most.
+    fn as_peer_remove(cx, upstream: val<i32>, addr: bytes, drain: val<f64>, error: out<Str>) -> i32 {
+        change(cx, error, |shell, main| {
+            let drain_s = drain.ceil() as u64;
+            members::remove(shell, main, upstream as usize, &String::from_utf8_lossy(addr), drain_s)
+        })
+    }
+
     /// Changes what is not negative of a peer's override; a weight of 0 and state number 3 take theirs back.
     fn as_set(
         cx, upstream: val<i32>, addr: bytes, weight: val<i32>, state: val<i32>, limit: val<i32>, error: out<Str>,
@@ -195,6 +227,14 @@ fn answer(cx: Cx, error: &mut Str, f: impl FnOnce(&Shell) -> Result<i32, String>
         scratch.extend_from_slice(why.as_bytes());
         error.lend(scratch);
         REFUSED
+    })
+}
+
+/// What `f` changes of who is there.
+fn change(cx: Cx, error: &mut Str, f: impl FnOnce(&Shell, &MainConf) -> Result<(), String>) -> i32 {
+    answer(cx, error, |shell| {
+        let main = cycle_main_conf().ok_or("no configuration yet")?;
+        f(shell, main).map(|()| 0)
     })
 }
 

@@ -7,10 +7,12 @@ use crate::ngx::{Args, Cf, ConfError, Directive, Setter, UPSTREAM};
 
 mod balance;
 mod eject;
+mod peers;
 mod protect;
 
 pub use balance::{two_choosers, Balance};
 pub use eject::Eject;
+pub use peers::Peers;
 pub use protect::Protect;
 
 type Result<T = ()> = core::result::Result<T, ConfError>;
@@ -44,6 +46,13 @@ pub const DIRECTIVES: &[Directive] = &[
         }),
         doc: "`[limit=auto|N] [queue=N] [timeout=1s] [priority=$var] [fair=$var] [bytes=SIZE] [retry_budget=20%]`: no more requests at a time than the peers can take; the others wait in one queue, or are refused.",
     },
+    Directive {
+        name: c"autoscale_peers",
+        contexts: UPSTREAM,
+        args: Args::OneOrMore,
+        set: Setter::Srv(peers::add),
+        doc: "`dns:NAME:PORT | dns-srv:_SERVICE._tcp.NAME | kubernetes:NS/SERVICE[:PORT] | consul:SERVICE[@http://HOST:PORT] | file:PATH [every=5s] [drain=30s] [wait=60s] [tag=TAG] [api=https://HOST:PORT] [ca_file=FILE] [token_file=FILE]`: peers that come and go while nginx runs, beside the `server` lines. May be written several times.",
+    },
 ];
 
 /// Of one upstream. Each field is `None` where its directive is not written, or says `off`: such an upstream pays nothing for it.
@@ -56,6 +65,8 @@ pub struct UpstreamConf {
     pub is_balanced: Cell<bool>,
     /// Its number among the observed upstreams.
     pub number: Cell<Option<usize>>,
+    /// `autoscale_peers`
+    pub peers: Vec<Peers>,
     /// The names of those that were written.
     written: Vec<&'static str>,
 }
@@ -95,7 +106,7 @@ impl MainConf {
                 let right = "write \"autoscale_zone main:8m;\" in http {}";
                 Err(ConfError(format!("\"{name}\" needs the memory that all workers share: {right}")))
             }
-            _ => Ok(()),
+            _ => peers::finish(self, cf),
         }
     }
 }

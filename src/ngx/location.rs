@@ -61,6 +61,11 @@ impl Location {
         unsafe { (*self.core()).tcp_nodelay != 0 }
     }
 
+    /// Whether a name server is configured.
+    pub(super) fn has_resolver(&self) -> bool {
+        self.resolver().is_some()
+    }
+
     /// `resolver` and `resolver_timeout`; `None` when no name server is configured.
     pub(super) fn resolver(&self) -> Option<(NonNull<ffi::ngx_resolver_t>, Duration)> {
         // SAFETY: plain field reads of the core module's configuration.

@@ -74,7 +74,7 @@ pub use pcre::{
 };
 pub use request::{Rc, Request};
 pub use request_body::{BodyError, Reading};
-pub use resolver::{Endpoint, ResolveError};
+pub use resolver::{Endpoint, Found, ResolveError};
 pub use script::SetVar;
 pub use send::Drained;
 pub use shm::{Zone, ZoneUser};

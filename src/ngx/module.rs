@@ -262,6 +262,14 @@ impl Cf {
         }
     }
 
+    /// Whether `http {}` names a name server; in postconfiguration.
+    pub fn has_resolver(&self) -> bool {
+        // SAFETY: the parser is back at the level of `http {}`, whose configurations live as long as the cycle.
+        let slots = unsafe { (*(*self.raw()).ctx.cast::<ffi::ngx_http_conf_ctx_t>()).loc_conf };
+        // SAFETY: as above.
+        unsafe { super::Location::of_slots(slots) }.is_some_and(|location| location.has_resolver())
+    }
+
     /// The error log of the configuration level being merged.
     fn level_log(&self) -> *mut ffi::ngx_log_t {
         // SAFETY: while levels are merged, the context is that of the level, and the core module merged it before us.

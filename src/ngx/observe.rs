@@ -39,6 +39,13 @@ impl Observed {
         // SAFETY: it belongs to the configuration that the list is kept by.
         unsafe { Upstream::from_raw(self.upstream) }
     }
+
+    /// What its block says to us; `None` when it has none.
+    pub fn conf(&self) -> Option<&crate::conf::SrvConf> {
+        let upstream = self.upstream()?;
+        // SAFETY: what a block says lives as long as the configuration that `self` belongs to.
+        upstream.conf().map(|conf| unsafe { &*ptr::from_ref(conf) })
+    }
 }
 
 impl Cf {

@@ -24,7 +24,23 @@ pub enum ResolveError {
     NoMemory,
 }
 
-type Answer = Result<Vec<IpAddr>, ResolveError>;
+type Answer = Result<Found, ResolveError>;
+
+/// What name servers have said.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    pub records: Vec<Record>,
+    /// Until when it holds, in seconds since 1970.
+    pub valid: i64,
+}
+
+/// An address; of a service, with its port and what its SRV record says.
+#[derive(Clone, Copy, Debug)]
+pub struct Record {
+    pub addr: SocketAddr,
+    pub priority: u16,
+    pub weight: u16,
+}
 
 /// A name that is being looked up; dropping it cancels.
 struct Lookup {
@@ -35,18 +51,25 @@ struct State {
     /// Null once nginx is done with it.
     ctx: *mut ngx_resolver_ctx_t,
     name: Vec<u8>,
+    service: Vec<u8>,
     answer: Option<Answer>,
     waker: Option<Waker>,
 }
 
 impl Location {
     /// The addresses of `name`.
-    pub async fn resolve(self, name: &[u8]) -> Answer {
+    pub async fn resolve(self, name: &[u8]) -> Result<Vec<IpAddr>, ResolveError> {
+        let found = self.look_up(name, b"").await?;
+        Ok(found.records.iter().map(|record| record.addr.ip()).collect())
+    }
+
+    /// What there is to say of `name`, or of its service (`_http._tcp`) where one is given: that is what SRV records are for (RFC 2782).
+    pub async fn look_up(self, name: &[u8], service: &[u8]) -> Answer {
         let shown = || String::from_utf8_lossy(name).into_owned();
         let Some((resolver, timeout)) = self.resolver() else {
             return Err(ResolveError::NoResolver(shown()));
         };
-        start(resolver, timeout.as_millis() as usize, name)?.await
+        start(resolver, timeout.as_millis() as usize, name, service)?.await
     }
 }
 
@@ -54,9 +77,11 @@ fn start(
     resolver: NonNull<ffi::ngx_resolver_t>,
     timeout: usize,
     name: &[u8],
+    service: &[u8],
 ) -> Result<Lookup, ResolveError> {
-    let state =
-        Rc::new(RefCell::new(State { ctx: ptr::null_mut(), name: name.to_vec(), answer: None, waker: None }));
+    let (ctx, name, service) = (ptr::null_mut(), name.to_vec(), service.to_vec());
+    let shown = String::from_utf8_lossy(&name).into_owned();
+    let state = Rc::new(RefCell::new(State { ctx, name, service, answer: None, waker: None }));
     // SAFETY: the resolver belongs to the cycle. nginx copies or holds the name, which the state keeps in place; the
     // context is given back when it has answered or the lookup is dropped, whichever comes first.
     unsafe {
@@ -65,12 +90,16 @@ fn start(
             return Err(ResolveError::NoMemory);
         }
         if ctx == usize::MAX as *mut ngx_resolver_ctx_t {
-            return Err(ResolveError::NoResolver(String::from_utf8_lossy(name).into_owned()));
+            return Err(ResolveError::NoResolver(shown));
         }
         {
             let mut state = state.borrow_mut();
             state.ctx = ctx;
             (*ctx).name = ffi::ngx_str_t { len: state.name.len(), data: state.name.as_mut_ptr() };
+            if !state.service.is_empty() {
+                (*ctx).service =
+                    ffi::ngx_str_t { len: state.service.len(), data: state.service.as_mut_ptr() };
+            }
         }
         (*ctx).handler = Some(answered);
         (*ctx).data = Rc::as_ptr(&state).cast_mut().cast::<c_void>();
@@ -117,21 +146,33 @@ unsafe fn read(ctx: *mut ngx_resolver_ctx_t, name: &[u8]) -> Answer {
                 reason: reason.to_string_lossy().into_owned(),
             });
         }
-        let addresses = core::slice::from_raw_parts((*ctx).addrs, (*ctx).naddrs);
-        Ok(addresses.iter().filter_map(|a| ip(a.sockaddr.cast())).collect())
+        let addresses = match NonNull::new((*ctx).addrs) {
+            Some(addrs) => core::slice::from_raw_parts(addrs.as_ptr(), (*ctx).naddrs),
+            None => &[],
+        };
+        let record = |a: &ffi::ngx_resolver_addr_t| {
+            let addr = socket(a.sockaddr.cast())?;
+            Some(Record { addr, priority: a.priority, weight: a.weight })
+        };
+        Ok(Found { records: addresses.iter().filter_map(record).collect(), valid: (*ctx).valid })
     }
 }
 
 /// # Safety
 /// `sockaddr` must be a socket address of the family that it names.
-unsafe fn ip(sockaddr: *const libc::sockaddr) -> Option<IpAddr> {
+unsafe fn socket(sockaddr: *const libc::sockaddr) -> Option<SocketAddr> {
     // SAFETY: the caller vouches for it.
     unsafe {
         match i32::from((*sockaddr).sa_family) {
             libc::AF_INET => {
-                Some(IpAddr::from((*sockaddr.cast::<libc::sockaddr_in>()).sin_addr.s_addr.to_ne_bytes()))
+                let sin = &*sockaddr.cast::<libc::sockaddr_in>();
+                let ip = IpAddr::from(sin.sin_addr.s_addr.to_ne_bytes());
+                Some(SocketAddr::new(ip, u16::from_be(sin.sin_port)))
             }
-            libc::AF_INET6 => Some(IpAddr::from((*sockaddr.cast::<libc::sockaddr_in6>()).sin6_addr.s6_addr)),
+            libc::AF_INET6 => {
+                let sin6 = &*sockaddr.cast::<libc::sockaddr_in6>();
+                Some(SocketAddr::new(IpAddr::from(sin6.sin6_addr.s6_addr), u16::from_be(sin6.sin6_port)))
+            }
             _ => None,
         }
     }

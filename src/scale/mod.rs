@@ -9,6 +9,7 @@ pub mod engine;
 mod fleet;
 pub mod journal;
 mod leader;
+pub mod members;
 pub mod outward;
 mod poll;
 mod pool;

@@ -2,7 +2,7 @@
 //!
 //! [`logic::autoscale::pool`] says who is active; this reads what it asks for and writes down what it says. Peers that the configuration
 //! marks `down` or `backup` are no members: nothing is ever said about them, and they do not count. The number, and what each member does,
-//! lie in the zone: they survive a reload and the death of any worker.
+//! lie in the zone: they survive a reload and the death of any worker. Peers that were added while nginx runs are members like others.
 
 use logic::autoscale::metrics::series::{Peer, Upstream as Group};
 use logic::autoscale::metrics::table::Ref;
@@ -12,6 +12,7 @@ use logic::autoscale::policy::Replicas;
 use logic::autoscale::pool::{arrange, clamp, Member, Plan};
 
 use super::fleet::configured;
+use super::members::takes_peers;
 use crate::ngx::{clock, log_cycle, Level, Upstream};
 
 /// How often a number that somebody else changes at this moment is tried again.
@@ -52,9 +53,10 @@ fn named(upstream: Upstream) -> Vec<(Box<[u8]>, bool)> {
     found
 }
 
-/// How many members the pool of an upstream has: more are never active.
-pub fn members(upstream: Upstream) -> u32 {
-    u32::try_from(named(upstream).len()).unwrap_or(u32::MAX)
+/// How many members the pool of an upstream has: more are never active. `None` where that changes, because peers are added.
+pub fn members(upstream: Upstream) -> Option<u32> {
+    let count = || u32::try_from(named(upstream).len()).unwrap_or(u32::MAX);
+    (!takes_peers(upstream)).then(count)
 }
 
 impl Pool {
@@ -100,6 +102,14 @@ impl Pool {
                 continue;
             };
             seats.push(Seat { addr, entry, member: Member::of(zone, entry, now), failed });
+        }
+        // last those that were added, in the order in which they came; who leaves is no member any more
+        for (entry, added) in zone.members(self.entry) {
+            let Some(addr) = zone.name(entry).filter(|_| !added.draining) else { continue };
+            if !seats.iter().any(|seat| seat.entry == entry) {
+                let addr = addr.into_boxed_slice();
+                seats.push(Seat { addr, entry, member: Member::of(zone, entry, now), failed: false });
+            }
         }
         seats
     }

@@ -18,6 +18,7 @@ use super::admit::Admission;
 use super::eject::Ejects;
 use super::engine::Engine;
 use super::fleet::Fleet;
+use super::members::{self, Members};
 use super::poll::{self, Poller};
 use super::pool::Pool;
 use super::protect::{self, Protect};
@@ -54,6 +55,7 @@ pub struct Shell {
     actions: Option<Actions>,
     splits: Splits,
     poller: RefCell<Option<Poller>>,
+    members: RefCell<Option<Members>>,
 }
 
 /// Gives every name of a configuration its place in the zone. The master does it before there are workers, so that those who start
@@ -121,6 +123,7 @@ impl Shell {
             .collect::<Vec<_>>();
         zone.keep_upstreams(&upstreams);
         zone.begin(main.read_us.get());
+        members::begin(main, &zone, &upstreams, now);
         let fleets = main
             .observed()
             .iter()
@@ -159,6 +162,7 @@ impl Shell {
             actions,
             splits,
             poller: RefCell::default(),
+            members: RefCell::default(),
         };
         shell.sync();
         Some(shell)
@@ -306,6 +310,9 @@ impl Shell {
         if let Some(poller) = self.poller.take() {
             poller.end();
         }
+        if let Some(members) = self.members.take() {
+            members.end();
+        }
         self.zone.columns().release_with(self.worker, self.me, |worker| self.limits().clear_column(worker));
         self.protect.leave();
     }
@@ -315,6 +322,7 @@ impl Shell {
         self.ejects.start();
         if let Some(conf) = main.zone.as_deref() {
             self.poller.replace(Some(Poller::start(&self.zone, conf, main.autoscale.settings())));
+            self.members.replace(Some(Members::start(self, main)));
         }
     }
 
@@ -350,6 +358,7 @@ impl Shell {
             self.splits.tick(&self.zone);
             self.zone.prepare(now);
             self.zone.drop_silent_peers(now);
+            self.zone.tend_members(now);
             self.fleets.iter().filter_map(|fleet| fleet.pool.as_ref()).for_each(|p| p.tend(&self.zone, now));
             self.sync();
         }

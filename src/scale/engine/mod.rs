@@ -115,7 +115,7 @@ pub fn register(main: &MainConf, zone: &Zone<'_>, workers: usize) {
 fn narrow(mut policy: Policy, target: Option<&Target>, main: &MainConf) -> Policy {
     if let Some(Kind::Pool { upstream }) = target.map(|target| &target.kind) {
         let found = main.observed().iter().find(|o| *o.name == **upstream).and_then(|o| o.upstream());
-        let most = found.map(pool::members).map(|members| members.max(policy.limits.least()).max(1));
+        let most = found.and_then(pool::members).map(|members| members.max(policy.limits.least()).max(1));
         policy.within(None, most);
     }
     policy

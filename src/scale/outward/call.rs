@@ -8,7 +8,7 @@ use logic::autoscale::conf::{Endpoint, Target};
 use logic::autoscale::outward::retry::{retry_after, Backoff};
 
 use super::{Env, Failure, Retry};
-use crate::http::{self, HttpError, Request, TlsOptions};
+use crate::http::{self, HttpError, Request, Response, TlsOptions};
 use crate::ngx::{clock, sleep};
 
 /// The most that an answer may hold.
@@ -83,6 +83,14 @@ impl Ask<'_> {
         let value = response.headers.get(RETRY_AFTER);
         let retry_after = value.and_then(|value| retry_after(value.as_bytes(), clock::wall_clock().0));
         Ok(Answer { status: response.status.as_u16(), body, retry_after })
+    }
+
+    /// Asks once for what comes bit by bit: the body, of `most` bytes at most, is the caller's to read.
+    pub async fn open(self, env: &Env, most: u64) -> Result<Response, Failure> {
+        let failed = |e: HttpError| Failure { retry: retry_of(&e), why: format!("{}: {e}", self.method) };
+        let mut request = self.request(env).map_err(failed)?;
+        request.max_body = most;
+        http::send(request, env.location).await.map_err(failed)
     }
 
     fn request(&self, env: &Env) -> Result<Request, HttpError> {

@@ -5,6 +5,7 @@ use logic::text::url::{bracketed, Url};
 
 use super::call::{Answer, Ask};
 use super::{files, Env, Failure};
+use crate::http::Response;
 
 /// Where a pod finds what its service account needs.
 const ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
@@ -91,7 +92,35 @@ impl<'a> Cluster<'a> {
         }
     }
 
+    /// The same for what comes bit by bit: the body, of `most` bytes at most, is the caller's to read.
+    pub async fn open(&self, path: &str, limit: u64, most: u64, env: &Env) -> Result<Response, Failure> {
+        let mut token = self.token()?;
+        let mut fresh = false;
+        loop {
+            let query = Query::get(path, limit);
+            let response =
+                self.request(token.as_deref(), &query, async |ask| ask.open(env, most).await).await?;
+            if response.status.as_u16() == 401 && !fresh {
+                let next = self.token()?;
+                if next != token {
+                    (token, fresh) = (next, true);
+                    continue;
+                }
+            }
+            return Ok(response);
+        }
+    }
+
     async fn ask_with(&self, token: Option<&str>, query: &Query<'_>, env: &Env) -> Result<Answer, Failure> {
+        self.request(token, query, async |ask| ask.send(env).await).await
+    }
+
+    async fn request<T>(
+        &self,
+        token: Option<&str>,
+        query: &Query<'_>,
+        send: impl AsyncFnOnce(Ask<'_>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
         let url = format!("{}{}", self.api, query.path);
         let mut headers = vec![("Accept", "application/json")];
         let authorization = token.map(|token| format!("Bearer {token}"));
@@ -106,7 +135,7 @@ impl<'a> Cluster<'a> {
             writes: query.writes,
             limit: query.limit,
         };
-        ask.send(env).await
+        send(ask).await
     }
 
     fn token(&self) -> Result<Option<String>, Failure> {
@@ -117,4 +146,10 @@ impl<'a> Cluster<'a> {
 /// What a refusal of the API server comes to.
 pub fn refused(answer: &Answer, what: &str) -> Failure {
     answer.failure(what, refusal(&answer.body))
+}
+
+/// The same as the end of a log line.
+pub fn reason(status: u16, body: &[u8], what: &str) -> String {
+    let reason = refusal(body).map(|reason| format!(": {reason}")).unwrap_or_default();
+    format!("{what} was answered {status}{reason}")
 }

@@ -26,7 +26,7 @@ mod webhook;
 use core::time::Duration;
 use std::rc::Rc;
 
-use logic::autoscale::conf::{Kind, Leader, Lock, Target};
+use logic::autoscale::conf::{Kind, Leader, Lock, PeerKind, PeerSource, Target};
 use logic::autoscale::outward::message::{rfc3339, Message};
 use logic::autoscale::policy::Replicas;
 use logic::text::url::Url;
@@ -34,8 +34,9 @@ use logic::text::url::Url;
 use crate::ngx::Location;
 
 pub use call::Answer;
-pub use cluster::{refused, Cluster, Query};
-pub use files::login;
+pub use call::Ask;
+pub use cluster::{reason, refused, Cluster, Query};
+pub use files::{login, token};
 pub use kubernetes::Known;
 
 /// One absolute number for a target; writing it twice does no harm.
@@ -96,6 +97,13 @@ pub struct Env {
     pub location: Location,
     /// Whether this worker still is the leader.
     pub may_write: Rc<dyn Fn() -> bool>,
+}
+
+impl Env {
+    /// For calls that change nothing.
+    pub fn reading(location: Location) -> Env {
+        Env { location, may_write: Rc::new(|| true) }
+    }
 }
 
 impl Order {
@@ -189,6 +197,17 @@ pub fn check_leader(leader: &mut Leader) -> Result<Option<String>, String> {
             files::check(ca.as_deref(), None, secret.as_deref())?;
             check_login(secret.as_deref()).map(|()| None)
         }
+    }
+}
+
+/// The same for a line of `autoscale_peers`.
+pub fn check_source(source: &mut PeerSource) -> Result<Option<String>, String> {
+    match &source.kind {
+        PeerKind::Kubernetes { .. } => {
+            let warning = cluster::complete(&mut source.api, &mut source.ca_file, &mut source.token_file)?;
+            Ok(warning.map(|why| why.replace("writes will fail", "nobody will be found")))
+        }
+        _ => files::check(source.ca_file.as_deref(), source.token_file.as_deref(), None).map(|()| None),
     }
 }
 
