@@ -238,18 +238,19 @@ impl<'a> Zone<'a> {
             // of what a server line names too, the line is all that counts
             let counts = |peer| !self.is_configured(peer);
             let Some(words) = self.side(upstream).map(|side| &side[of_upstream::MEMBERS]) else { continue };
-            let mut sum = 0u64;
+            let (mut sum, mut ended) = (0u64, false);
             for (peer, state) in self.member_states(upstream) {
                 let drains = state.sources == 0;
                 if drains && (is_over(state.until, now) || self.levels(peer) == Levels::default()) {
                     self.disappear(peer, state);
+                    ended = true;
                 } else if counts(peer) {
                     sum = sum.wrapping_add(
                         (state.bits() ^ peer.to_bits()).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
                     );
                 }
             }
-            if words[SUM].swap(sum, AcqRel) != sum {
+            if words[SUM].swap(sum, AcqRel) != sum || ended {
                 self.changed_members(upstream);
             }
         }

@@ -74,6 +74,12 @@ fn who_is_taken_back_drains_until_nothing_is_in_flight() {
 #[test]
 fn a_drain_ends_in_time() {
     with_app(|zone, app| {
+        // between two ticks
+        let peer = add(zone, app, "10.0.0.1:80", Source::SCRIPT);
+        assert!(zone.withdraw_peer(peer, Source::SCRIPT, 30, at(1)));
+        let before = zone.membership(app);
+        zone.tend_members(at(2));
+        assert!(zone.membership(app) > before && zone.peers(app).is_empty());
         let peer = add(zone, app, "10.0.0.1:80", Source::SCRIPT);
         let worker = zone.columns().claim(Owner { pid: 1, stamp: 1 });
         zone.columns().enter(worker, zone.entity(peer).unwrap(), peer.gen(), 1);
