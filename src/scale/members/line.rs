@@ -16,7 +16,7 @@ use crate::ngx::{clock, log_cycle, sleep, Level, Location};
 /// How often what was said last is brought into the zone again: what found no place may find one, and what was forgotten comes back.
 const REMIND_MS: u64 = 5000;
 /// The first pause after a failure; each further one is twice as long, up to half a minute.
-const PAUSE_MS: u64 = 1000;
+const PAUSE_MS: u64 = 500;
 
 pub struct Line {
     zone: Zone<'static>,
