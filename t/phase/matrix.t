@@ -51,6 +51,7 @@ my $certs = "$AutoscaleLua::Env::ROOT/t/cert";
     }
     upstream matrix_idle { server 127.0.0.1:\$TEST_NGINX_SERVER_PORT; }
     upstream matrix_plain { server 127.0.0.1:\$TEST_NGINX_SERVER_PORT; }
+    upstream matrix_members { server 127.0.0.1:\$TEST_NGINX_SERVER_PORT; autoscale_balance least_request; }
     upstream matrix_balancer {
         server 0.0.0.1;
         balancer_by_lua_block {

@@ -912,6 +912,17 @@ row("ngx.autoscale.pick", "any", "true", function()
     return addr == "127.0.0.1:" .. M.port
 end, EARLY)
 
+row("ngx.autoscale.peer_add", "any", "true", function()
+    return autoscale("peer_add")("matrix_members", "127.0.0.9:" .. M.port)
+end, EARLY)
+row("ngx.autoscale.peer_remove", "any", "true", function()
+    local ok, err = autoscale("peer_add")("matrix_members", "127.0.0.8:" .. M.port)
+    if not ok then
+        return ok, err
+    end
+    return autoscale("peer_remove")("matrix_members", "127.0.0.8:" .. M.port, { drain = 0 })
+end, EARLY)
+
 -- a target with room for nothing, so that nothing is written
 row("ngx.autoscale.scale", "any", "number", function()
     local id, err = autoscale("scale")("matrix", { replicas = 1 })
