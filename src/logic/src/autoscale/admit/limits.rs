@@ -303,7 +303,7 @@ struct Spare<'a> {
 }
 
 impl Tenancy for Spare<'_> {
-    fn coldness(&self, index: usize) -> Option<u64> {
+    fn coldness(&self, index: usize, _: u16) -> Option<u64> {
         const MIDDLE: u64 = 1 << 62;
         Some((MIDDLE + self.now.us).saturating_sub(get(&self.even[index])))
     }
@@ -321,7 +321,7 @@ struct Idle<'a, 'b> {
 }
 
 impl Tenancy for Idle<'_, '_> {
-    fn coldness(&self, index: usize) -> Option<u64> {
+    fn coldness(&self, index: usize, _: u16) -> Option<u64> {
         let (warm, idle) = self.limits.flights.heat(index, self.now);
         let is_idle = flight::sum(self.limits.counts(index)) == 0;
         is_idle.then_some((u64::from(u32::MAX) - warm) << 32 | idle)

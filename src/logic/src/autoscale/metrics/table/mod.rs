@@ -76,7 +76,7 @@ impl<K> Ref<K> {
     /// Refers to nothing.
     pub const NONE: Self = Self::new(0, 0);
 
-    const fn new(index: u32, gen: u16) -> Self {
+    pub(super) const fn new(index: u32, gen: u16) -> Self {
         Self { index, gen, kind: PhantomData }
     }
 
@@ -182,8 +182,8 @@ pub struct Table<'a, K> {
 
 /// What to do for a new entry.
 pub trait Tenancy {
-    /// How cold a ready entry is; `None` when it may not be evicted.
-    fn coldness(&self, index: usize) -> Option<u64>;
+    /// How cold the entry of this generation is; `None` when it may not be evicted. It is ready, or was until this process claimed it.
+    fn coldness(&self, index: usize, gen: u16) -> Option<u64>;
     /// Makes a place ready for its new owner, before anyone can find it.
     fn move_in(&self, index: usize);
 }
@@ -270,7 +270,7 @@ impl<'a, K: Kind> Table<'a, K> {
             let claim = State::make(Phase::Claimed, seen.next_gen(), now.s(), hash);
             if self.swap(index, seen, claim) {
                 // somebody may have begun to use it after it was chosen to go
-                if seen.phase() == Phase::Ready && tenancy.coldness(index).is_none() {
+                if seen.phase() == Phase::Ready && tenancy.coldness(index, seen.gen()).is_none() {
                     self.swap(index, claim, seen);
                     continue;
                 }
@@ -302,7 +302,7 @@ impl<'a, K: Kind> Table<'a, K> {
                 Phase::Claimed => {}
                 Phase::Ready if free.is_some() => {}
                 Phase::Ready => {
-                    let cold = tenancy.coldness(index).map(|cold| (cold, (index, state)));
+                    let cold = tenancy.coldness(index, state.gen()).map(|cold| (cold, (index, state)));
                     coldest = match (coldest, cold) {
                         (Some((a, _)), Some((b, place))) if b > a => Some((b, place)),
                         (None, cold) => cold,

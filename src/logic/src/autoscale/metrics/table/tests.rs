@@ -31,7 +31,7 @@ impl Memory {
 /// Evicts the coldest by heat.
 struct Coldest<'a>(&'a Table<'a, Small>, Now);
 impl Tenancy for Coldest<'_> {
-    fn coldness(&self, index: usize) -> Option<u64> {
+    fn coldness(&self, index: usize, _: u16) -> Option<u64> {
         let (warm, idle) = self.0.heat(index, self.1);
         Some((u64::from(u32::MAX) - warm) << 32 | idle)
     }
@@ -41,7 +41,7 @@ impl Tenancy for Coldest<'_> {
 /// Evicts nobody.
 struct Forever(RefCell<Vec<usize>>);
 impl Tenancy for Forever {
-    fn coldness(&self, _: usize) -> Option<u64> {
+    fn coldness(&self, _: usize, _: u16) -> Option<u64> {
         None
     }
     fn move_in(&self, index: usize) {
@@ -201,7 +201,7 @@ impl Pause<'_> {
     }
 }
 impl Tenancy for Pause<'_> {
-    fn coldness(&self, index: usize) -> Option<u64> {
+    fn coldness(&self, index: usize, _: u16) -> Option<u64> {
         if index == self.0 {
             Self::run(&self.1);
         }

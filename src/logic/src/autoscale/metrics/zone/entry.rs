@@ -62,20 +62,20 @@ impl KeyRef {
 }
 
 /// How cold an entry is; `None` when it may not be evicted.
-type Coldness = fn(&Zone<'_>, Now, usize) -> Option<u64>;
+type Coldness<K> = fn(&Zone<'_>, Now, Ref<K>) -> Option<u64>;
 
 /// Moves new owners of places in, and says who may be evicted for them.
 struct Landlord<'z, 'a, K> {
     zone: &'z Zone<'a>,
     now: Now,
-    coldness: Coldness,
+    coldness: Coldness<K>,
     reset: fn(&[Word], Now),
     kind: PhantomData<K>,
 }
 
 impl<K: Kind> Tenancy for Landlord<'_, '_, K> {
-    fn coldness(&self, index: usize) -> Option<u64> {
-        (self.coldness)(self.zone, self.now, index)
+    fn coldness(&self, index: usize, gen: u16) -> Option<u64> {
+        (self.coldness)(self.zone, self.now, Ref::new(index as u32, gen))
     }
 
     fn move_in(&self, index: usize) {
@@ -83,32 +83,30 @@ impl<K: Kind> Tenancy for Landlord<'_, '_, K> {
     }
 }
 
-fn never(_: &Zone<'_>, _: Now, _: usize) -> Option<u64> {
+fn never<K>(_: &Zone<'_>, _: Now, _: Ref<K>) -> Option<u64> {
     None
 }
 
 /// The least used goes, of equals the one that was idle longest.
-fn coldest<K: Kind>(zone: &Zone<'_>, now: Now, index: usize) -> Option<u64> {
-    let (warm, idle_s) = zone.table::<K>().heat(index, now);
+fn coldest<K: Kind>(zone: &Zone<'_>, now: Now, entry: Ref<K>) -> Option<u64> {
+    let (warm, idle_s) = zone.table::<K>().heat(entry.index(), now);
     Some((u64::from(u32::MAX) - warm) << 32 | idle_s.min(u64::from(u32::MAX)))
 }
 
 /// A peer that is forgotten by its upstream goes, not one that somebody has said something about.
-fn forgotten(zone: &Zone<'_>, now: Now, index: usize) -> Option<u64> {
+fn forgotten(zone: &Zone<'_>, now: Now, entry: Ref<Peer>) -> Option<u64> {
     let table = zone.table::<Peer>();
-    let idle_s = table.heat(index, now).1;
-    let entry = table.entries(Part { start: index, len: 1 }).next()?;
-    let bits = get(table.control(index));
-    let idle = zone.levels(entry) == Levels::default() && zone.member(entry).is_none();
+    let idle_s = table.heat(entry.index(), now).1;
+    let bits = get(table.control(entry.index()));
+    let idle = zone.levels(entry) == Levels::default() && !zone.has_been_added(entry);
     let unused = bits & !(CONFIGURED | GONE) == 0 && idle_s > PEER_IDLE_S;
     (idle && (unused || bits & GONE != 0)).then_some(idle_s)
 }
 
 /// Counters of scripts go; what the configuration has named stays.
-fn counters(zone: &Zone<'_>, now: Now, index: usize) -> Option<u64> {
-    let table = zone.table::<Meters>();
-    let entry = table.entries(Part { start: index, len: 1 }).next()?;
-    (table.owner(entry) == Reporter::Script as u32).then(|| coldest::<Meters>(zone, now, index))?
+fn counters(zone: &Zone<'_>, now: Now, entry: Ref<Meters>) -> Option<u64> {
+    let owner = zone.table::<Meters>().owner(entry);
+    (owner == Reporter::Script as u32).then(|| coldest(zone, now, entry))?
 }
 
 fn reset<S: Shape>(words: &[Word], now: Now) {
@@ -160,7 +158,7 @@ impl<'a> Zone<'a> {
         entry
     }
 
-    fn landlord<K>(&self, now: Now, coldness: Coldness, reset: fn(&[Word], Now)) -> Landlord<'_, 'a, K> {
+    fn landlord<K>(&self, now: Now, coldness: Coldness<K>, reset: fn(&[Word], Now)) -> Landlord<'_, 'a, K> {
         Landlord { zone: self, now, coldness, reset, kind: PhantomData }
     }
 }

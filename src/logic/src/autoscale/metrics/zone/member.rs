@@ -12,7 +12,7 @@ use super::control::{CONFIGURED, GONE};
 use super::side::{of_peer, of_upstream};
 use super::{Denied, Zone};
 use crate::autoscale::metrics::columns::Levels;
-use crate::autoscale::metrics::series::{Peer, Upstream};
+use crate::autoscale::metrics::series::{Peer, Shape, Upstream};
 use crate::autoscale::metrics::table::{Kind, Ref};
 use crate::autoscale::metrics::word::{get, put, Word};
 use crate::autoscale::metrics::Now;
@@ -313,6 +313,12 @@ impl<'a> Zone<'a> {
     fn upstream_of(&self, peer: Ref<Peer>) -> Ref<Upstream> {
         let owner = self.table::<Peer>().owner(peer) as usize;
         self.all_upstreams().into_iter().find(|upstream| upstream.index() == owner).unwrap_or(Ref::NONE)
+    }
+
+    /// Whether the one that has the place, or had it until just now, was added: it stays.
+    pub(super) fn has_been_added(&self, peer: Ref<Peer>) -> bool {
+        let words = &self.data::<Peer>(peer.index())[Peer::WORDS..][of_peer::MEMBER];
+        State::of(words[STATE].load(Acquire)).is_member(peer.gen())
     }
 
     #[inline]
