@@ -1,14 +1,14 @@
 //! The peers of an upstream as its balancing sees them: nginx's own, and those that were added while it runs.
 
 use core::cell::Cell;
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use logic::autoscale::balance::{Candidate, Ended, Memory, Peers, Settings};
 use logic::autoscale::metrics::columns::Worker;
 use logic::autoscale::metrics::series::{Peer, Upstream as Group};
 use logic::autoscale::metrics::table::Ref;
-use logic::autoscale::metrics::zone::{of_peer, Health, State, Zone};
+use logic::autoscale::metrics::zone::{of_peer, Health, State, Terms, Zone};
 use logic::autoscale::metrics::Now;
 
 use super::fleet::Fleet;
@@ -28,6 +28,8 @@ pub struct Team {
     group: Ref<Group>,
     /// The number of its membership.
     membership: u64,
+    /// When it was seen last who is out.
+    looked_us: Cell<u64>,
 }
 
 /// One of a team.
@@ -38,15 +40,25 @@ pub struct Seat {
     place: Place,
     /// What other workers had in flight here, and in which millisecond.
     elsewhere: Cell<(u32, u32)>,
-    /// When it was looked at last, nothing was to be sent to it.
-    was_out: Cell<bool>,
+    /// When it was seen last that nothing is to be sent to it; 0 when it takes requests.
+    out_us: Cell<u64>,
 }
 
 enum Place {
     /// Its number in the roster.
     Listed(usize),
-    /// With its weight.
-    Added(OwnAddress, u16),
+    Added(OwnAddress, Terms),
+}
+
+impl Place {
+    /// What was said where it was added.
+    #[inline]
+    fn terms(&self) -> Terms {
+        match self {
+            Self::Listed(_) => Terms::default(),
+            Self::Added(_, terms) => *terms,
+        }
+    }
 }
 
 /// Where nginx has to connect.
@@ -101,7 +113,7 @@ impl Team {
                     backup,
                     place: Place::Listed(i),
                     elsewhere: Cell::default(),
-                    was_out: Cell::new(false),
+                    out_us: Cell::default(),
                 })
             })
         };
@@ -110,20 +122,30 @@ impl Team {
         for (entry, member) in zone.members(group) {
             let Some(addr) = zone.name(entry) else { continue };
             // an address that is none was refused when it was added
-            let Some(endpoint) = OwnAddress::parse(&addr) else { continue };
-            let place = Place::Added(endpoint, member.weight);
+            let Some(address) = OwnAddress::parse(&addr) else { continue };
+            let terms = Terms { weight: member.weight, slow_start_ms: member.slow_start_ms };
+            let place = Place::Added(address, terms);
             seats.push(Seat {
                 addr: addr.into(),
                 entry: Cell::new(entry),
                 backup: false,
                 place,
                 elsewhere: Cell::default(),
-                was_out: Cell::new(false),
+                out_us: Cell::default(),
             });
         }
         let primaries = seats.len();
         seats.extend(listed(first..all, true));
-        let mut team = Team { roster, seats, primaries, tries: 0, has_twins: false, group, membership };
+        let mut team = Team {
+            roster,
+            seats,
+            primaries,
+            tries: 0,
+            has_twins: false,
+            group,
+            membership,
+            looked_us: Cell::new(now.us),
+        };
         let is_up = |i: &usize| !matches!(team.seated(*i), Some(Seated::Listed(peer)) if peer.is_down());
         team.tries = (0..team.seats.len()).filter(is_up).count();
         let mut addrs: Vec<_> = team.seats.iter().map(|seat| &seat.addr).collect();
@@ -183,9 +205,19 @@ impl Team {
 
     #[inline]
     pub fn seated(&self, i: usize) -> Option<Seated<'_>> {
-        match &self.seats.get(i)?.place {
-            Place::Listed(n) => self.roster.as_ref()?.peer(*n).map(Seated::Listed),
-            Place::Added(endpoint, _) => Some(Seated::Added(endpoint)),
+        let seat = self.seats.get(i)?;
+        match &seat.place {
+            Place::Listed(_) => self.listed_as(seat).map(Seated::Listed),
+            Place::Added(address, _) => Some(Seated::Added(address)),
+        }
+    }
+
+    /// Who it is on nginx's list.
+    #[inline]
+    fn listed_as(&self, seat: &Seat) -> Option<Listed<'_>> {
+        match seat.place {
+            Place::Listed(n) => self.roster.as_ref()?.peer(n),
+            Place::Added(..) => None,
         }
     }
 
@@ -199,19 +231,19 @@ impl Team {
     }
 
     /// Weight and `down` of peer `i` as nginx, or who added it, has them.
-    #[inline]
     pub fn own(&self, i: usize) -> (u16, bool) {
-        match (self.seated(i), self.seats.get(i).map(|seat| &seat.place)) {
-            (Some(Seated::Listed(peer)), _) => (peer.weight(), peer.is_down()),
-            (_, Some(Place::Added(_, weight))) => (*weight, false),
-            _ => (1, true),
-        }
+        let Some(seat) = self.seats.get(i) else { return (1, true) };
+        let own = |peer: Listed<'_>| (peer.weight(), peer.is_down());
+        self.listed_as(seat).map_or_else(|| (seat.place.terms().weight, false), own)
     }
 
     /// The entry of peer `i` in the zone.
-    #[inline]
     pub fn entry(&self, i: usize, zone: &Zone<'_>) -> Ref<Peer> {
-        let Some(seat) = self.seats.get(i) else { return Ref::NONE };
+        self.seats.get(i).map_or(Ref::NONE, |seat| self.current(seat, zone))
+    }
+
+    #[inline]
+    fn current(&self, seat: &Seat, zone: &Zone<'_>) -> Ref<Peer> {
         let entry = seat.entry.get();
         if zone.is_current(entry) || entry.is_none() {
             return entry;
@@ -244,24 +276,28 @@ impl Team {
         }
     }
 
-    /// Takes over what the team before this one has seen of those who stay.
+    /// Takes over what the team before this one has seen. Who was not of it was out until now.
     pub fn remember(&self, before: &Team) {
-        let out: HashSet<_> =
-            before.seats.iter().filter(|seat| seat.was_out.get()).map(|seat| &seat.addr).collect();
-        self.seats.iter().for_each(|seat| seat.was_out.set(out.contains(&seat.addr)));
+        let seen: HashMap<_, _> = before.seats.iter().map(|seat| (&seat.addr, seat.out_us.get())).collect();
+        let looked_us = before.looked_us.get();
+        let out_us = |seat: &Seat| seen.get(&seat.addr).copied().unwrap_or(looked_us);
+        self.seats.iter().for_each(|seat| seat.out_us.set(out_us(seat)));
+        self.looked_us.set(looked_us);
     }
 
     /// Sees who takes requests again: they begin slowly, whoever has taken them out.
     pub fn tend(&self, zone: &Zone<'_>, now: Now) {
+        self.looked_us.set(now.us);
         for (i, seat) in self.seats.iter().enumerate() {
             let entry = self.entry(i, zone);
             let said = zone.control(entry).says() != State::Up || zone.health(entry, now) != Health::Well;
-            let is_out = said || self.own(i).1;
-            if seat.was_out.replace(is_out) && !is_out {
-                if let Some(memory) = memory(zone, entry) {
-                    // another worker may have seen it first
-                    memory.rise_once(now);
-                }
+            if said || self.own(i).1 {
+                seat.out_us.set(now.us);
+                continue;
+            }
+            let out_us = seat.out_us.replace(0);
+            if let (1.., Some(memory)) = (out_us, memory(zone, entry)) {
+                memory.rise_after(out_us, now);
             }
         }
     }
@@ -311,14 +347,14 @@ pub struct View<'a> {
 const FEW_COLUMNS: usize = 4;
 
 impl View<'_> {
-    /// What peer `i` has in flight. Of this worker it is exact, of others as of this millisecond.
+    /// What a peer has in flight. Of this worker it is exact, of others as of this millisecond.
     #[inline]
-    fn inflight(&self, i: usize, entry: Ref<Peer>) -> u32 {
+    fn inflight(&self, seat: &Seat, entry: Ref<Peer>) -> u32 {
         let columns = self.zone.columns();
         if columns.used() <= FEW_COLUMNS || self.worker == Worker::NONE {
             return self.zone.levels(entry).active;
         }
-        let (Some(seat), Some(entity)) = (self.team.seats.get(i), self.zone.entity(entry)) else { return 0 };
+        let Some(entity) = self.zone.entity(entry) else { return 0 };
         let (own, ms) = (columns.active(self.worker, entity, entry.gen()), (self.now.us >> 10) as u32);
         let (then, elsewhere) = seat.elsewhere.get();
         if then == ms {
@@ -356,18 +392,27 @@ impl Peers for View<'_> {
     #[inline]
     fn candidate(&self, i: usize) -> Candidate {
         let (team, zone) = (self.team, self.zone);
-        let entry = team.entry(i, zone);
-        let weight = team.own(i).0;
+        let Some(seat) = team.seats.get(i) else { return Candidate { excluded: true, ..Candidate::new(1) } };
+        let entry = team.current(seat, zone);
+        let listed = team.listed_as(seat);
+        let weight = listed.map_or_else(|| seat.place.terms().weight, Listed::weight);
         let known = match self.settings {
             Some(settings) => memory(zone, entry).map(|memory| {
-                Candidate::said(zone, entry, self.inflight(i, entry), weight, self.now)
-                    .recall(&memory, settings, self.now)
+                let inflight = self.inflight(seat, entry);
+                let known = Candidate::said(zone, entry, inflight, weight, self.now);
+                let known = known.recall(&memory, settings, self.now);
+                match seat.place.terms().slow_start_ms {
+                    None => known,
+                    Some(ms) => {
+                        Candidate { ramp: memory.ramp_within(u64::from(ms) * 1000, self.now), ..known }
+                    }
+                }
             }),
             None => Candidate::of(zone, entry, weight, self.now),
         };
         let mut candidate = known.unwrap_or(Candidate::new(weight));
         candidate.excluded = self.tried.has(i);
-        if let Some(Seated::Listed(peer)) = team.seated(i) {
+        if let Some(peer) = listed {
             candidate.excluded |= peer.is_down() || !team.is_single() && peer.has_failed();
             if entry.is_none() {
                 // the zone has no place for it

@@ -17,9 +17,6 @@ const LOAD: usize = 2;
 /// When it became new or well again.
 const RISEN: usize = 3;
 
-/// Within this time all workers have seen that a peer is well again.
-const AT_ONCE_US: u64 = 3_000_000;
-
 /// HTTP's "too many requests" (RFC 6585): the peer says that it is full.
 const REFUSED: u16 = 429;
 
@@ -80,9 +77,9 @@ impl<'a> Memory<'a> {
         put(&self.0[RISEN], now.us.max(1));
     }
 
-    /// The same, unless somebody has said so within the last seconds.
-    pub fn rise_once(&self, now: Now) {
-        if now.us.saturating_sub(get(&self.0[RISEN])) > AT_ONCE_US {
+    /// The same, of a peer that somebody saw out at `out_us`, unless another worker has said so since.
+    pub fn rise_after(&self, out_us: u64, now: Now) {
+        if get(&self.0[RISEN]) <= out_us {
             self.rise(now);
         }
     }
@@ -117,10 +114,15 @@ impl<'a> Memory<'a> {
 
     /// How much of its weight it has: rising from nothing to 1 in a straight line.
     pub fn ramp(&self, settings: &Settings, now: Now) -> f32 {
+        self.ramp_within(settings.slow_start_us, now)
+    }
+
+    /// The same for a peer that has a time of its own.
+    pub fn ramp_within(&self, slow_start_us: u64, now: Now) -> f32 {
         match get(&self.0[RISEN]) {
             0 => 1.0,
-            risen if settings.slow_start_us > 0 => {
-                (now.us.saturating_sub(risen) as f32 / settings.slow_start_us as f32).min(1.0)
+            risen if slow_start_us > 0 => {
+                (now.us.saturating_sub(risen) as f32 / slow_start_us as f32).min(1.0)
             }
             _ => 1.0,
         }
