@@ -43,6 +43,10 @@ init_by_lua_block {
         if is_check then how:set("host", ngx.var.http_host .. " " .. ngx.req.get_method() .. " " .. ngx.var.request_uri) end
         if what == "slow" then ngx.sleep(0.04)
         elseif what == "later" then ngx.sleep(0.3)
+        elseif what == "stream" then
+            ngx.header.content_type = "text/event-stream"
+            for _ = 1, 20 do ngx.say("data: x\n") ngx.flush(true) ngx.sleep(0.05) end
+            return
         elseif what == "half" then if how:incr("half", 1, 0) % 2 == 0 then return ngx.exit(500) end
         elseif what == "close" then return ngx.exit(444)
         elseif what == "cut" then ngx.header.content_length = 1000 ngx.print("cut") ngx.flush(true) return ngx.exit(444)
@@ -695,7 +699,35 @@ true
 true true
 
 
-=== TEST 24: a directive without a zone has nowhere to keep what it knows
+=== TEST 24: on probation a stream is well when it begins, not when somebody has heard enough of it
+--- modes: plain
+--- http_config
+    upstream app { server A; server B; autoscale_eject failures=1 time=50ms; }
+--- config
+    location /stream { proxy_pass http://app; proxy_buffering off; }
+--- lua
+    set("b", "500")
+    get(2)
+    wait_for(function() return states():find("b:probation") end)
+    set("all", "stream")
+    ngx.shared.how:delete("b")
+    local sockets = {}
+    local well = wait_for(function()
+        local socket = ngx.socket.tcp()
+        assert(socket:connect("127.0.0.1", tonumber(ngx.var.server_port)))
+        socket:send("GET /stream HTTP/1.0\r\n\r\n")
+        socket:receive()
+        sockets[#sockets + 1] = socket
+        return states() == "a:up b:up" and #sockets
+    end)
+    -- none of them has ended
+    ngx.say(well and well <= 4, " ", says("is well again"))
+    set("all", "ok")
+--- response_body
+true peer b is well again
+
+
+=== TEST 25: a directive without a zone has nowhere to keep what it knows
 --- must_die
 --- http_config
     upstream app { server 127.0.0.1:1; autoscale_eject; }
@@ -705,7 +737,7 @@ true true
 "autoscale_eject" needs the memory that all workers share
 
 
-=== TEST 25: bad words
+=== TEST 26: bad words
 --- must_die
 --- http_config
     autoscale_zone main:4m keys=64;
@@ -716,7 +748,7 @@ true true
 invalid failures "never": write 1 to 1000, or off
 
 
-=== TEST 26: a word that does not exist
+=== TEST 27: a word that does not exist
 --- must_die
 --- http_config
     autoscale_zone main:4m keys=64;
@@ -727,7 +759,7 @@ invalid failures "never": write 1 to 1000, or off
 unknown parameter "evry=" (did you mean "every"?)
 
 
-=== TEST 27: twice
+=== TEST 28: twice
 --- must_die
 --- http_config
     autoscale_zone main:4m keys=64;

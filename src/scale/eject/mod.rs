@@ -300,9 +300,9 @@ impl Eject {
     /// When time changes something next.
     fn due_ms(&self, zone: &Zone<'_>, now: Now) -> Option<u64> {
         let ends = zone.peers(self.entry).into_iter().filter_map(|peer| zone.ejected_until_ms(peer));
-        let ignored_ms = zone.ignored_until_ms(self.entry);
-        let ignored_ms = (ignored_ms != u64::MAX && ignored_ms > now.us / 1000).then_some(ignored_ms);
-        ends.chain(ignored_ms).min()
+        // what is over is for the workers of a newer configuration to say
+        let is_to_come = |ms: &u64| *ms > now.us / 1000 && *ms != u64::MAX;
+        ends.chain([zone.ignored_until_ms(self.entry)]).filter(is_to_come).min()
     }
 }
 

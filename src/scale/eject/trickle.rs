@@ -11,9 +11,12 @@ use logic::autoscale::metrics::Now;
 
 use crate::ngx::Upstream;
 
-/// What the peers had of their own, by kind and address.
+/// Backup or not, and the address.
+type Whose = (bool, Box<[u8]>);
+
+/// What the peers had of their own.
 #[derive(Default)]
-pub struct Trickle(RefCell<HashMap<(bool, Box<[u8]>), usize>>);
+pub struct Trickle(RefCell<HashMap<Whose, usize>>);
 
 impl Trickle {
     /// Brings the balancer's peers in line with who is on probation.
@@ -48,7 +51,7 @@ impl Trickle {
 }
 
 /// `max_conns` of the `server` line that an address comes from. A name that is resolved while nginx runs has none.
-fn configured(upstream: Upstream, (backup, addr): &(bool, Box<[u8]>)) -> Option<usize> {
+fn configured(upstream: Upstream, (backup, addr): &Whose) -> Option<usize> {
     let mut servers = upstream.servers();
     let server = servers.find(|s| s.is_backup() == *backup && s.addresses().any(|a| *a == **addr))?;
     Some(server.max_conns())

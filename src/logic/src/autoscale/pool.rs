@@ -7,9 +7,9 @@
 //! number stays: nobody is moved for tidiness. A member that leaves *drains*: it gets nothing new, ends what it has, and stands by from
 //! the moment it has nothing in flight, or after a bound, because a stream may last for ever (nothing is cut off then, either).
 //!
-//! *Who is bad.* An active member whose last tries all failed changes places with one that stands by and is not bad, one such change an
-//! arrangement, so that a fault all members share costs one change a tick and no more. It is taken last when the pool grows, until its
-//! failures are a minute old. With nobody better to take its place it stays: it may be the only one, and it may recover.
+//! *Who is bad.* An active member whose last tries all failed, or that is ejected, changes places with one that stands by and is not bad,
+//! one such change an arrangement, so that a fault all members share costs one change a tick and no more. It is taken last when the pool
+//! grows, until its failures are a minute old. With nobody better to take its place it stays: it may be the only one, and it may recover.
 //!
 //! *Who is not asked.* What an operator or a script says of a peer (`as.set`) always holds. A peer that was set to `up` takes requests and
 //! counts as one of those wanted; one set to `down` or `drain` does not take part, and another one takes its place.
@@ -20,7 +20,7 @@ use super::conf::{Kind, Settings};
 use super::metrics::recent::{Ended, MOST};
 use super::metrics::series::{Peer, Series};
 use super::metrics::table::Ref;
-use super::metrics::zone::{Duty, State, Zone};
+use super::metrics::zone::{Duty, Health, State, Zone};
 use super::metrics::Now;
 use super::policy::Mode;
 
@@ -77,7 +77,8 @@ impl Member {
         Self {
             duty: control.duty,
             set: control.set(),
-            bad: zone.series(peer).is_some_and(|series| is_bad(&series, now)),
+            bad: zone.health(peer, now) == Health::Ejected
+                || zone.series(peer).is_some_and(|series| is_bad(&series, now)),
             inflight: zone.levels(peer).active,
         }
     }

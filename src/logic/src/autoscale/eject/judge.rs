@@ -259,9 +259,12 @@ impl<'z, 'a> Judge<'z, 'a> {
         let is_in = group.contains(&peer);
         if !is_in || out + 1 > self.settings.cap(group.len(), has_spare) {
             swap(word, claim, stays);
+            if !is_in {
+                return;
+            }
             let pause_ms = (self.settings.time_ms / 10).clamp(LEAST_PAUSE_MS, MOST_PAUSE_MS);
             put(&self.upstream[of_upstream::FULL], now_ms + pause_ms);
-            if is_in && self.upstream[of_upstream::SAID].swap(1, AcqRel) == 0 {
+            if self.upstream[of_upstream::SAID].swap(1, AcqRel) == 0 {
                 self.told.push((Some(peer), Change::Spared { why, out, of: group.len() }));
             }
             return;

@@ -316,9 +316,20 @@ fn the_share_is_kept_and_who_is_spared_is_said_once() {
 }
 
 #[test]
+fn who_is_in_no_rotation_is_not_ejected_and_holds_up_nobody() {
+    bench("failures=1 time=10s", 4, |b| {
+        let failure = Failure { dead: false, began_us: b.now().us };
+        let others = Rotation { primary: b.peers[1..].to_vec(), ..Rotation::default() };
+        assert!(b.judge(|judge| judge.failed(b.peers[0], failure, || others)).is_empty());
+        assert_eq!(b.health(0), Health::Well);
+        assert_eq!(b.fail(1), ["1 is ejected for 10s: a failure"]);
+    });
+}
+
+#[test]
 fn ejections_are_ignored_when_too_few_are_left() {
     bench("failures=1 time=10s", 4, |b| {
-        (b.fail(0), b.fail(1));
+        (0..2).for_each(|i| drop(b.fail(i)));
         assert!(b.count_out().is_empty());
         // the two that are well are drained
         let left = Rotation { primary: b.peers[..2].to_vec(), ..Rotation::default() };
@@ -348,7 +359,7 @@ fn ejections_are_ignored_when_too_few_are_left() {
 fn a_balancer_that_has_nobody_left_is_relieved_for_a_while() {
     bench("failures=1 time=10s", 4, |b| {
         assert!(b.judge(|judge| assert!(!judge.relieve(&b.rotation()))).is_empty());
-        (b.fail(0), b.fail(1));
+        (0..2).for_each(|i| drop(b.fail(i)));
         let told = b.judge(|judge| assert!(judge.relieve(&b.rotation())));
         assert_eq!(told, ["- 2 of 4 peers are ejected, which leaves too few: ejections are ignored"]);
         b.judge(|judge| assert!(!judge.relieve(&b.rotation()), "it did not help"));
@@ -377,7 +388,7 @@ fn what_a_killed_worker_leaves_is_usable() {
 #[test]
 fn who_is_said_to_be_up_is_and_without_the_directive_all_are() {
     bench("failures=1 time=10s", 4, |b| {
-        (b.fail(0), b.fail(1));
+        (0..2).for_each(|i| drop(b.fail(i)));
         assert_eq!(b.judge(|judge| judge.pardon(b.peers[0])), ["0 is well again"]);
         assert_eq!((b.health(0), b.health(1)), (Health::Well, Health::Ejected));
         assert!(b.zone.forget_ejections(b.upstream) && !b.zone.forget_ejections(b.upstream));
