@@ -13,7 +13,7 @@ add_block_preprocessor(sub {
     my $block = shift;
     return if defined $block->must_die;
     my $http = $block->http_config // <<'CONF';
-upstream app { server A; server B; server C; server D; autoscale_eject failures=3 time=200ms; }
+upstream app { server A; server B; server C; server D; autoscale_eject failures=3 time=300ms; }
 CONF
     my %port = map { (substr('ABCDE', $_ - 1, 1) => "127.0.0.1:\$TEST_NGINX_RAND_PORT_$_") } 1 .. 5;
     $port{S} = '127.0.0.1:1996';
@@ -155,7 +155,7 @@ __DATA__
 500:3 a:3 c:3 d:3
 a:up b:ejected c:up d:up
 a:2 c:2 d:2
-peer b is ejected for 200ms: 3 failures in a row
+peer b is ejected for 300ms: 3 failures in a row
 true
 a:5 b:5 c:5 d:5
 a:up b:up c:up d:up peer b is well again
@@ -181,9 +181,9 @@ a:up b:ejected c:up d:up
 true
 500:1 a:\d c:\d d:\d
 a:up b:ejected c:up d:up
-peer b is ejected for 200ms: 3 failures in a row
-peer b is ejected for 400ms: it failed on probation
-peer b is ejected for 800ms: it failed on probation
+peer b is ejected for 300ms: 3 failures in a row
+peer b is ejected for 600ms: it failed on probation
+peer b is ejected for 1200ms: it failed on probation
 
 
 === TEST 3: what is no failure: 429, 404, a client that leaves before the answer or in the middle of it
@@ -518,7 +518,7 @@ exited on signal 9
 
 === TEST 16: checks eject without traffic, keep out, and bring back; they ask for the upstream's name
 --- http_config
-    upstream app { server A; server B; server C; server D; autoscale_eject failures=2 time=100ms check=/health?x=1 every=200ms; }
+    upstream app { server A; server B; server C; server D; autoscale_eject failures=2 time=100ms check=/health?x=1 every=300ms; }
 --- lua
     ngx.say(wait_for(function() return (ngx.shared.how:get("checks") or 0) >= 8 end))
     ngx.say(ngx.shared.how:get("host"), " ", ngx.shared.how:get("requests"))
@@ -526,7 +526,7 @@ exited on signal 9
     ngx.say(has("c", "ejected"), " ", says("peer c"))
     ngx.say(not get(9):find("c"))
     -- its time is over again and again
-    ngx.sleep(0.7)
+    ngx.sleep(1)
     ngx.say(states(), " ", #log("peer c"))
     check("c", "302")
     ngx.say(says("peer c", 2))
@@ -535,7 +535,7 @@ exited on signal 9
 --- response_body
 true
 app GET /health?x=1 nil
-true peer c is ejected for 500ms: 2 failed checks in a row, it answered 503
+true peer c is ejected for 750ms: 2 failed checks in a row, it answered 503
 true
 a:up b:up c:ejected d:up 1
 peer c is on probation, because a check has reached it: one request at a time

@@ -134,11 +134,15 @@ fn look(rounds: &Weak<[Round]>, i: usize) {
         let round = &rounds[i];
         let Some(word) = shell.zone.checking(round.entry) else { return };
         let (claim, now_ms, every_ms) = (claim(word), now_ms(), round.check.every_ms);
-        if round.turn.get().is_none() && !process::exiting() {
+        let is_due = round.turn.get().is_none() && claim.wait_ms(now_ms, every_ms) == 0;
+        if is_due && !process::exiting() {
+            let queue = shell.ejects.to_check(&shell.zone, round.number);
             let next_ms = now_ms + period_ms(every_ms, clock::random().into());
-            if let Some(turn) = claim.take(now_ms, every_ms, next_ms, next_ms) {
+            if let Some(turn) =
+                claim.take(now_ms, every_ms, now_ms + round.check.most_ms(queue.len()), next_ms)
+            {
                 round.turn.set(Some(turn));
-                round.queue.replace(shell.ejects.to_check(&shell.zone, round.number));
+                round.queue.replace(queue);
                 begin(&rounds, i);
             }
         }

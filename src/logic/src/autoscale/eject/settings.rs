@@ -96,7 +96,7 @@ impl Settings {
         if n == 0 || (n == 1 && !has_spare) {
             return 0;
         }
-        // a share is a decimal fraction: half of a hundredth is lost in no sum of less than a million peers
+        // 29 % of a hundred are 29, although 0.29 * 100.0 is a little less
         ((n as f64 * self.max + 1e-9) as usize).clamp(1, n)
     }
 }
@@ -117,6 +117,12 @@ impl Check {
         const FEWEST: usize = 8;
         let (timeout, room) = (self.timeout_ms() as usize, (self.every_ms * 4 / 5) as usize);
         (n * timeout).div_ceil(room.max(1)).max(FEWEST)
+    }
+
+    /// By when a round of `n` peers is over for sure, so that one who dies in the middle of it is replaced then.
+    pub fn most_ms(&self, n: usize) -> u64 {
+        const SLACK_MS: u64 = 500;
+        (n.div_ceil(self.at_once(n)) as u64 + 1) * self.timeout_ms() + SLACK_MS
     }
 }
 
@@ -242,6 +248,8 @@ mod tests {
         assert_eq!(Settings { time_ms: 900_000, ..usual.clone() }.ejection_ms(40), 900_000);
         let check = Check { tls: false, uri: "/".into(), every_ms: 5000 };
         assert_eq!((check.timeout_ms(), check.at_once(8), check.at_once(1000)), (2000, 8, 500));
+        let seldom = Check { every_ms: HOUR_MS, ..check };
+        assert_eq!((seldom.most_ms(8), seldom.most_ms(1000)), (4500, 252_500));
     }
 
     #[test]
