@@ -172,3 +172,58 @@ exited on signal 9
 ["GET /p", "GET /t"]
 --- response_body_like eval
 ['^\d+$', '^5 nil$']
+
+
+=== TEST 10: policies are there as JSON and for Prometheus: what there is, what is wished and why, and who leads
+--- once
+--- http_config
+    autoscale_zone main:8m keys=16;
+    autoscale_target orders webhook:http://127.0.0.1:1984/told min=2 max=9;
+    autoscale_target calm webhook:http://127.0.0.1:1984/told min=3 max=9;
+    autoscale_policy orders target=orders { up upstream.backend.rate@1m > 0 by=+3; cooldown up=60s; }
+    autoscale_policy calm target=calm { track upstream.backend.inflight per=10; mode observe; }
+--- backend
+    location / { return 200; }
+--- config
+    location = /p { proxy_pass http://backend; }
+    location = /told { return 204; }
+    location = /json { autoscale_status json; }
+    location = /prometheus { autoscale_status prometheus; }
+    location = /metrics { proxy_pass http://127.0.0.1:1984/prometheus; }
+    location = /t {
+        content_by_lua_block {
+            local as = require "ngx.autoscale"
+            ngx.location.capture("/p")
+            local all, orders, calm
+            for _ = 1, 250 do
+                all = require("cjson").decode(ngx.location.capture("/json").body)
+                orders, calm = unpack(all.policies)
+                if orders.in_force == 1 and calm.reason ~= ngx.null and calm.reason then break end
+                ngx.sleep(0.02)
+            end
+            ngx.say(orders.name, " ", orders.target, " ", orders.mode, " ", orders.current, " ", orders.wish, " ", orders.in_force, " ",
+                    orders.max, " ", orders.cooldown_up > 50, " ", orders.holding)
+            ngx.say((orders.reason:gsub("%(.*", "")))
+            ngx.say(calm.name, " ", calm.mode, " ", calm.current, " ", calm.in_force, " ", calm.reason)
+            ngx.say(all.leader.pid == ngx.worker.pid() or all.leader.pid > 0, " ", all.leader.writes, " ", all.leader.age < 5)
+            assert(as.policy("orders"):hold(60))
+            ngx.sleep(0.1)
+            local text = ngx.location.capture("/prometheus").body
+            for name, labels, value in text:gmatch "\n(autoscale_policy_%w+)(%b{}) (%d+)" do
+                if not labels:find "calm" then ngx.say(name, labels, " ", value) end
+            end
+            ngx.say(text:match "autoscale_leader_writes %d", " ", tonumber(text:match 'held_seconds{policy="orders"} ([%d.]+)') > 50)
+        }
+    }
+--- request eval: ["GET /t", "GET /metrics"]
+--- promtool
+--- response_body_like eval
+[qr/^orders orders on 5 \d 1 9 true null
+.*
+calm observe 3 null .*
+true true true
+autoscale_policy_info\{policy="orders",target="orders",mode="on"\} 1
+autoscale_policy_replicas\{policy="orders"\} 5
+autoscale_policy_acting\{policy="orders"\} 0
+autoscale_leader_writes 1 true
+$/, qr/autoscale_policy_decisions_total\{policy="orders"\} 1/]

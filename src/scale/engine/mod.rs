@@ -209,6 +209,7 @@ impl Engine {
             return;
         }
         self.leadership.work(clock::monotonic());
+        self.board.say_writes(self.may_write().is_some());
         self.board.queue().sweep(self.me(), |owner| self.me().stamp == 0 || alive(owner));
         self.run_commands();
         // all are looked at now

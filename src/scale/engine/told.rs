@@ -2,6 +2,7 @@
 
 use logic::autoscale::conf::{Kind, Target};
 use logic::autoscale::decisions::{Decisions, Entry};
+use logic::autoscale::expose::policies::{Leader, Scaling, Standing};
 use logic::autoscale::policy::{Mode, Policy, Replicas};
 use logic::autoscale::signal::{hint, Scope};
 
@@ -93,6 +94,41 @@ impl Engine {
             acting: state.acting,
             leads: self.leadership.local.leads(),
         })
+    }
+
+    /// Policies and leader, for the status page.
+    pub fn scaling(&self) -> Scaling {
+        let (now, board) = (clock::monotonic(), self.board);
+        let leader = board.leader().map(|leader| Leader {
+            pid: leader.pid,
+            age: now.us.saturating_sub(board.beat_us()) as f64 / 1e6,
+            writes: board.writes(),
+        });
+        let policies = self.seats.iter().filter(|seat| !seat.bare);
+        let policies = policies.filter_map(|seat| {
+            let state = self.policy_state(&seat.policy.name).ok()?;
+            let last = self.last_evaluation(&state.policy).ok().map(|entry| entry.decision);
+            Some(Standing {
+                current: state.replicas.map(|replicas| replicas.wanted),
+                ready: state.replicas.map(|replicas| replicas.ready),
+                wish: last.as_ref().map(|last| last.wish),
+                reason: last.map(|last| last.reason),
+                name: state.policy,
+                target: state.target,
+                mode: state.mode,
+                min: state.min,
+                max: state.max,
+                age: state.evaluated_s,
+                decisions: state.decisions,
+                in_force: state.in_force,
+                pending: state.pending,
+                holding: state.held_s,
+                cooldown_up: state.cooldown_up_s,
+                cooldown_down: state.cooldown_down_s,
+                acting: state.acting,
+            })
+        });
+        Scaling { leader, policies: policies.collect() }
     }
 
     /// The last decision that was carried out for an upstream, by its number: `POLICY.NUMBER`.

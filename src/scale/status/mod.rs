@@ -78,6 +78,7 @@ pub fn handle(request: Request) -> Rc {
 
 fn page(format: Format, request: Request, shell: &Shell) -> Result<Vec<u8>, String> {
     let (zone, now) = (&shell.zone, clock::monotonic());
+    let scaling = || shell.engine().map(|engine| engine.scaling()).unwrap_or_default();
     let mut page = Vec::new();
     match format {
         Format::Html => {
@@ -90,9 +91,9 @@ fn page(format: Format, request: Request, shell: &Shell) -> Result<Vec<u8>, Stri
                 html::page(zone, now, &beyond).into_bytes()
             }
         }
-        Format::Prometheus => expose::prometheus(zone, now, &mut page),
+        Format::Prometheus => expose::prometheus(zone, now, &scaling(), &mut page),
         _ => {
-            expose::json(zone, now, &mut page).map_err(|e| e.to_string())?;
+            expose::json(zone, now, &scaling(), &mut page).map_err(|e| e.to_string())?;
             page.push(b'\n');
         }
     }

@@ -38,6 +38,7 @@ const EPOCH: usize = 7;
 const BEGAN: usize = 8;
 const TURNS: usize = 9;
 const WAITS: usize = 10;
+const WRITES: usize = 11;
 
 /// The most places of policies: their numbers are bits of a word.
 pub const MOST_PLACES: usize = 32;
@@ -88,6 +89,15 @@ impl<'a> Board<'a> {
 
     pub fn began_ms(&self) -> u64 {
         get(&self.head[BEGAN])
+    }
+
+    /// The leader says whether its gateway is the one that writes.
+    pub fn say_writes(&self, writes: bool) {
+        put(&self.head[WRITES], writes.into());
+    }
+
+    pub fn writes(&self) -> bool {
+        get(&self.head[WRITES]) != 0
     }
 
     /// Nobody leads until then: another gateway with a memory of its own is to stop first. 0 for nobody to wait.

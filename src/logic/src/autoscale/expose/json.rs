@@ -1,5 +1,6 @@
 //! The JSON of the status page.
 
+use super::policies::Scaling;
 use super::snapshot::{
     ejected, parts, sorted, state, text, Observed, Past, Quantiles, Reported, Snapshot, WINDOWS,
 };
@@ -10,7 +11,9 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 
 #[derive(Serialize)]
-pub struct Status {
+pub struct Status<'a> {
+    #[serde(flatten)]
+    scaling: &'a Scaling,
     uptime: f64,
     zone: Room,
     upstreams: Vec<Upstream>,
@@ -128,9 +131,10 @@ struct Spread {
 
 const SECONDS: [u64; 5] = [WINDOWS[0].1, WINDOWS[1].1, WINDOWS[2].1, WINDOWS[3].1, WINDOWS[4].1];
 
-pub fn status(zone: &Zone<'_>, now: Now) -> Status {
+pub fn status<'a>(zone: &Zone<'_>, now: Now, scaling: &'a Scaling) -> Status<'a> {
     let room = zone.layout().room();
     Status {
+        scaling,
         uptime: now.us.saturating_sub(zone.born_us()) as f64 / 1e6,
         zone: Room {
             bytes: zone.layout().words * 8,

@@ -179,17 +179,23 @@ fn named((name, part): (String, Option<String>), label: &'static str) -> Vec<(&'
     vec![("name", name), (label, part.unwrap_or_default())]
 }
 
-struct Text<'o> {
-    out: &'o mut Vec<u8>,
+pub(super) struct Text<'o> {
+    pub out: &'o mut Vec<u8>,
 }
 
 impl Text<'_> {
-    fn family(&mut self, name: &str, kind: &str, help: &str) {
+    pub fn family(&mut self, name: &str, kind: &str, help: &str) {
         // Writing to a vector does not fail.
         let _ = writeln!(self.out, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }
 
-    fn sample(&mut self, name: &str, labels: &[(&'static str, String)], more: &[(&str, &str)], value: f64) {
+    pub fn sample(
+        &mut self,
+        name: &str,
+        labels: &[(&'static str, String)],
+        more: &[(&str, &str)],
+        value: f64,
+    ) {
         self.out.extend_from_slice(name.as_bytes());
         let all = labels.iter().map(|(label, value)| (*label, value.as_str())).chain(more.iter().copied());
         let mut before = b'{';

@@ -43,7 +43,7 @@ pub(super) fn with_zone(test: impl FnOnce(&Zone<'_>)) {
 
 fn text(zone: &Zone<'_>) -> String {
     let mut out = Vec::new();
-    prometheus(zone, at(2000), &mut out);
+    prometheus(zone, at(2000), &Scaling::default(), &mut out);
     String::from_utf8(out).unwrap()
 }
 
@@ -146,7 +146,7 @@ fn promtool_has_nothing_to_say() {
 fn json_says_the_same() {
     with_zone(|zone| {
         let mut out = Vec::new();
-        json(zone, at(2000), &mut out).unwrap();
+        json(zone, at(2000), &Scaling::default(), &mut out).unwrap();
         let status: serde_json::Value = serde_json::from_slice(&out).unwrap();
         let at =
             |path: &str| status.pointer(path).unwrap_or_else(|| panic!("no {path} in {status:#}")).clone();
