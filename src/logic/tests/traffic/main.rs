@@ -1,128 +1,134 @@
-//! Simulated traffic.
+//! Simulated traffic in front of the balancing rules, with the numbers as bounds.
+//!
+//! Eight peers of two slots, exponential work of 20 ms (capacity 800 a second), as the scenarios of the design have it. *wait* is what a request
+//! took beyond its own work. The simulated least_conn and oracle come out as the real ones were measured (23 ms and 10 ms at load 0.7), which is
+//! what makes the figures of ours worth something. Bounds are looser than the medians over nine seeds that `table` prints, so that another
+//! platform's logarithm does not fail them.
+//!
+//! The queue here is the simplest there is: in order, and refused after 50 ms.
 
 mod gateway;
 mod methods;
+mod scenarios;
 mod sim;
 mod stats;
 
 use gateway::Method;
 use methods::{Blind, LeastConn, Oracle, Ours};
-use sim::{Mode, Scenario};
+use sim::Scenario;
+use stats::Outcome;
 
 type Make = fn(&Scenario) -> Box<dyn Method>;
 
+const PROTECT: Make = |s| Ours::protect(s);
+const BALANCE: Make = |s| Ours::balance(s);
+const LEAST_CONN: Make = |s| LeastConn::of(s);
+const ORACLE: Make = |s| Oracle::of(s);
+const BLIND: Make = |s| Blind::of(s);
+
+/// The median of three runs.
+fn run(scenario: &str, make: Make) -> Outcome {
+    let outcome = stats::run(&scenarios::named(scenario), 1..4, &make);
+    println!("{scenario}: {outcome:.3?}");
+    outcome
+}
+
 #[test]
-#[ignore = "prints the table that the bounds of the other tests were taken from"]
-fn table() {
-    let slow: sim::Behaviour = |i, _| Mode::Serve(if i == 0 { 3.0 } else { 1.0 });
-    let h = Scenario::HEALTHY;
-    let scenarios = [
-        ("healthy 0.7", h.clone()),
-        ("healthy 0.9", Scenario { rate: |_| 720.0, ..h.clone() }),
-        ("slow x3 0.6", Scenario { behaviour: slow, rate: |_| 480.0, ..h.clone() }),
-        ("slow x3 0.7", Scenario { behaviour: slow, ..h.clone() }),
-        (
-            "becomes slow",
-            Scenario {
-                behaviour: |i, t| Mode::Serve(if i == 0 && t > 6.0 { 3.0 } else { 1.0 }),
-                rate: |_| 480.0,
-                ..h.clone()
-            },
-        ),
-        (
-            "all become slow x1.4",
-            Scenario {
-                behaviour: |_, t| Mode::Serve(if t > 6.0 { 1.4 } else { 1.0 }),
-                rate: |_| 480.0,
-                ..h.clone()
-            },
-        ),
-        (
-            "fails 500",
-            Scenario {
-                behaviour: |i, t| if i == 0 && t > 5.0 { Mode::Answer(500) } else { Mode::Serve(1.0) },
-                rate: |_| 480.0,
-                ..h.clone()
-            },
-        ),
-        (
-            "answers 429",
-            Scenario {
-                behaviour: |i, t| if i == 0 && t > 5.0 { Mode::Answer(429) } else { Mode::Serve(1.0) },
-                rate: |_| 480.0,
-                ..h.clone()
-            },
-        ),
-        (
-            "hangs",
-            Scenario {
-                behaviour: |i, t| if i == 0 && t > 5.0 { Mode::Hang } else { Mode::Serve(1.0) },
-                rate: |_| 480.0,
-                ..h.clone()
-            },
-        ),
-        (
-            "dead",
-            Scenario {
-                behaviour: |i, t| if i == 0 && t > 5.0 { Mode::Dead } else { Mode::Serve(1.0) },
-                rate: |_| 480.0,
-                ..h.clone()
-            },
-        ),
-        (
-            "cold x10->1",
-            Scenario {
-                behaviour: |i, t| {
-                    Mode::Serve(if i == 0 && t > 5.0 {
-                        (10.0 - (t - 5.0) * 2.0).max(1.0)
-                    } else if i == 0 {
-                        1.0
-                    } else {
-                        1.0
-                    })
-                },
-                rate: |_| 480.0,
-                ..h.clone()
-            },
-        ),
-        ("overload 2x", Scenario { rate: |_| 1600.0, seconds: 20.0, ..h.clone() }),
-        ("overload 2x fixed", Scenario { rate: |_| 1600.0, seconds: 20.0, spread: 0.0, ..h.clone() }),
-        (
-            "overload, then x3",
-            Scenario {
-                rate: |_| 1600.0,
-                seconds: 20.0,
-                behaviour: |_, t| Mode::Serve(if t > 4.0 { 3.0 } else { 1.0 }),
-                ..h.clone()
-            },
-        ),
-        ("2x, 2 gateways", Scenario { rate: |_| 1600.0, seconds: 20.0, gateways: 2, ..h.clone() }),
-        ("0.7, 2 gateways", Scenario { gateways: 2, ..h.clone() }),
-        ("0.9, 2 gateways", Scenario { gateways: 2, rate: |_| 720.0, ..h.clone() }),
-        (
-            "2x of 2 peers x 32",
-            Scenario { rate: |_| 6400.0, peers: 2, slots: 32, seconds: 12.0, ..h.clone() },
-        ),
-        ("0.9 of 40 peers x 2", Scenario { rate: |_| 3600.0, peers: 40, seconds: 10.0, ..h.clone() }),
-        ("2x of 8 peers x 1", Scenario { rate: |_| 800.0, slots: 1, seconds: 20.0, ..h.clone() }),
-    ];
-    let methods: [(&str, Make); 5] = [
-        ("protect", Ours::protect),
-        ("balance", Ours::balance),
-        ("least_conn", LeastConn::of),
-        ("oracle", Oracle::of),
-        ("blind", Blind::of),
-    ];
-    let only = std::env::var("ONLY").unwrap_or_default();
-    let seeds = std::env::var("SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(5);
-    for (name, scenario) in scenarios {
-        if !name.contains(&only) {
-            continue;
+fn latency_without_what_is_in_flight_herds_and_ours_does_not() {
+    assert!(run("healthy 0.7", BLIND).wait > 300.0);
+    let ours = run("healthy 0.7", BALANCE);
+    assert!(ours.wait < 32.0 && ours.served > 0.999, "{ours:?}");
+}
+
+#[test]
+fn a_healthy_pool_waits_less_than_with_least_conn() {
+    for (scenario, bound) in [("healthy 0.7", 23.0), ("healthy 0.9", 62.0)] {
+        let (ours, least_conn) = (run(scenario, PROTECT), run(scenario, LEAST_CONN));
+        assert!(ours.wait <= bound && ours.wait < least_conn.wait, "{scenario}: {ours:?}, {least_conn:?}");
+        assert!(ours.served > 0.985 && ours.errors == 0.0, "{scenario}: {ours:?}");
+        let oracle = run(scenario, ORACLE);
+        assert!(oracle.wait <= ours.wait, "nobody is better than the oracle: {oracle:?}");
+    }
+}
+
+#[test]
+fn a_slow_peer_gets_little() {
+    let (ours, least_conn) = (run("slow peer", PROTECT), run("slow peer", LEAST_CONN));
+    assert!(ours.wait <= 30.0 && least_conn.wait > 55.0, "{ours:?}, {least_conn:?}");
+    assert!(run("slow peer", BALANCE).wait < 50.0);
+    assert!(run("becomes slow", PROTECT).wait < 40.0);
+}
+
+#[test]
+fn who_fails_fast_is_not_fed() {
+    for scenario in ["fails", "refuses"] {
+        for make in [PROTECT, BALANCE] {
+            let ours = run(scenario, make);
+            assert!(ours.errors <= 3.0 && ours.served > 0.999, "{scenario}: {ours:?}");
         }
+    }
+    assert!(run("refuses", LEAST_CONN).errors > 100.0, "429 is no failure to nginx");
+    assert_eq!(run("dead", PROTECT).errors, 0.0);
+}
+
+#[test]
+fn a_black_hole_swallows_few() {
+    for make in [PROTECT, BALANCE] {
+        let ours = run("hangs", make);
+        assert!(ours.errors <= 5.0, "{ours:?}");
+    }
+    assert!(run("hangs", LEAST_CONN).errors > 10.0, "it does not learn from clients that leave");
+}
+
+#[test]
+fn a_cold_peer_is_not_overrun() {
+    let ours = run("cold peer", PROTECT);
+    assert!(ours.wait <= 30.0 && ours.errors == 0.0, "{ours:?}");
+}
+
+#[test]
+fn twice_the_load_is_served_at_capacity() {
+    let ours = run("overload", PROTECT);
+    assert!(ours.goodput >= 0.97 && ours.p99 <= 155.0 && ours.errors == 0.0, "{ours:?}");
+    let least_conn = run("overload", LEAST_CONN);
+    assert!(least_conn.goodput < 0.1, "{least_conn:?}");
+}
+
+#[test]
+fn the_limit_follows_when_work_takes_thrice_as_long() {
+    let ours = run("overload, slower", PROTECT);
+    assert!(ours.goodput >= 0.30, "of a third: {ours:?}");
+}
+
+#[test]
+fn peers_of_many_slots_are_filled_too() {
+    let ours = run("2 peers of 32", PROTECT);
+    assert!(ours.goodput >= 0.97, "{ours:?}");
+}
+
+/// Each gateway sees its own requests only: together they hold each peer at more than its slots.
+#[test]
+fn two_gateways_waste_nothing_and_make_the_peers_queue() {
+    let ours = run("overload, 2 gateways", PROTECT);
+    assert!(ours.goodput >= 0.97 && ours.p99 < 300.0, "{ours:?}");
+}
+
+#[test]
+#[ignore = "prints the whole table; SEEDS=9 takes minutes without optimisation"]
+fn table() {
+    let seeds = std::env::var("SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(3);
+    let methods = [
+        ("protect", PROTECT),
+        ("balance", BALANCE),
+        ("least_conn", LEAST_CONN),
+        ("oracle", ORACLE),
+        ("blind", BLIND),
+    ];
+    for name in scenarios::NAMES {
         for (method, make) in &methods {
-            let o = stats::run(&scenario, 1..1 + seeds, &make);
+            let o = stats::run(&scenarios::named(name), 1..1 + seeds, make);
             println!(
-                "{name:22} {method:10} wait {:7.1}  p99 {:7.1}  served {:6.2}%  capacity {:6.2}%  errors {:6} last {:.2}",
+                "{name:22} {method:10} wait {:6.1}  p99 {:6.1}  served {:6.2} %  capacity {:6.2} %  errors {:5}  last {:.2} s",
                 o.wait, o.p99, o.served * 100.0, o.goodput * 100.0, o.errors, o.last_error
             );
         }

@@ -12,7 +12,6 @@ use logic::autoscale::metrics::Now;
 pub struct Ours {
     pub settings: Settings,
     pub protect: bool,
-    shown: u64,
     words: Vec<Vec<Word>>,
     learnt: Vec<Vec<Word>>,
 }
@@ -24,13 +23,7 @@ fn words(n: usize) -> Vec<Word> {
 impl Ours {
     pub fn new(peers: usize, protect: bool) -> Self {
         let all = |n| (0..peers).map(|_| words(n)).collect();
-        Self {
-            settings: Settings::default(),
-            protect,
-            shown: 0,
-            words: all(Memory::WORDS),
-            learnt: all(Learnt::WORDS),
-        }
+        Self { settings: Settings::default(), protect, words: all(Memory::WORDS), learnt: all(Learnt::WORDS) }
     }
 
     pub fn balance(scenario: &Scenario) -> Box<dyn Method> {
@@ -46,8 +39,13 @@ impl Ours {
         peers
             .map(|(i, inflight)| {
                 let room = self.protect.then(|| Learnt::over(&self.learnt[i]).room(now));
-                let known =
-                    Candidate { inflight: *inflight, room, excluded: tried == Some(i), ..Candidate::new(1) };
+                let known = Candidate {
+                    inflight: *inflight,
+                    waiting: *inflight,
+                    room,
+                    excluded: tried == Some(i),
+                    ..Candidate::new(1)
+                };
                 known.recall(&Memory::over(&self.words[i]), &self.settings, now)
             })
             .collect()
@@ -74,6 +72,10 @@ impl Method for Ours {
         }
     }
 
+    fn begin(&mut self, peer: usize, number: u32, now: u64) {
+        Memory::over(&self.words[peer]).begun(Now::from_us(now), number);
+    }
+
     fn end(&mut self, request: &Request, status: u16, now: u64) {
         let (us, class) = ((now - request.sent) as u32, class(status));
         let now = Now::from_us(now);
@@ -85,21 +87,6 @@ impl Method for Ours {
             _ => Outcome::Failed,
         };
         Learnt::over(&self.learnt[request.peer]).sample(now, us, request.number, outcome);
-        if std::env::var("DBG").is_ok() && now.us / 250_000 != self.shown {
-            self.shown = now.us / 250_000;
-            let rooms: Vec<_> = self
-                .learnt
-                .iter()
-                .map(|w| {
-                    let r = Learnt::over(w).room(now);
-                    format!("{}/{:.0}", r.slots, r.service_us / 1000.0)
-                })
-                .collect();
-            println!("{:.2} {}", now.us as f64 / 1e6 - 1000.0, rooms.join(" "));
-            if std::env::var("DBG").unwrap() == "2" {
-                println!("   {}", Learnt::over(&self.learnt[0]).debug());
-            }
-        }
     }
 }
 
@@ -185,6 +172,7 @@ impl Method for Oracle {
                 let service_us = slow.unwrap_or(0.0) as f32;
                 Candidate {
                     inflight: inflight[i],
+                    waiting: inflight[i],
                     latency_us: Some(service_us),
                     room: Some(Room { limit: slots, slots, service_us }),
                     excluded: tried == Some(i) || slow.is_none(),

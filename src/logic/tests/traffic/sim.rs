@@ -70,8 +70,8 @@ impl Scenario {
         spread: 1.0,
         rate: |_| 560.0,
         behaviour: |_, _| Mode::Serve(1.0),
-        seconds: 14.0,
-        warm: 4.0,
+        seconds: 12.0,
+        warm: 2.0,
         gateways: 1,
         hop_us: 50,
     };

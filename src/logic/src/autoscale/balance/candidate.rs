@@ -14,6 +14,13 @@ const FADE_US: f64 = 3.0 * TAU_US as f64;
 const LOAD_FADE_US: f64 = 5e6;
 /// A peer that always fails costs 400 times as much.
 const LEAST_SUCCESS: f64 = 0.05;
+/// A latency that is so much higher than the learnt service time replaces it, which follows more slowly.
+const PEAK: f64 = 0.5;
+/// After so many service times without an answer, waiting begins to count as latency.
+const STUCK: f64 = 3.0;
+/// By how much each request in flight delays the next one while there is room: less than a slot's worth, and more than the error of a
+/// learnt service time.
+const CROWD: f64 = 0.5;
 /// Envoy's slow start begins with a tenth of the weight, too.
 const LEAST_RAMP: f32 = 0.1;
 /// What a load of zero still costs, so that a peer which calls itself idle does not get everything.
@@ -29,10 +36,14 @@ pub struct Candidate {
     /// Share of failing tries, 0 to 1, of late.
     pub failing: f32,
     pub inflight: u32,
+    /// Of those in flight, how many wait for the first byte of their answer,
+    pub waiting: u32,
+    /// and for how long they have seen nobody get one.
+    pub stuck_us: u64,
     pub weight: u16,
     /// At most so many in flight, as somebody has said; zero is no limit.
     pub limit: u32,
-    /// What was learnt about how many it takes at a time; `None` where that is not to hold.
+    /// What was learnt about how many may wait for it; `None` where that is not to hold.
     pub room: Option<Room>,
     /// The load that it reports, and how many microseconds ago.
     pub load: Option<(f32, u64)>,
@@ -74,6 +85,8 @@ impl Candidate {
             silent_us: 0,
             failing: 0.0,
             inflight: 0,
+            waiting: 0,
+            stuck_us: 0,
             weight,
             limit: 0,
             room: None,
@@ -89,12 +102,13 @@ impl Candidate {
     pub fn of(zone: &Zone<'_>, peer: Ref<Peer>, weight: u16, now: Now) -> Option<Self> {
         let series = zone.series(peer)?;
         let control = zone.control(peer);
-        let silent_us = now.us.saturating_sub(series.last_us());
+        let levels = zone.levels(peer);
         Some(Self {
             latency_us: series.ewma(Time::Latency),
-            silent_us,
+            silent_us: now.us.saturating_sub(series.last_us()),
             failing: series.failing(now),
-            inflight: zone.levels(peer).active,
+            inflight: levels.active,
+            waiting: levels.waiting,
             limit: control.limit,
             state: control.says(),
             health: zone.health(peer, now),
@@ -121,6 +135,7 @@ impl Candidate {
         self.latency_us = memory.latency_us();
         self.silent_us = memory.silent_us(now);
         self.failing = memory.failing(now);
+        self.stuck_us = if self.waiting > 0 { memory.stuck_us(now) } else { 0 };
         self.ramp = memory.ramp(settings, now);
         if settings.feedback.is_some() {
             self.load = memory.load(now);
@@ -140,7 +155,7 @@ impl Candidate {
         let said = if self.limit == 0 { u32::MAX } else { self.limit };
         let learnt = self.room.map_or(u32::MAX, |room| room.limit);
         let proving = if self.health == Health::Probation { 1 } else { u32::MAX };
-        self.inflight < said.min(learnt).min(proving)
+        self.inflight < said.min(proving) && self.waiting < learnt
     }
 
     /// It can be chosen now.
@@ -161,17 +176,34 @@ impl Candidate {
         self.latency_us.map_or(usual.latency_us, known).max(1.0)
     }
 
+    /// By how much failing multiplies the cost: once for the tries that are burnt and once for the time they take.
+    pub(super) fn tries(&self) -> f64 {
+        let success = (1.0 - f64::from(self.failing)).max(LEAST_SUCCESS);
+        1.0 / (success * success)
+    }
+
+    /// How long a request takes here while there is room, and longer when those that wait have seen no answer for a long time.
+    #[inline]
+    pub(super) fn service(&self, latency_us: f64) -> f64 {
+        let learnt = self.room.map_or(0.0, |room| f64::from(room.service_us));
+        // the average counts time in the peer's queue, too
+        let usual = if learnt > 0.0 { learnt.max(latency_us * PEAK) } else { latency_us };
+        usual.max(self.stuck_us as f64 - STUCK * usual)
+    }
+
     /// What the next request would cost here: about the microseconds until it is answered, were all weights 1.
     #[inline]
     pub(super) fn cost(&self, rule: Rule, usual: &Usual) -> f64 {
-        let success = (1.0 - f64::from(self.failing)).max(LEAST_SUCCESS);
-        let time = match rule {
-            Rule::PeakEwma => self.latency(usual),
-            Rule::LeastRequest => 1.0,
+        let turn = f64::from(self.inflight) + 1.0;
+        let time = match (rule, self.room) {
+            (Rule::LeastRequest, _) => turn,
+            (Rule::PeakEwma, Some(room)) if room.service_us > 0.0 => {
+                let busy = (1.0 + CROWD * (turn - 1.0)).max(turn / f64::from(room.slots.max(1)));
+                self.service(self.latency(usual)) * busy
+            }
+            (Rule::PeakEwma, _) => self.service(self.latency(usual)) * turn,
         };
-        time * (f64::from(self.inflight) + 1.0) * self.strain(usual)
-            / f64::from(self.weight.max(1))
-            / (success * success)
+        time * self.strain(usual) * self.tries() / f64::from(self.weight.max(1))
     }
 
     /// By how much the load that it reports multiplies its cost.

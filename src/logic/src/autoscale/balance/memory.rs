@@ -17,6 +17,19 @@ const LOAD: usize = 2;
 /// When it became new or well again.
 const RISEN: usize = 3;
 
+/// Since when it has been working without a pause,
+const BUSY: usize = 4;
+/// and when it last answered.
+const ANSWERED: usize = 5;
+
+/// Up goes the latency by a part of the difference, down it goes by time. Finagle's peak EWMA goes up all the way, which is noise where
+/// service times vary: with exponential ones a healthy pool waits 30 ms instead of 24 (p99, load 0.7).
+const PEAK: f32 = 0.2;
+const LOST: f32 = 0.5;
+/// Two failures in a row make a peer cost 16 times as much; with one failure in fifty it costs a fifth more.
+const FAILED: f32 = 0.5;
+const WENT_WELL: f32 = 0.1;
+
 /// HTTP's "too many requests" (RFC 6585): the peer says that it is full.
 const REFUSED: u16 = 429;
 
@@ -49,19 +62,48 @@ impl<'a> Memory<'a> {
         Self(&words[..Self::WORDS])
     }
 
+    /// A try goes to the peer, where `waiting` are without an answer then, this one included.
+    #[inline]
+    pub fn begun(&self, now: Now, waiting: u32) {
+        if waiting <= 1 {
+            put(&self.0[BUSY], now.us);
+        }
+    }
+
+    /// The first byte of an answer has come.
+    #[inline]
+    pub fn answered(&self, now: Now) {
+        put(&self.0[ANSWERED], now.us);
+    }
+
     /// A try is over.
     #[inline]
     pub fn ended(&self, settings: &Settings, now: Now, ended: Ended) {
         let average = self.latency_us();
-        // what fails quickly must not look fast
-        let flatters = ended.is_bad() && average.is_none_or(|average| ended.us as f32 <= average);
-        if ended.class.is_timed() && !flatters {
-            ewma::feed_over(&self.0[LATENCY], ended.us as f32, now.us, settings.decay_us);
+        let longer = average.is_none_or(|average| ended.us as f32 > average);
+        let timed = match ended.class {
+            // the client lost patience: it would have taken longer
+            Class::Aborted => average.is_some() && longer,
+            // what fails quickly must not look fast
+            class if ended.is_bad() => class.is_timed() && average.is_some() && longer,
+            class => class.is_timed(),
+        };
+        let (us, word) = (ended.us as f32, &self.0[LATENCY]);
+        match average {
+            Some(average) if timed && longer => {
+                // who has lost patience would have waited longer still
+                let part = if ended.class == Class::Aborted { LOST } else { PEAK };
+                ewma::put_value(word, average + (us - average) * part, now.us);
+            }
+            _ if timed => ewma::feed_over(word, us, now.us, settings.decay_us),
+            _ => {}
         }
-        match ended.class {
-            Class::Aborted | Class::Rejected => {}
-            _ if ended.is_bad() => ewma::feed(&self.0[FAILING], 1.0, now.us),
-            _ => ewma::feed_zero(&self.0[FAILING], now.us),
+        if !matches!(ended.class, Class::Aborted | Class::Rejected) {
+            let before = self.failing(now);
+            let after =
+                if ended.is_bad() { before + (1.0 - before) * FAILED } else { before * (1.0 - WENT_WELL) };
+            ewma::put_value(&self.0[FAILING], after, now.us);
+            self.answered(now);
         }
     }
 
@@ -101,6 +143,11 @@ impl<'a> Memory<'a> {
     /// How long nothing was learnt about the latency.
     pub fn silent_us(&self, now: Now) -> u64 {
         ewma::age_us(&self.0[LATENCY], now.us).unwrap_or(u64::MAX)
+    }
+
+    /// How long those that wait have seen nobody get an answer.
+    pub fn stuck_us(&self, now: Now) -> u64 {
+        now.us.saturating_sub(get(&self.0[BUSY]).max(get(&self.0[ANSWERED])))
     }
 
     pub fn failing(&self, now: Now) -> f32 {

@@ -119,7 +119,7 @@ fn a_peer_that_starts_slowly_gets_its_share_of_the_choices() {
 fn a_request_waits_where_that_is_sooner() {
     let settings = Settings::default();
     let fast = Candidate { room: ROOM, ..PEER };
-    let full = Candidate { inflight: 2, ..fast };
+    let full = Candidate { inflight: 2, waiting: 2, ..fast };
     let slow = |us: f32| Candidate {
         latency_us: Some(us),
         room: Some(Room { limit: 2, slots: 2, service_us: us }),
@@ -235,7 +235,7 @@ proptest! {
         let room = |limit| (limit > 0).then_some(Room { limit, slots: 2, service_us: 20_000.0 });
         let peers: Vec<_> = peers.into_iter()
             .map(|(excluded, inflight, limit, state, learnt)| Candidate {
-                excluded, inflight, limit, state: states[state], room: room(learnt), ..PEER
+                excluded, inflight, waiting: inflight, limit, state: states[state], room: room(learnt), ..PEER
             })
             .collect();
         let may = |peer: &Candidate| peer.is_up() && peer.has_room();

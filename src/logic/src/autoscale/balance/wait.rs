@@ -13,7 +13,7 @@ pub fn pays(peers: &[Candidate], chosen: usize, ahead: u32) -> bool {
     let Some(service_us) = peers.get(chosen).and_then(service) else { return false };
     // slots a microsecond, and their service time
     let (mut rate, mut faster) = (0.0, 0.0);
-    for peer in peers.iter().filter(|peer| peer.is_up() && !peer.has_room() && peer.failing < FAILS) {
+    for peer in peers.iter().filter(|peer| peer.is_up() && !peer.has_room()) {
         let (Some(us), Some(room)) = (service(peer), peer.room) else { continue };
         if us * CLEARLY < service_us {
             let slots = f64::from(room.slots);
@@ -26,9 +26,8 @@ pub fn pays(peers: &[Candidate], chosen: usize, ahead: u32) -> bool {
 
 /// Who is not clearly faster is not worth waiting for.
 const CLEARLY: f64 = 1.5;
-/// Who fails more often does not count as somebody to wait for.
-const FAILS: f32 = 0.5;
 
 fn service(peer: &Candidate) -> Option<f64> {
-    peer.room.filter(|room| room.service_us > 0.0).map(|room| f64::from(room.service_us))
+    let known = peer.room.is_some_and(|room| room.service_us > 0.0);
+    known.then(|| peer.service(f64::from(peer.latency_us.unwrap_or(0.0))) * peer.tries())
 }

@@ -63,9 +63,10 @@ const UP_EVERY: u64 = 16;
 const DOWN: u64 = 2;
 const DOWN_EVERY: u64 = 16;
 const DOWN_KNOWN: f32 = 6.0;
+const UNDECIDED: f32 = 0.5;
 /// The evidence (see [`Fit::against`]) that it takes to give a peer more, or less: too little costs work, too much only time.
 const FOR_MORE: f32 = 1.5;
-const FOR_LESS: f32 = 4.0;
+const FOR_LESS: f32 = 3.0;
 /// What no number of slots explains any more: the peer has changed.
 const NONSENSE: f32 = 40.0;
 /// Stamps of the tally count units of 262 ms.
@@ -129,20 +130,6 @@ impl<'a> Learnt<'a> {
     /// `words` are [`Learnt::WORDS`] many, zero to begin with.
     pub fn over(words: &'a [Word]) -> Self {
         Self(&words[..Self::WORDS])
-    }
-
-    pub fn debug(&self) -> String {
-        let l = self.levels().all();
-        let f = Fit::of(&l);
-        let v: Vec<_> = l
-            .iter()
-            .enumerate()
-            .filter(|(_, l)| l.samples > 0.0)
-            .map(|(i, l)| {
-                format!("L{}={:.1}*{:.0}({:.1})", LEVELS[i], l.us / 1000.0, l.samples, f.against[i])
-            })
-            .collect();
-        v.join(" ")
     }
 
     fn levels(&self) -> Levels<'a> {
@@ -215,7 +202,8 @@ impl<'a> Learnt<'a> {
             slots,
             up: levels.get(slots + 1).is_some_and(|level| level.samples < 30.0),
             down: slots > 0
-                && levels[..=half(slots)].iter().map(|level| level.samples).sum::<f32>() < DOWN_KNOWN,
+                && (levels[..=half(slots)].iter().map(|level| level.samples).sum::<f32>() < DOWN_KNOWN
+                    || slots > fit.best() && fit.against[slots] - fit.against[fit.best()] > UNDECIDED),
             unit: (service_us as u32).max(1).ilog2().clamp(SHORTEST, LONGEST),
             phase: if fresh { (now.us >> 4) as u8 } else { before.phase },
             service_us,

@@ -9,10 +9,10 @@ pub const LEVELS: [u16; 20] = [1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 
 pub const WORDS: usize = LEVELS.len() / 2;
 
 /// An average remembers so many samples.
-const MEMORY: f32 = 60.0;
+const MEMORY: f32 = 120.0;
 const COUNT_BITS: u32 = 10;
 const COUNT: u32 = (1 << COUNT_BITS) - 1;
-const PART: f32 = 16.0;
+const PART: f32 = 8.0;
 
 /// An average and its samples.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -115,10 +115,10 @@ mod tests {
             levels.change(2, |level| level.fed(10_000.0));
         }
         levels.change(3, |level| level.fed(26_000.0));
-        assert!((levels.get(3).us - 20_100.0).abs() < 3.0, "{:?}", levels.get(3));
+        assert!((levels.get(3).us - 20_050.0).abs() < 3.0, "{:?}", levels.get(3));
         assert!((levels.get(2).us - 10_000.0).abs() < 1.0);
-        assert_eq!((levels.get(3).samples, levels.get(4)), (60.0, Level::default()));
+        assert_eq!((levels.get(3).samples, levels.get(4)), (120.0, Level::default()));
         levels.fade(0.5);
-        assert_eq!(levels.get(3).samples, 30.0);
+        assert_eq!(levels.get(3).samples, 60.0);
     }
 }
