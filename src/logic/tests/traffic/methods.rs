@@ -42,6 +42,7 @@ impl Ours {
                 let known = Candidate {
                     inflight: *inflight,
                     waiting: *inflight,
+                    occupied: *inflight,
                     room,
                     excluded: tried == Some(i),
                     ..Candidate::new(1)
@@ -173,6 +174,7 @@ impl Method for Oracle {
                 Candidate {
                     inflight: inflight[i],
                     waiting: inflight[i],
+                    occupied: inflight[i],
                     latency_us: Some(service_us),
                     room: Some(Room { limit: slots, slots, service_us }),
                     excluded: tried == Some(i) || slow.is_none(),

@@ -43,8 +43,10 @@ pub struct Candidate {
     pub weight: u16,
     /// At most so many in flight, as somebody has said; zero is no limit.
     pub limit: u32,
-    /// What was learnt about how many may wait for it; `None` where that is not to hold.
+    /// What was learnt about how many it takes at a time; `None` where that is not to hold.
     pub room: Option<Room>,
+    /// How many of those places are taken: what is in flight without streams that have begun.
+    pub occupied: u32,
     /// The load that it reports, and how many microseconds ago.
     pub load: Option<(f32, u64)>,
     /// The share of its weight that it has while it starts slowly, 0 to 1.
@@ -90,6 +92,7 @@ impl Candidate {
             weight,
             limit: 0,
             room: None,
+            occupied: 0,
             load: None,
             ramp: 1.0,
             state: State::Up,
@@ -149,18 +152,23 @@ impl Candidate {
         self.state == State::Up && self.health != Health::Ejected && !self.excluded
     }
 
-    /// One more request is within its limits.
+    /// One more request is within the limits that were said.
+    #[inline]
+    pub(super) fn has_leave(&self) -> bool {
+        let said = if self.limit == 0 { u32::MAX } else { self.limit };
+        let proving = if self.health == Health::Probation { 1 } else { u32::MAX };
+        self.inflight < said.min(proving)
+    }
+
+    /// It is within what was learnt, too.
     #[inline]
     pub(super) fn has_room(&self) -> bool {
-        let said = if self.limit == 0 { u32::MAX } else { self.limit };
-        let learnt = self.room.map_or(u32::MAX, |room| room.limit);
-        let proving = if self.health == Health::Probation { 1 } else { u32::MAX };
-        self.inflight < said.min(proving) && self.waiting < learnt
+        self.has_leave() && self.room.is_none_or(|room| self.occupied < room.limit)
     }
 
     /// It can be chosen now.
     pub fn is_eligible(&self) -> bool {
-        self.is_up() && self.has_room()
+        self.is_up() && self.has_leave()
     }
 
     /// A peer that starts slowly takes part in as many choices as its share of the weight says.

@@ -147,7 +147,10 @@ impl<'a> Memory<'a> {
 
     /// How long those that wait have seen nobody get an answer.
     pub fn stuck_us(&self, now: Now) -> u64 {
-        now.us.saturating_sub(get(&self.0[BUSY]).max(get(&self.0[ANSWERED])))
+        match get(&self.0[BUSY]) {
+            0 => 0,
+            since => now.us.saturating_sub(since.max(get(&self.0[ANSWERED]))),
+        }
     }
 
     pub fn failing(&self, now: Now) -> f32 {

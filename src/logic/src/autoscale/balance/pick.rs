@@ -45,7 +45,8 @@ pub enum Choice {
     Nobody,
 }
 
-/// Which peer gets the request, `None` when none may. `random` breaks ties and chooses the sample.
+/// Which peer gets the request, `None` when none may. `random` breaks ties and chooses the sample. A peer beyond what was learnt of it is
+/// picked when all are: the request cannot wait.
 pub fn pick<P: Peers + ?Sized>(peers: &P, settings: &Settings, random: u64) -> Option<usize> {
     let primaries = peers.primaries();
     let among = |tier| among(peers, tier, settings, None, random).best;
@@ -84,37 +85,52 @@ fn among<P: Peers + ?Sized>(
 ) -> Found {
     let n = to.saturating_sub(from);
     if n > FEW {
-        return two(peers, (from, n), settings, random);
+        return two(peers, (from, n), settings, ahead.is_some(), random);
     }
     let mut all = [Candidate::new(1); FEW];
     let all = &mut all[..n];
     all.iter_mut().enumerate().for_each(|(i, place)| *place = peers.candidate(from + i));
-    let best = cheapest(all, settings, random);
+    let best = cheapest(all, settings, ahead.is_some(), random);
     let best = best.filter(|i| ahead.is_none_or(|ahead| !wait::pays(all, *i, ahead)));
     Found { best: best.map(|i| from + i), up: all.iter().any(Candidate::is_up) }
 }
 
-/// Of all that may be picked, those whose turn it is in their slow start before the others.
-fn cheapest(all: &[Candidate], settings: &Settings, random: u64) -> Option<usize> {
+/// Where requests can be held, what was learnt of a peer holds; else it only puts others before it.
+#[inline]
+fn may(peer: &Candidate, holds: bool) -> bool {
+    peer.is_up() && if holds { peer.has_room() } else { peer.has_leave() }
+}
+
+/// Of all that may be picked, those with room and those whose turn it is in their slow start before the others.
+fn cheapest(all: &[Candidate], settings: &Settings, holds: bool, random: u64) -> Option<usize> {
     let usual = Usual::of(all);
     let start = below(random, all.len());
-    let mut best: Option<(bool, f64, usize)> = None;
+    let mut best: Option<(Rank, usize)> = None;
     for i in (start..all.len()).chain(0..start) {
         let peer = &all[i];
-        if !(peer.is_up() && peer.has_room()) {
+        if !may(peer, holds) {
             continue;
         }
         let late = !peer.is_its_turn(mix(random, i));
-        let cost = peer.cost(settings.rule, &usual);
-        if best.is_none_or(|(other_late, other, _)| (late, cost) < (other_late, other)) {
-            best = Some((late, cost, i));
+        let rank = (!peer.has_room(), late, peer.cost(settings.rule, &usual));
+        if best.is_none_or(|(other, _)| rank < other) {
+            best = Some((rank, i));
         }
     }
-    best.map(|(_, _, i)| i)
+    best.map(|(_, i)| i)
 }
 
+/// Full, not its turn, the cost.
+type Rank = (bool, bool, f64);
+
 /// The cheaper of two that were drawn.
-fn two<P: Peers + ?Sized>(peers: &P, (from, n): (usize, usize), settings: &Settings, random: u64) -> Found {
+fn two<P: Peers + ?Sized>(
+    peers: &P,
+    (from, n): (usize, usize),
+    settings: &Settings,
+    holds: bool,
+    random: u64,
+) -> Found {
     let mut drawn: [Option<(usize, Candidate)>; 2] = [None; 2];
     let mut up = false;
     let mut draws = random;
@@ -124,7 +140,7 @@ fn two<P: Peers + ?Sized>(peers: &P, (from, n): (usize, usize), settings: &Setti
         let peer = peers.candidate(i);
         up |= peer.is_up();
         let fresh = drawn[0].is_none_or(|(other, _)| other != i);
-        if peer.is_up() && peer.has_room() && fresh && peer.is_its_turn(next(draws ^ 1)) {
+        if may(&peer, holds) && fresh && peer.is_its_turn(next(draws ^ 1)) {
             let place = usize::from(drawn[0].is_some());
             // its turn has come: now it counts like the other
             drawn[place] = Some((i, Candidate { ramp: 1.0, ..peer }));
@@ -135,7 +151,7 @@ fn two<P: Peers + ?Sized>(peers: &P, (from, n): (usize, usize), settings: &Setti
     }
     let best = match drawn {
         [Some((a, one)), Some((b, other))] => {
-            let cheaper = cheapest(&[one, other], settings, next(draws ^ 2));
+            let cheaper = cheapest(&[one, other], settings, holds, next(draws ^ 2));
             cheaper.map(|i| [a, b][i])
         }
         [Some((a, _)), None] => Some(a),
@@ -143,7 +159,7 @@ fn two<P: Peers + ?Sized>(peers: &P, (from, n): (usize, usize), settings: &Setti
             let start = below(draws, n);
             let all = (start..n).chain(0..start).map(|i| from + i);
             let mut seen = all.map(|i| (i, peers.candidate(i))).inspect(|(_, peer)| up |= peer.is_up());
-            seen.find(|(_, peer)| peer.is_up() && peer.has_room()).map(|(i, _)| i)
+            seen.find(|(_, peer)| may(peer, holds)).map(|(i, _)| i)
         }
     };
     Found { best, up }

@@ -119,7 +119,7 @@ fn a_peer_that_starts_slowly_gets_its_share_of_the_choices() {
 fn a_request_waits_where_that_is_sooner() {
     let settings = Settings::default();
     let fast = Candidate { room: ROOM, ..PEER };
-    let full = Candidate { inflight: 2, waiting: 2, ..fast };
+    let full = Candidate { inflight: 2, occupied: 2, ..fast };
     let slow = |us: f32| Candidate {
         latency_us: Some(us),
         room: Some(Room { limit: 2, slots: 2, service_us: us }),
@@ -141,6 +141,30 @@ fn a_request_waits_where_that_is_sooner() {
         let same = matches!((got, right), (Choice::Peer(_), Choice::Peer(0)));
         assert!(got == right || same, "{case}: {got:?}");
     }
+}
+
+#[test]
+fn what_was_learnt_puts_others_first_where_nothing_can_wait() {
+    let full = Candidate { inflight: 2, occupied: 2, room: ROOM, ..PEER };
+    let slow = Candidate { latency_us: Some(900_000.0), ..PEER };
+    assert_eq!(picks(&[full, slow]), [1]);
+    assert_eq!(picks(&[full, full]), [0, 1]);
+}
+
+#[test]
+fn a_peer_that_answers_nobody_gets_slow() {
+    let stuck = |ms: u64| Candidate { inflight: 1, waiting: 1, stuck_us: ms * 1000, ..PEER };
+    let busy = Candidate { inflight: 2, ..PEER };
+    assert_eq!(picks(&[stuck(50), busy]), [0], "two service times are nothing");
+    assert_eq!(picks(&[stuck(200), busy]), [1]);
+    let words: Vec<Word> = (0..Memory::WORDS).map(|_| Word::new(0)).collect();
+    let (memory, at) = (Memory::over(&words), Now::from_ms);
+    assert_eq!(memory.stuck_us(at(99_000)), 0, "nobody has told when anything began");
+    memory.begun(at(1000), 1);
+    memory.begun(at(1200), 2);
+    assert_eq!(memory.stuck_us(at(1300)), 300_000);
+    memory.answered(at(1250));
+    assert_eq!(memory.stuck_us(at(1300)), 50_000);
 }
 
 /// Peers of which the last ones are backup; it counts how often one is asked for.
@@ -235,13 +259,14 @@ proptest! {
         let room = |limit| (limit > 0).then_some(Room { limit, slots: 2, service_us: 20_000.0 });
         let peers: Vec<_> = peers.into_iter()
             .map(|(excluded, inflight, limit, state, learnt)| Candidate {
-                excluded, inflight, waiting: inflight, limit, state: states[state], room: room(learnt), ..PEER
+                excluded, inflight, occupied: inflight, limit, state: states[state], room: room(learnt), ..PEER
             })
             .collect();
         let may = |peer: &Candidate| peer.is_up() && peer.has_room();
+        let let_go = |peer: &Candidate| peer.is_up() && peer.has_leave();
         match pick(&peers[..], &Settings::default(), random) {
-            Some(i) => prop_assert!(may(&peers[i])),
-            None => prop_assert!(!peers.iter().any(may)),
+            Some(i) => prop_assert!(let_go(&peers[i])),
+            None => prop_assert!(!peers.iter().any(let_go)),
         }
         match choose(&peers[..], &Settings::default(), 0, random) {
             Choice::Peer(i) => prop_assert!(may(&peers[i])),
