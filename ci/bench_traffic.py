@@ -9,6 +9,7 @@ not change its exit status. In build/bench lie traffic.json (all numbers of all 
 traffic-SCENARIO-GATEWAY.csv (what became of each request).
 """
 import argparse
+import fcntl
 import json
 import os
 import re
@@ -18,6 +19,7 @@ import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -199,7 +201,7 @@ def make_gateway(word, make, module):
     if name.startswith("envoy"):
         return envoy(name)
     if name.endswith(".conf"):
-        gateway = Nginx(os.path.basename(name)[:-5], start, module, name)
+        gateway = Nginx(os.path.basename(name)[:-5], make, module, name)
     elif name == "ours":
         gateway = Nginx(name, make, module, conf("ours.conf"))
     elif os.path.isfile(conf(name + ".conf")) and name != "proxy":
@@ -398,14 +400,15 @@ def find(words, make, module):
 
 
 def main(argv, isolate, make):
-    begin = time.monotonic()
     args = options(argv)
     if args.install and not os.environ.get("AUTOSCALE_BENCH_ISOLATED"):
         subprocess.run([os.path.join(ROOT, "ci", "setup"), "--traffic"], check=True)
     binary = build()
     isolate()
-    prefer()
     os.makedirs(WORK, exist_ok=True)
+    lock = alone()
+    prefer()
+    begin = time.monotonic()
     gateways = find(args.gateway, make, args.module)
     if not gateways:
         raise SystemExit("bench: no gateway is left")
@@ -426,6 +429,7 @@ def main(argv, isolate, make):
     with open(os.path.join(WORK, "traffic.json"), "w") as fh:
         json.dump([dict(run, gateway=name) for (_, name), runs in results.items() for run in runs], fh, indent=1)
     tell(args, gateways, results, failures, time.monotonic() - begin)
+    del lock
 
 
 def tell(args, gateways, results, failures, took):
@@ -442,6 +446,20 @@ def tell(args, gateways, results, failures, took):
     if failures:
         print("Failed: " + ", ".join(failures))
     print("Took %d min %d s." % divmod(int(took), 60))
+
+
+def alone():
+    """Two of these on one machine measure each other: the second waits. The lock lasts as long as what is returned."""
+    try:
+        lock = open(os.path.join(tempfile.gettempdir(), "autoscale-bench-traffic.lock"), "w")
+    except OSError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        note("another one runs on this machine: waiting for it")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    return lock
 
 
 def prefer():
