@@ -29,14 +29,14 @@ return function(_, native, base)
     local QUEUES, WAITS, REJECTED, TOO_LARGE, FULL = 1, 2, -1, -3, -4
     local MOST = 1e9
 
-    local function bad(name, expected, value)
+    local function bad(name, expected, value, level)
         error("bad option " .. name .. " (" .. expected .. " expected, got "
-              .. (type(value) == "number" and tostring(value) or type(value)) .. ")", 4)
+              .. (type(value) == "number" and tostring(value) or type(value)) .. ")", level or 4)
     end
 
-    local function whole(name, value, least, most)
+    local function whole(name, value, least, most, level)
         if type(value) ~= "number" or not (value >= least and value <= most) or floor(value) ~= value then
-            bad(name, "a whole number from " .. least .. " to " .. most, value)
+            bad(name, "a whole number from " .. least .. " to " .. most, value, level or 4)
         end
         return value
     end
@@ -67,7 +67,7 @@ return function(_, native, base)
     local function text_or_number(name, value)
         local t = type(value)
         if t ~= "string" and t ~= "number" then
-            bad(name, "a string or a number", value)
+            bad(name, "a string or a number", value, 5)
         end
         return value
     end
@@ -84,7 +84,7 @@ return function(_, native, base)
             if window ~= nil or concurrency ~= nil or limit ~= nil then
                 error("rate goes with burst: write one kind of limit", 3)
             end
-            local burst = options.burst == nil and 0 or whole("burst", options.burst, 0, MOST)
+            local burst = options.burst == nil and 0 or whole("burst", options.burst, 0, MOST, 5)
             local by_burst = rates[text_or_number("rate", rate)]
             if not by_burst then
                 by_burst = {}
@@ -99,7 +99,7 @@ return function(_, native, base)
             if concurrency ~= nil then
                 error("window goes with limit: write one kind of limit", 3)
             end
-            whole("limit", limit, 1, 134217727)
+            whole("limit", limit, 1, 134217727, 5)
             local by_limit = windows[text_or_number("window", window)]
             if not by_limit then
                 by_limit = {}
@@ -111,7 +111,7 @@ return function(_, native, base)
             if limit ~= nil then
                 error("concurrency goes alone: write one kind of limit", 3)
             end
-            return learn(3, "", whole("concurrency", concurrency, 1, 65535), concurrencies, concurrency)
+            return learn(3, "", whole("concurrency", concurrency, 1, 65535, 5), concurrencies, concurrency)
         end
         if type(limit) ~= "string" then
             bad("limit", "the name of an autoscale_limit, or rate, window or concurrency", limit)
@@ -202,7 +202,7 @@ return function(_, native, base)
         end
         if max_wait ~= 0 then
             if type(max_wait) ~= "number" or not (max_wait >= 0 and max_wait <= 86400) then
-                bad("max_wait", "seconds from 0 to 86400", max_wait)
+                bad("max_wait", "seconds from 0 to 86400", max_wait, 3)
             end
             if band(cur.phase, yielding) == 0 then
                 error("API disabled in the context of " .. base.context() .. " with max_wait", 2)

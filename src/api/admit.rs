@@ -77,11 +77,11 @@ classics! {
         let reserved = Reserved { admission: Rc::clone(admission(cx)?), ticket: Some(stack.number(1).unwrap_or_default()) };
         let seconds = stack.number(2).unwrap_or_default();
         Ok(Answer::wait(move |waker, _| {
-            let (waker, mut reserved) = (waker.clone(), reserved);
+            let waker = waker.clone();
             // not before its time: nginx's timers are of milliseconds
             let time = Duration::from_millis((seconds * 1e3).ceil() as u64);
             let fire = move || {
-                let ticket = reserved.ticket.take().unwrap_or_default();
+                let ticket = reserved.keep();
                 waker.wake(|stack| push(stack, ticket, seconds));
             };
             Armed::Wait(Timer::after(time, fire).held())
@@ -110,6 +110,12 @@ classics! {
 struct Reserved {
     admission: Rc<Admission>,
     ticket: Option<f64>,
+}
+
+impl Reserved {
+    fn keep(mut self) -> f64 {
+        self.ticket.take().unwrap_or_default()
+    }
 }
 
 impl Drop for Reserved {

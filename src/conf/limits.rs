@@ -1,6 +1,6 @@
 //! `autoscale_limit`.
 
-use logic::autoscale::admit::Declared;
+use logic::autoscale::admit::{Declared, MOST_SHARED};
 
 use super::MainConf;
 use crate::ngx::{Args, Cf, ConfError, Directive, Place, Setter, MAIN};
@@ -33,6 +33,10 @@ fn limit(cf: &mut Cf, conf: &mut MainConf) -> Result<(), ConfError> {
     let limits = &mut conf.limits;
     if limits.declared.iter().any(|other| other.name == declared.name) {
         return Err(ConfError(format!("limit \"{}\" is duplicate", declared.name)));
+    }
+    let shared = limits.declared.iter().filter(|other| other.shared.is_some()).count();
+    if declared.shared.is_some() && shared >= MOST_SHARED {
+        return Err(ConfError(format!("there may be {MOST_SHARED} limits with global=")));
     }
     limits.place.get_or_insert_with(|| cf.place());
     limits.declared.push(declared);

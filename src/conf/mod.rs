@@ -127,6 +127,7 @@ impl MainConf {
                 engine.start();
             }
             shell.start_polling(self);
+            shell.admission().start(self.limits.declared());
         }
     }
 

@@ -302,6 +302,7 @@ impl Shell {
 
     /// Gives the column back, and the lead.
     pub fn leave(&self) {
+        self.admission.stop();
         if let Some(engine) = &self.engine {
             engine.end();
         }

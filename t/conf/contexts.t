@@ -65,6 +65,7 @@ my %DIRECTIVES = (
     autoscale_key => ['http, server, location', 'tenant $host;', 'autoscale_zone main:8m;'],
     autoscale => ['http, server, location', 'observe;'],
     autoscale_leader => ['http', 'local ttl=5s;'],
+    autoscale_limit => ['http', 'few concurrency=20;', 'autoscale_zone main:8m;'],
     autoscale_log => ['http', 'logs/decisions.log level=all;'],
     autoscale_peers => ['upstream', 'file:html/peers; autoscale_balance least_request;', 'autoscale_zone main:8m;'],
     autoscale_policy => ['http', 'orders target=orders { track self.rate per=10; }',

@@ -9,16 +9,18 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::rc::Rc;
 
-use logic::autoscale::admit::{Ask, Declared, Kind, Limits, Refusal, Ticket};
+use logic::autoscale::admit::lease::Terms;
+use logic::autoscale::admit::{digest, Ask, Declared, Failure, Kind, Limits, Refusal, Ticket, LONGEST_KEY};
 use logic::autoscale::conf::limit;
 use logic::autoscale::metrics::columns::Worker;
 use logic::autoscale::metrics::Now;
 use logic::autoscale::signal::hint;
 use slab::Slab;
 
-use crate::ngx::{clock, within};
+use crate::ngx::{clock, job, within};
 use crate::run::Host;
 
+mod global;
 mod line;
 
 use line::Line;
@@ -33,6 +35,16 @@ const POLL_US: u64 = 10_000;
 struct Known {
     kind: Kind,
     owner: u32,
+    shared: Option<Global>,
+}
+
+/// A limit that gateways share.
+#[derive(Clone, Copy)]
+struct Global {
+    /// Among those that are.
+    number: usize,
+    terms: Terms,
+    failure: Failure,
 }
 
 /// Something admitted whose request goes on.
@@ -56,6 +68,7 @@ pub struct Admission {
     open: RefCell<Slab<Open>>,
     serial: Cell<u32>,
     line: Line,
+    leasers: RefCell<Vec<job::Running>>,
 }
 
 /// The tickets of a request or timer; they end when it is dropped.
@@ -88,16 +101,34 @@ pub type Admitted = (f64, f64);
 
 impl Admission {
     pub fn new(limits: Limits<'static>, worker: Worker, declared: &[Declared]) -> Rc<Admission> {
-        let known = declared.iter().map(|d| Known { kind: d.kind, owner: d.kind.owner(Some(&d.name)) });
+        let mut shared = 0..;
+        let known = declared.iter().map(|limit| Known {
+            kind: limit.kind,
+            owner: limit.kind.owner(Some(&limit.name)),
+            shared: limit.shared.as_ref().and_then(|at| {
+                Some(Global { number: shared.next()?, terms: Terms::of(&limit.kind)?, failure: at.failure })
+            }),
+        });
         Rc::new(Admission {
             limits,
             worker,
             known: RefCell::new(known.collect()),
+            leasers: RefCell::default(),
             names: declared.iter().map(|d| d.name.clone()).collect(),
             open: RefCell::default(),
             serial: Cell::new(1),
             line: Line::default(),
         })
+    }
+
+    /// Begins to lease what gateways share.
+    pub fn start(self: &Rc<Self>, declared: &[Declared]) {
+        self.leasers.replace(global::start(self, declared));
+    }
+
+    /// The worker is about to end.
+    pub fn stop(&self) {
+        drop(self.leasers.take());
     }
 
     /// Limits by key, over all workers: `throttle` for what is let through or not, `take_…` for what is settled later.
@@ -124,7 +155,7 @@ impl Admission {
         if known.len() >= MOST_LIMITS + self.names.len() {
             return Err("too many different limits: let keys differ, not rates".into());
         }
-        known.push(Known { kind, owner });
+        known.push(Known { kind, owner, shared: None });
         Ok(known.len() - 1)
     }
 
@@ -135,9 +166,13 @@ impl Admission {
         wanted: &Wanted,
         tickets: Option<&Tickets>,
     ) -> Result<Option<Admitted>, Refusal> {
-        let (now, kind) = (clock::monotonic(), self.kind(wanted.limit));
-        let waits = kind.is_some_and(|kind| !matches!(kind, Kind::Rate(_)));
-        let counts = kind.is_some_and(|kind| matches!(kind, Kind::Flight(_)));
+        let now = clock::monotonic();
+        let (waits, counts) = self.known.borrow().get(wanted.limit).map_or((false, false), |known| {
+            (
+                known.shared.is_some() || !matches!(known.kind, Kind::Rate(_)),
+                matches!(known.kind, Kind::Flight(_)),
+            )
+        });
         // where this key's requests stand, if anybody does or may come to stand there
         let line = if counts || waits && !self.line.is_empty() { place(wanted) } else { 0 };
         if waits && line != 0 && self.line.is_before(line, wanted.ask.priority) {
@@ -154,15 +189,25 @@ impl Admission {
         }
     }
 
-    fn kind(&self, limit: usize) -> Option<Kind> {
-        self.known.borrow().get(limit).map(|known| known.kind)
-    }
-
     fn take(&self, wanted: &Wanted, now: Now) -> Result<(Ticket, u64), Refusal> {
         let known = self.known.borrow();
         // numbers come from `named` and `described`
-        let Some(Known { kind, owner }) = known.get(wanted.limit) else { return Err(Refusal::Full) };
+        let Some(Known { kind, owner, shared }) = known.get(wanted.limit) else { return Err(Refusal::Full) };
         let (key, ask) = (wanted.key, &wanted.ask);
+        if let Some(Global { number, terms, failure }) = shared {
+            match failure {
+                _ if !self.limits.is_away(*number) => {
+                    let ticket = match key.len() {
+                        0..=LONGEST_KEY => self.limits.take_shared(*owner, key, terms, ask, now),
+                        _ => self.limits.take_shared(*owner, &shortened(key), terms, ask, now),
+                    };
+                    return ticket.map(|ticket| (ticket, 0));
+                }
+                Failure::Allow => return Ok((Ticket::Free, 0)),
+                Failure::Deny => return Err(Refusal::Later { us: 1_000_000 }),
+                Failure::Local => {}
+            }
+        }
         match kind {
             Kind::Rate(rate) => self.limits.take_rate(*owner, key, rate, ask, now),
             Kind::Window(window) => self.limits.take_window(*owner, key, window, ask, now).map(|t| (t, 0)),
@@ -282,6 +327,15 @@ fn place(wanted: &Wanted) -> u64 {
     let mut hasher = DefaultHasher::new();
     (wanted.limit, wanted.key).hash(&mut hasher);
     hasher.finish() | 1
+}
+
+/// A long key as one that is kept whole: its beginning, and what tells it from all others that begin so.
+fn shortened(key: &[u8]) -> [u8; LONGEST_KEY] {
+    let mut short = [b'~'; LONGEST_KEY];
+    let digest = digest(key);
+    short[..LONGEST_KEY - 1 - digest.len()].copy_from_slice(&key[..LONGEST_KEY - 1 - digest.len()]);
+    short[LONGEST_KEY - digest.len()..].copy_from_slice(digest.as_bytes());
+    short
 }
 
 /// The limit that a script describes: `rate` and `burst`, `window` and `limit`, `concurrency`.

@@ -939,6 +939,20 @@ row("ngx.autoscale.policy", "any", "matrix", function()
     end
     return policy.name
 end, EARLY)
+row("ngx.autoscale.admit", "any", "number, 0", function()
+    local ticket, wait = autoscale("admit") { key = "matrix", rate = 1e6, burst = 1000 }
+    if not ticket then
+        return ticket, wait
+    end
+    return type(ticket), wait
+end, EARLY)
+row("ngx.autoscale.settle", "any", "true", function()
+    local ticket, err = autoscale("admit") { key = "matrix", concurrency = 1000 }
+    if not ticket then
+        return ticket, err
+    end
+    return autoscale("settle")(ticket)
+end, EARLY)
 row("ngx.autoscale.decisions", "any", "table", function()
     local list, err = autoscale("decisions")()
     if not list then

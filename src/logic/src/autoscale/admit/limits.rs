@@ -1,6 +1,7 @@
 //! Buckets by key, in shared memory.
 
 use super::flight;
+use super::lease::{self, Budget, Terms};
 use super::rate::{self, Rate};
 use super::window::{self, Window};
 use super::{Ask, Refusal};
@@ -9,12 +10,19 @@ use crate::autoscale::metrics::table::{Kind, Ref, Refused, Table, Tenancy};
 use crate::autoscale::metrics::word::{get, put, Word};
 use crate::autoscale::metrics::Now;
 use std::sync::atomic::fence;
-use std::sync::atomic::Ordering::{AcqRel, SeqCst};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, SeqCst};
 
 /// Words at the beginning of the memory.
 const HEAD: usize = 64;
 const CHANGES: usize = 0;
 const FULL: usize = 8;
+const WANTED: usize = 9;
+const LEASER: usize = 10;
+const AWAY: usize = 32;
+/// Of limits that gateways share.
+pub const MOST_SHARED: usize = 32;
+/// Of keys of such limits, in bytes.
+pub const LONGEST_KEY: usize = 64;
 /// The name of a bucket is its key: the first eight bytes of it, the length and a seeded hash of 64 bits are kept.
 const NAME_WORDS: usize = 1;
 const PROBES: usize = 32;
@@ -43,12 +51,44 @@ impl Kind for Flight {
     const DATA_WORDS: usize = 0;
 }
 
+/// The balance of a key that gateways share.
+#[derive(Clone, Copy, Debug)]
+pub struct Shareable;
+
+impl Kind for Shareable {
+    const TABLE: usize = 2;
+    /// The whole key: it is a part of the name at the server.
+    const NAME_WORDS: usize = LONGEST_KEY / 8;
+    const PROBES: usize = PROBES;
+    const DATA_WORDS: usize = lease::WORDS;
+}
+
 /// What was admitted, to be settled or given back.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Ticket {
-    Rate { bucket: Ref<Bucket>, rate: Rate, cost: u32, until: u64 },
-    Window { bucket: Ref<Bucket>, window: Window, cost: u32, taken: u64 },
-    Flight { bucket: Ref<Flight>, places: u32, since_us: u64 },
+    Rate {
+        bucket: Ref<Bucket>,
+        rate: Rate,
+        cost: u32,
+        until: u64,
+    },
+    Window {
+        bucket: Ref<Bucket>,
+        window: Window,
+        cost: u32,
+        taken: u64,
+    },
+    Flight {
+        bucket: Ref<Flight>,
+        places: u32,
+        since_us: u64,
+    },
+    Shared {
+        bucket: Ref<Shareable>,
+        cost: u32,
+    },
+    /// Of a limit that is not kept now.
+    Free,
 }
 
 /// All buckets, over their words.
@@ -60,6 +100,8 @@ pub struct Limits<'a> {
     flights: Table<'a, Flight>,
     counts: &'a [Word],
     per_flight: usize,
+    shared: Table<'a, Shareable>,
+    budgets: &'a [Word],
 }
 
 const BUCKET_WORDS: usize = 1 + Bucket::ENTRY_WORDS + Bucket::DATA_WORDS;
@@ -77,17 +119,21 @@ fn carve<'a, K: Kind>(
 }
 
 impl<'a> Limits<'a> {
-    /// Of memory that is zero to begin with; every process gives the same numbers. Three quarters are for buckets of one word, the rest is for
-    /// requests in flight.
+    /// Of memory that is zero to begin with; every process gives the same numbers. Most are for buckets of one word, a
+    /// quarter for requests in flight, and an eighth for budgets that are shared.
     pub fn new(words: &'a [Word], columns: usize, seed: u64) -> Self {
         let (head, words) = words.split_at(HEAD.min(words.len()));
         let per_flight = flight::words(columns);
-        let places = words.len() / 4 * 3 / BUCKET_WORDS;
+        let (own, words) = words.split_at(words.len() / 8 * 7);
+        let places = words.len() / (1 + Shareable::ENTRY_WORDS + Shareable::DATA_WORDS);
+        let (shared, budgets) = carve::<Shareable>(words, places, &head[CHANGES + 2], seed);
+        let words = own;
+        let places = words.len() / 7 * 5 / BUCKET_WORDS;
         let (buckets, words) = carve::<Bucket>(words, places, &head[CHANGES], seed);
         let (even, words) = words.split_at(places);
         let places = words.len() / (1 + Flight::ENTRY_WORDS + per_flight);
         let (flights, counts) = carve::<Flight>(words, places, &head[CHANGES + 1], seed);
-        Self { head, buckets, even, flights, counts, per_flight }
+        Self { head, buckets, even, flights, counts, per_flight, shared, budgets }
     }
 
     /// How many keys have a bucket at most, and how many keys with requests in flight.
@@ -234,6 +280,72 @@ impl<'a> Limits<'a> {
         }
     }
 
+    /// Takes from what this gateway has leased of a limit that several share. A key is at most [`LONGEST_KEY`] bytes.
+    pub fn take_shared(
+        &self,
+        limit: u32,
+        key: &[u8],
+        terms: &Terms,
+        ask: &Ask,
+        now: Now,
+    ) -> Result<Ticket, Refusal> {
+        let whole = self.shared.whole();
+        let bucket = match self.shared.find(whole, limit, key) {
+            Some(bucket) => bucket,
+            None => self.insert(&self.shared, limit, key, now, &Least { limits: self, now })?,
+        };
+        self.shared.touch(bucket.index(), now);
+        let (taken, wants) = self.budget(bucket.index()).take(terms, ask, now.us);
+        if wants {
+            self.head[WANTED].fetch_add(1, AcqRel);
+        }
+        taken.map(|()| Ticket::Shared { bucket, cost: ask.cost })
+    }
+
+    /// A number that changes when somebody wants a lease.
+    pub fn wanted(&self) -> u64 {
+        get(&self.head[WANTED])
+    }
+
+    /// The budgets of limit `limit`.
+    pub fn shared(&self, limit: u32) -> impl Iterator<Item = Ref<Shareable>> + '_ {
+        self.shared.entries(self.shared.whole()).filter(move |bucket| self.shared.owner(*bucket) == limit)
+    }
+
+    /// The balance of a key, and the key; `None` when it has gone.
+    pub fn shared_key(&self, bucket: Ref<Shareable>) -> Option<(Budget<'a>, Vec<u8>)> {
+        Some((self.budget(bucket.index()), self.shared.name(bucket)?))
+    }
+
+    pub fn is_shared(&self, bucket: Ref<Shareable>) -> bool {
+        self.shared.is_current(bucket)
+    }
+
+    fn budget(&self, index: usize) -> Budget<'a> {
+        Budget::new(&self.budgets[index * lease::WORDS..(index + 1) * lease::WORDS])
+    }
+
+    /// Whether this worker is the one that leases for all: it is for a while, until another finds that it has stopped.
+    pub fn leases(&self, worker: Worker, now: Now) -> bool {
+        const TERM_MS: u64 = 500;
+        let me = u64::from(worker.to_bits()) + 1;
+        let (word, ms) = (&self.head[LEASER], now.us / 1000);
+        let seen = word.load(Acquire);
+        let is_free = seen >> 48 == me || (seen & ((1 << 48) - 1)) < ms;
+        is_free && word.compare_exchange(seen, me << 48 | (ms + TERM_MS), AcqRel, Acquire).is_ok()
+    }
+
+    /// Whether the server of shared limit `number` is away. There are [`MOST_SHARED`] of them.
+    pub fn is_away(&self, number: usize) -> bool {
+        self.head.get(AWAY + number % MOST_SHARED).is_some_and(|word| get(word) != 0)
+    }
+
+    pub fn set_away(&self, number: usize, away: bool) {
+        if let Some(word) = self.head.get(AWAY + number % MOST_SHARED) {
+            put(word, away.into());
+        }
+    }
+
     /// Corrects what a ticket has taken to `actual`. The places of requests in flight are given back, whatever that is.
     pub fn settle(&self, ticket: &Ticket, actual: u32, worker: Worker, now: Now) {
         match ticket {
@@ -255,6 +367,9 @@ impl<'a> Limits<'a> {
                     (self.flights.control(bucket.index()), now.us.saturating_sub(*since_us).max(1));
                 let before = get(mean);
                 put(mean, if before == 0 { took } else { before - before / 8 + took / 8 });
+            }
+            Ticket::Shared { bucket, cost } if self.shared.is_current(*bucket) => {
+                self.budget(bucket.index()).settle(*cost, actual);
             }
             _ => {}
         }
@@ -311,6 +426,23 @@ impl Tenancy for Spare<'_> {
     fn move_in(&self, index: usize) {
         // until it was taken from: not the first to go
         put(&self.even[index], self.now.us + 1_000_000);
+    }
+}
+
+/// The one that was used least.
+struct Least<'a, 'b> {
+    limits: &'b Limits<'a>,
+    now: Now,
+}
+
+impl Tenancy for Least<'_, '_> {
+    fn coldness(&self, index: usize) -> Option<u64> {
+        let (warm, idle) = self.limits.shared.heat(index, self.now);
+        Some((u64::from(u32::MAX) - warm) << 32 | idle)
+    }
+
+    fn move_in(&self, index: usize) {
+        self.limits.budget(index).clear();
     }
 }
 

@@ -5,6 +5,7 @@
 //! - [`Limits`] finds the bucket of a key in shared memory, which is bounded: in the place of the bucket that is worth least comes the new one.
 //!   That is one that is as good as new, as long as there is one; a key whose bucket went begins anew. A bucket with
 //!   requests in flight never goes.
+//! - [`lease`] shares a rate or a window between gateways.
 //! - [`Declared`] is what a configuration says.
 //!
 //! A process may be killed at any instruction: buckets are single words that are changed by compare-and-swap, counts of requests in
@@ -12,15 +13,22 @@
 
 mod declared;
 pub mod flight;
+pub mod lease;
 mod limits;
 pub mod rate;
 pub mod window;
 
 pub use declared::{Declared, Failure, Kind, Shared};
-pub use limits::{Limits, Ticket};
+pub use limits::{Limits, Shareable, Ticket, LONGEST_KEY, MOST_SHARED};
 
 /// The least important of requests; 0 is the most important, and what is meant when nothing is said.
 pub const LAST_PRIORITY: u8 = 9;
+
+/// The first half of the SHA-256 of a key, in hexadecimal: the same in all gateways.
+pub fn digest(key: &[u8]) -> String {
+    use sha2::Digest;
+    sha2::Sha256::digest(key).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
 
 /// What a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

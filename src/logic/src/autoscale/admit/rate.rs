@@ -32,6 +32,16 @@ impl Rate {
         Self { unit, capacity: unit.saturating_mul(u64::from(burst) + 1).min(FAR) }
     }
 
+    /// Units a second.
+    pub fn per_s(&self) -> f64 {
+        TICKS_PER_S / self.unit as f64
+    }
+
+    /// How many fit at once.
+    pub fn units(&self) -> u32 {
+        u32::try_from(self.capacity / self.unit).unwrap_or(u32::MAX)
+    }
+
     pub(super) fn words(&self) -> [u64; 2] {
         [self.unit, self.capacity]
     }

@@ -32,9 +32,9 @@ fn a_burst_and_then_the_rate() {
     assert_eq!([pass(900_000), pass(900_000), pass(900_000)], [None; 3]);
 }
 
-/// Words for so many buckets of one word; a third as many keys may be in flight.
+/// Words for so many buckets of one word; a quarter as many keys may be in flight.
 fn for_keys(keys: usize) -> Vec<Word> {
-    memory(64 + keys * 7 * 4 / 3 + 16)
+    memory(64 + keys * 7 * 7 / 5 * 8 / 7 + 32)
 }
 
 #[test]
@@ -182,7 +182,7 @@ fn ten_thousand_tenants_have_a_thousand_buckets() {
 
 #[test]
 fn what_is_in_flight_keeps_its_bucket() {
-    let memory = for_keys(300);
+    let memory = for_keys(500);
     let limits = Limits::new(&memory, 32, 7);
     let (worker, room) = (Worker::from_bits(0), limits.room().1);
     let take = |key: u32, us| limits.take_flight(1, &key.to_le_bytes(), 1, &Ask::ONE, worker, at(us));
@@ -390,4 +390,104 @@ fn buckets_that_come_and_go_stay_whole() {
         assert_eq!(limits.in_flight(1, &key.to_le_bytes()), 0, "{key}");
     }
     assert!(limits.used().0 <= limits.room().0);
+}
+
+mod leases {
+    use super::super::lease::{Grant, Terms};
+    use super::super::Kind;
+    use super::*;
+
+    /// What the script does for a window, in one place and without a network.
+    struct Server {
+        limit: i64,
+        count: i64,
+    }
+
+    impl Server {
+        fn ask(&mut self, limits: &Limits<'_>, terms: &Terms, us: u64, length_us: u64) {
+            for bucket in limits.shared(1) {
+                let (budget, _) = limits.shared_key(bucket).unwrap();
+                let Some(wish) = budget.wish(terms, us) else { continue };
+                let units = (self.limit - self.count - wish.owed).clamp(0, wish.ask);
+                self.count += units + wish.owed;
+                let left = (length_us - us % length_us) / 1000;
+                budget.granted(&wish, &Grant { units, good_ms: left, again_ms: left }, us);
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+        #[test]
+        fn gateways_are_off_by_a_chunk_each_at_most(
+            limit in 1u32..2000,
+            steps in prop::collection::vec((0usize..3, 1u32..100, 0u64..1000), 1..60),
+        ) {
+            let kind = Kind::Window(Window { limit, length_us: 1_000_000_000 });
+            let terms = Terms::of(&kind).unwrap();
+            let memories: Vec<_> = (0..3).map(|_| memory(2048)).collect();
+            let gateways: Vec<_> = memories.iter().map(|memory| Limits::new(memory, 32, 7)).collect();
+            let (mut server, mut admitted, mut us) = (Server { limit: limit.into(), count: 0 }, 0i64, 1_000_000_000);
+            for (gateway, requests, pause) in steps {
+                for _ in 0..requests {
+                    admitted += i64::from(gateways[gateway].take_shared(1, b"a", &terms, &Ask::ONE, at(us - 1_000_000_000)).is_ok());
+                }
+                us += pause;
+                // leases come late, and from time to time not at all
+                if pause % 3 != 0 {
+                    server.ask(&gateways[gateway], &terms, us, 1_000_000_000);
+                }
+            }
+            let error = 3 * terms.chunk();
+            prop_assert!(admitted <= i64::from(limit) + error, "{} of {}", admitted, limit);
+            // with the one that asks on and on
+            for _ in 0..2 * limit + 100 {
+                us += 1;
+                admitted += i64::from(gateways[0].take_shared(1, b"a", &terms, &Ask::ONE, at(us - 1_000_000_000)).is_ok());
+                server.ask(&gateways[0], &terms, us, 1_000_000_000);
+            }
+            prop_assert!(admitted >= i64::from(limit) - error, "{} of {}", admitted, limit);
+            prop_assert!(admitted <= i64::from(limit) + error, "{} of {}", admitted, limit);
+        }
+    }
+
+    #[test]
+    fn a_lease_ends_and_what_is_owed_is_charged() {
+        let memory = memory(8192);
+        let limits = Limits::new(&memory, 32, 7);
+        let terms = Terms::of(&Kind::Window(Window { limit: 100, length_us: 60_000_000 })).unwrap();
+        let take = |cost, us| limits.take_shared(1, b"a", &terms, &ask(cost), at(us)).is_ok();
+        // ten on credit
+        assert_eq!((0..20).filter(|_| take(1, 0)).count(), 10);
+        let (budget, key) = limits.shared_key(limits.shared(1).next().unwrap()).unwrap();
+        assert_eq!(key, b"a");
+        let wish = budget.wish(&terms, at(0).us).unwrap();
+        assert_eq!((wish.owed, wish.ask), (10, 10));
+        assert_eq!(budget.wish(&terms, at(0).us), None, "once");
+        budget.granted(&wish, &Grant { units: 10, good_ms: 1000, again_ms: 1000 }, at(0).us);
+        assert!(take(4, 0));
+        // the rest of the lease is over: a new one, and credit meanwhile
+        assert_eq!((0..20).filter(|_| take(1, 1_000_001)).count(), 10);
+        let wish = budget.wish(&terms, at(1_000_001).us).unwrap();
+        assert_eq!(wish.owed, 10);
+        budget.granted(&wish, &Grant { units: 3, good_ms: 1000, again_ms: 500 }, at(1_000_001).us);
+        // there is little left: no credit, and no question before it is time
+        assert_eq!((0..20).filter(|_| take(1, 1_000_002)).count(), 3);
+        assert_eq!(budget.wish(&terms, at(1_400_000).us), None);
+        assert!(budget.wish(&terms, at(1_600_000).us).is_some());
+        // one that costs more than a chunk is let in when nothing is owed
+        assert!(limits.take_shared(1, b"b", &terms, &ask(60), at(0)).is_ok());
+        assert!(limits.take_shared(1, b"b", &terms, &ask(60), at(0)).is_err());
+        assert_eq!(limits.take_shared(1, b"b", &terms, &ask(101), at(0)), Err(Refusal::TooLarge));
+    }
+
+    #[test]
+    fn one_worker_leases_until_it_stops() {
+        let memory = memory(8192);
+        let limits = Limits::new(&memory, 32, 7);
+        let (a, b) = (Worker::from_bits(0), Worker::from_bits(1));
+        assert!(limits.leases(a, at(0)) && !limits.leases(b, at(0)));
+        assert!(limits.leases(a, at(400_000)) && !limits.leases(b, at(800_000)));
+        assert!(limits.leases(b, at(1_000_000)) && !limits.leases(a, at(1_000_000)));
+    }
 }

@@ -1,0 +1,223 @@
+//! Limits that several gateways keep together, through Redis and without asking it on a request's way.
+//!
+//! Each gateway spends from a *balance* by key, in shared memory. One of its workers fills it up in the background with leases from
+//! the server's budget ([`SCRIPT`], atomic there), sized by recent use and never more than a *chunk*: a tenth of a window, or what a rate
+//! brings in a tenth of a second. A balance may go one chunk below zero (by one request if that costs more) while the server has not yet said that there
+//! is little left; that is charged with the next lease, whatever is left.
+//!
+//! *The error*: the gateways together admit at most one chunk each, per key, more than the limit (what they owe), and at most one chunk each less (what they have leased and not spent). A lease that was
+//! not spent in its time ends. The window is the server's, the same weighted pair of counts as in [`super::window`]; a rate has room for one chunk more than its burst.
+
+use super::{Ask, Kind, Refusal};
+use crate::autoscale::metrics::word::Word;
+use crate::wire::resp::Reply;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
+
+/// Words of a budget.
+pub const WORDS: usize = 5;
+const BALANCE: usize = 0;
+const UNTIL: usize = 1;
+/// When to ask again, after the server had less than was asked for; 0 as long as it has enough.
+const SHORT: usize = 2;
+const SPENT: usize = 3;
+const WANTED: usize = 4;
+/// How soon a lease comes, if all is well.
+const SOON_US: u64 = 30_000;
+
+/// Grants from budget `KEYS[1]`. `ARGV`: what is owed, what is asked for, the limit, the time in milliseconds in which it is one, and whether that
+/// is a window (`w`) or a rate (`r`, with the units that fit at once as `ARGV[6]`). `{granted, good for so many milliseconds, ask again after so many}`.
+pub const SCRIPT: &str = "\
+local owed, ask, limit, length = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local t = redis.call('time')
+local now = t[1] * 1000 + t[2] / 1000
+if ARGV[5] == 'r' then
+    local unit, room = length / limit, tonumber(ARGV[6])
+    local full = math.max(tonumber(redis.call('get', KEYS[1]) or 0), now)
+    local grant = math.max(0, math.min(ask, math.floor(room - (full - now) / unit - owed + 0.000001)))
+    full = full + (owed + grant) * unit
+    if owed + grant > 0 then
+        redis.call('set', KEYS[1], string.format('%.6f', full), 'PX', math.ceil(full - now) + 1000)
+    end
+    return {grant, 1000, math.max(1, math.ceil(full + unit - now - room * unit))}
+end
+local n = math.floor(now / length)
+local at, this, last = now - n * length, string.format('%.0f', n), string.format('%.0f', n - 1)
+local count = tonumber(redis.call('hget', KEYS[1], this) or 0)
+local before = tonumber(redis.call('hget', KEYS[1], last) or 0)
+local room = limit - math.ceil(before * (length - at) / length) - count - owed
+local grant = math.max(0, math.min(ask, room))
+if owed + grant > 0 then
+    if count == 0 then
+        redis.call('del', KEYS[1])
+        if before > 0 then redis.call('hset', KEYS[1], last, before) end
+    end
+    count = redis.call('hincrby', KEYS[1], this, owed + grant)
+    redis.call('pexpire', KEYS[1], length * 2)
+end
+local left = math.ceil(length - at)
+local again = left
+if before > 0 and count < limit then again = math.min(left, math.ceil(length / before)) end
+return {grant, left, again}";
+
+/// What gateways agree on about a limit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Terms {
+    chunk: i64,
+    /// Units that fit at once.
+    most: u32,
+    /// So many units in so many milliseconds.
+    units: f64,
+    length_ms: f64,
+    is_window: bool,
+}
+
+impl Terms {
+    /// `None` for what is not shared.
+    pub fn of(kind: &Kind) -> Option<Self> {
+        match kind {
+            Kind::Window(window) => Some(Self {
+                chunk: (i64::from(window.limit) / 10).max(1),
+                most: window.limit,
+                units: window.limit.into(),
+                length_ms: window.length_us as f64 / 1e3,
+                is_window: true,
+            }),
+            Kind::Rate(rate) => {
+                let (per_s, capacity) = (rate.per_s(), rate.units());
+                let chunk = (per_s / 10.0).floor().clamp(1.0, 1e9) as i64;
+                Some(Self { chunk, most: capacity, units: per_s, length_ms: 1e3, is_window: false })
+            }
+            Kind::Flight(_) => None,
+        }
+    }
+
+    /// How far a gateway may be off.
+    pub fn chunk(&self) -> i64 {
+        self.chunk
+    }
+
+    /// The arguments of [`SCRIPT`] after the key.
+    pub fn arguments(&self, wish: &Wish) -> [String; 6] {
+        let kind = if self.is_window { "w" } else { "r" };
+        let most = i64::from(self.most) + self.chunk;
+        let (units, length) = (self.units.to_string(), self.length_ms.to_string());
+        [wish.owed.to_string(), wish.ask.to_string(), units, length, kind.into(), most.to_string()]
+    }
+}
+
+/// What a gateway wants of the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wish {
+    pub owed: i64,
+    pub ask: i64,
+}
+
+/// What the server says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grant {
+    pub units: i64,
+    pub good_ms: u64,
+    pub again_ms: u64,
+}
+
+impl Grant {
+    pub fn read(reply: &Reply) -> Option<Self> {
+        let Reply::Array(Some(parts)) = reply else { return None };
+        let [Reply::Int(units), Reply::Int(good), Reply::Int(again)] = parts[..] else { return None };
+        let ms = |n: i64| u64::try_from(n).ok();
+        (units >= 0).then_some(Self { units, good_ms: ms(good)?, again_ms: ms(again)? })
+    }
+}
+
+/// The balance of one key, over its words.
+#[derive(Clone, Copy)]
+pub struct Budget<'a>(&'a [Word]);
+
+impl<'a> Budget<'a> {
+    pub fn new(words: &'a [Word]) -> Self {
+        Self(&words[..WORDS])
+    }
+
+    pub fn clear(&self) {
+        self.0.iter().for_each(|word| word.store(0, Release));
+    }
+
+    fn short(&self, terms: &Terms, now_us: u64) -> Option<u64> {
+        let again = self.0[SHORT].load(Acquire);
+        // what was said long ago says nothing
+        let old = again + (terms.length_ms * 2e3) as u64;
+        (again != 0 && now_us < old).then_some(again)
+    }
+
+    /// Spends from it. True with it: the leaser is to be told that somebody wants more.
+    pub fn take(&self, terms: &Terms, ask: &Ask, now_us: u64) -> (Result<(), Refusal>, bool) {
+        if ask.cost > terms.most {
+            return (Err(Refusal::TooLarge), false);
+        }
+        let (cost, short) = (i64::from(ask.cost), self.short(terms, now_us));
+        let reserve = terms.chunk * i64::from(ask.priority.min(super::LAST_PRIORITY)) / 10;
+        let mut seen = self.0[BALANCE].load(Acquire);
+        loop {
+            let is_over = seen as i64 > 0 && now_us > self.0[UNTIL].load(Acquire);
+            let have = if is_over { 0 } else { seen as i64 };
+            let left = have - cost;
+            let on_credit = short.is_none() && reserve == 0 && (left >= -terms.chunk || have >= 0);
+            if left < reserve && !on_credit {
+                self.0[SPENT].fetch_add(ask.cost.into(), AcqRel);
+                let us = short.map_or(SOON_US, |again| again.saturating_sub(now_us).max(SOON_US));
+                return (Err(Refusal::Later { us }), self.want());
+            }
+            match self.0[BALANCE].compare_exchange(seen, left as u64, AcqRel, Acquire) {
+                Ok(_) => {
+                    self.0[SPENT].fetch_add(ask.cost.into(), AcqRel);
+                    return (Ok(()), left <= terms.chunk / 2 && self.want());
+                }
+                Err(other) => seen = other,
+            }
+        }
+    }
+
+    fn want(&self) -> bool {
+        self.0[WANTED].load(Acquire) == 0 && self.0[WANTED].swap(1, AcqRel) == 0
+    }
+
+    /// Corrects what was spent.
+    pub fn settle(&self, cost: u32, actual: u32) {
+        self.0[BALANCE].fetch_add((i64::from(cost) - i64::from(actual)) as u64, AcqRel);
+        self.want();
+    }
+
+    /// What to ask the server for now, if somebody wants something.
+    pub fn wish(&self, terms: &Terms, now_us: u64) -> Option<Wish> {
+        let is_early = self.short(terms, now_us).is_some_and(|again| now_us < again);
+        if self.0[WANTED].load(Acquire) == 0 || is_early {
+            return None;
+        }
+        self.0[WANTED].store(0, Release);
+        let seen = self.0[BALANCE].load(Acquire);
+        let mut have = seen as i64;
+        if have > 0 && now_us > self.0[UNTIL].load(Acquire) {
+            // a lease that was not spent in its time; whoever spends at this moment keeps it
+            let ended = self.0[BALANCE].compare_exchange(seen, 0, AcqRel, Acquire).is_ok();
+            have = if ended { 0 } else { have };
+        }
+        let use_ = i64::try_from(self.0[SPENT].swap(0, AcqRel)).unwrap_or(i64::MAX);
+        let size = use_.saturating_mul(2).clamp((terms.chunk / 4).max(1), terms.chunk);
+        Some(Wish { owed: (-have).max(0), ask: (size - have.max(0)).max(0) })
+    }
+
+    /// Takes in the answer to a wish, which was sent no earlier than `asked_us`.
+    pub fn granted(&self, wish: &Wish, grant: &Grant, asked_us: u64) {
+        // a lease must not be taken for one that is over
+        self.0[UNTIL].store(asked_us + grant.good_ms * 1000, Release);
+        self.0[BALANCE].fetch_add((wish.owed + grant.units) as u64, AcqRel);
+        let is_short = grant.units < wish.ask;
+        self.0[SHORT].store(if is_short { asked_us + grant.again_ms.max(10) * 1000 } else { 0 }, Release);
+    }
+
+    /// There was no answer: somebody still wants it.
+    pub fn failed(&self, wish: &Wish) {
+        self.0[SPENT].fetch_add(wish.ask.unsigned_abs() / 2, AcqRel);
+        self.0[WANTED].store(1, Release);
+    }
+}
