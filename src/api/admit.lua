@@ -7,8 +7,8 @@
 --   as.admit{ key = { tenant, route }, window = "1m", limit = 1000, cost = tokens }
 --   as.admit{ key = tenant, concurrency = 20 }
 --
--- `ticket, waited` when it is let in; `nil, err, retry_after` when it is not: "rejected", "timeout" (after max_wait), "too
--- large" (it costs more than there ever is), "no memory". With max_wait it waits, in phases that may wait.
+-- `ticket, waited` when it is let in; `nil, err, retry_after` when it is not: "rejected", "timeout" (after max_wait),
+-- "too large" (it costs more than there ever is), "no memory". With max_wait it waits, in phases that may wait.
 
 local concat = table.concat
 local error = error
