@@ -485,7 +485,22 @@ true
 20000
 
 
-=== TEST 18: where there is no zone there are no limits
+=== TEST 18: a script that goes on and on is not refused for what it took long ago, and keeps its places
+--- lua
+    local id = ngx.var.request_id
+    local held = as.admit { key = id, concurrency = 2 }
+    local first = as.admit { key = id, rate = 1e6, burst = 9999 }
+    for i = 1, 5000 do
+        assert(as.admit { key = id, rate = 1e6, burst = 9999 })
+        assert(as.settle((as.admit { key = id, concurrency = 2 })))
+    end
+    local last = as.admit { key = id, rate = 1e6, burst = 9999 }
+    ngx.say(as.settle(first), " ", as.settle(last, 2), " ", count(3, { key = id, concurrency = 2 }), " ", as.settle(held))
+--- response_body
+nil true 1 true
+
+
+=== TEST 19: where there is no zone there are no limits
 --- no_zone
 --- lua
     ngx.say(require("ngx.autoscale").admit { key = "a", rate = 1 })
@@ -493,7 +508,7 @@ true
 nilno autoscale_zone in http {}
 
 
-=== TEST 19: a limit without a zone is refused
+=== TEST 20: a limit without a zone is refused
 --- must_die
 --- http_config
     autoscale_limit a rate=1r/s;
@@ -502,7 +517,7 @@ nilno autoscale_zone in http {}
 "autoscale_limit" needs the memory that all workers share: write "autoscale_zone main:8m;" in http {}
 
 
-=== TEST 20: a limit that is none says what would be one
+=== TEST 21: a limit that is none says what would be one
 --- must_die
 --- http_config
     autoscale_zone main:4m keys=64;
@@ -512,7 +527,7 @@ nilno autoscale_zone in http {}
 "autoscale_limit" is written autoscale_limit NAME rate=N/s
 
 
-=== TEST 21: a limit has one meaning
+=== TEST 22: a limit has one meaning
 --- must_die
 --- http_config
     autoscale_zone main:4m keys=64;
@@ -523,7 +538,7 @@ nilno autoscale_zone in http {}
 limit "a" is duplicate
 
 
-=== TEST 22: where it may not wait, it says so
+=== TEST 23: where it may not wait, it says so
 --- phases: log header_filter body_filter balancer set
 --- lua
     local ok, err = pcall(require("ngx.autoscale").admit, { key = ngx.var.request_id, rate = 1, max_wait = 1 })

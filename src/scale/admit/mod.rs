@@ -29,6 +29,10 @@ use line::Line;
 const MOST_LIMITS: usize = 4096;
 /// The first bits of a ticket's number are its place; so many may be open in a worker.
 const PLACE_BITS: u32 = 20;
+/// Tickets of one request, before those that nobody needs are looked for.
+const MANY: u32 = 1024;
+/// The `next` of a ticket that belongs to no request.
+const NOBODYS: u32 = u32::MAX;
 /// Places that another worker gives back are seen within this time.
 const POLL_US: u64 = 10_000;
 
@@ -77,6 +81,8 @@ pub struct Tickets {
     admission: OnceCell<Rc<Admission>>,
     /// The place of the newest, plus one.
     head: Cell<u32>,
+    /// How many there are.
+    count: Cell<u32>,
 }
 
 impl Drop for Tickets {
@@ -219,6 +225,9 @@ impl Admission {
 
     /// Keeps a ticket until it is settled or the request ends; its number.
     fn keep(self: &Rc<Self>, ticket: Ticket, line: u64, tickets: Option<&Tickets>) -> Option<f64> {
+        if tickets.is_some_and(|tickets| tickets.count.get() >= MANY) {
+            tickets.inspect(|tickets| self.tidy(tickets));
+        }
         let mut open = self.open.borrow_mut();
         let entry = open.vacant_entry();
         let key = entry.key() as u32;
@@ -228,13 +237,37 @@ impl Admission {
             return None;
         }
         let serial = self.serial.replace(self.serial.get().wrapping_add(1).max(1));
-        let next = tickets.map_or(0, |tickets| {
+        let next = tickets.map_or(NOBODYS, |tickets| {
             // tickets of one request are all of one cycle, the first one's
             tickets.admission.get_or_init(|| Rc::clone(self));
+            tickets.count.set(tickets.count.get() + 1);
             tickets.head.replace(key + 1)
         });
         entry.insert(Open { serial, next, line, ticket, settled: false });
         Some(f64::from(serial) * f64::from(1 << PLACE_BITS) + f64::from(key))
+    }
+
+    /// Forgets what is settled of a request that goes on and on, and of what need not be, all but the newest half.
+    #[cold]
+    fn tidy(&self, tickets: &Tickets) {
+        let mut open = self.open.borrow_mut();
+        let (mut at, mut kept) = (tickets.head.replace(0), Vec::new());
+        while let Some(entry) = at.checked_sub(1).and_then(|place| open.get(place as usize)) {
+            let next = entry.next;
+            let holds = matches!(entry.ticket, Ticket::Flight { .. });
+            if entry.settled || !holds && kept.len() >= MANY as usize / 2 {
+                open.remove(at as usize - 1);
+            } else {
+                kept.push(at);
+            }
+            at = next;
+        }
+        tickets.count.set(kept.len() as u32);
+        for at in kept.into_iter().rev() {
+            if let Some(entry) = open.get_mut(at as usize - 1) {
+                entry.next = tickets.head.replace(at);
+            }
+        }
     }
 
     /// Corrects the cost of what was admitted, if `actual` says what it was, and gives back its places. False: there is no such ticket (any more).
@@ -247,6 +280,9 @@ impl Admission {
         };
         entry.settled = true;
         let (ticket, line) = (entry.ticket, entry.line);
+        if entry.next == NOBODYS {
+            open.remove(place);
+        }
         drop(open);
         self.give_back(&ticket, actual, line);
         true

@@ -203,7 +203,8 @@ impl<'a> Budget<'a> {
         }
         let use_ = i64::try_from(self.0[SPENT].swap(0, AcqRel)).unwrap_or(i64::MAX);
         let size = use_.saturating_mul(2).clamp((terms.chunk / 4).max(1), terms.chunk);
-        Some(Wish { owed: (-have).max(0), ask: (size - have.max(0)).max(0) })
+        let wish = Wish { owed: (-have).max(0), ask: (size - have.max(0)).max(0) };
+        (wish.owed + wish.ask > 0).then_some(wish)
     }
 
     /// Takes in the answer to a wish, which was sent no earlier than `asked_us`.
