@@ -436,7 +436,7 @@ struct Least<'a, 'b> {
 }
 
 impl Tenancy for Least<'_, '_> {
-    fn coldness(&self, index: usize) -> Option<u64> {
+    fn coldness(&self, index: usize, _: u16) -> Option<u64> {
         let (warm, idle) = self.limits.shared.heat(index, self.now);
         Some((u64::from(u32::MAX) - warm) << 32 | idle)
     }
