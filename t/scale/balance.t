@@ -391,3 +391,27 @@ rpc
 ["GET /row?n=10", "GET /row?n=20&to=/picked"]
 --- response_body eval
 ["one=9 slow=1\n", "one=20\n"]
+
+
+=== TEST 24: peers that are added are chosen like the others, kept connections and all, and go when they are taken back
+--- modes: plain workers
+--- once
+--- app
+    server ONE;
+    autoscale_balance least_request slow_start=0;
+    keepalive 4;
+--- config
+    location = /member {
+        content_by_lua_block {
+            local as, addr = require "ngx.autoscale", "127.0.0.1:$TEST_NGINX_RAND_PORT_2"
+            if ngx.var.arg_do == "add" then
+                ngx.say(as.peer_add("app", addr, { weight = 3 }))
+            else
+                ngx.say(as.peer_remove("app", addr))
+            end
+        }
+    }
+--- request eval
+["GET /many?n=4&work=0.05", "GET /member?do=add", "GET /many?n=8&work=0.05", "GET /next", "GET /member?do=remove", "GET /row?n=4"]
+--- response_body_like eval
+['^one=4$', '^true$', '^one=2 two=6$', '^two \d+$', '^true$', '^one=4$']
