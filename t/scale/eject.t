@@ -768,3 +768,27 @@ unknown parameter "evry=" (did you mean "every"?)
     ngx.say("never")
 --- error_log
 "autoscale_eject" directive is duplicate
+
+
+=== TEST 29: autoscale_balance sends nothing to who is ejected, and one request at a time to one on probation
+--- modes: plain
+--- http_config
+    upstream app { autoscale_balance least_request; server A; server B; server C; autoscale_eject failures=1 time=200ms; }
+--- lua
+    set("all", "500")
+    get(2)
+    local out = states():match("(%w):ejected")
+    ngx.shared.how:delete("all")
+    ngx.say(out and not get(6):find(out))
+    set(out, "later")
+    wait_for(function() return states():find(out .. ":probation") end)
+    local threads, count = {}, 0
+    for i = 1, 24 do threads[i] = ngx.thread.spawn(fetch) end
+    for i = 1, 24 do
+        local _, _, body = ngx.thread.wait(threads[i])
+        if body == out then count = count + 1 end
+    end
+    ngx.say(count <= 1)
+--- response_body
+true
+true
