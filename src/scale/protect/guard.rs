@@ -16,6 +16,8 @@ use crate::ngx::{Request, Upstream};
 
 /// What is measured is looked at so often.
 const PACE_US: u64 = 100_000;
+/// Peers whose services differ by so much are told apart (as [`logic::autoscale::balance`] does).
+const UNEVEN: f32 = 1.5;
 /// Seconds over which the drain is measured.
 const DRAIN_S: u64 = 5;
 
@@ -27,6 +29,8 @@ pub struct Guard {
     upstream: Upstream,
     pub entry: Ref<Group>,
     pace: Cell<(u64, Pace)>,
+    /// Some peers are much slower than others.
+    is_uneven: Cell<bool>,
     /// The peer that had room last, so that the next request begins there.
     hint: Cell<usize>,
 }
@@ -34,6 +38,11 @@ pub struct Guard {
 /// What the upstream's configuration says.
 pub fn conf(upstream: &Upstream) -> Option<&Conf> {
     upstream.conf()?.upstream.protect.as_ref()
+}
+
+/// Whether the limits of an upstream's peers are learnt.
+pub fn learns(upstream: &Upstream) -> bool {
+    conf(upstream).is_some_and(|conf| conf.settings.limit.is_none())
 }
 
 impl Guard {
@@ -48,6 +57,7 @@ impl Guard {
             upstream,
             entry,
             pace: Cell::default(),
+            is_uneven: Cell::new(false),
             hint: Cell::new(0),
         })
     }
@@ -63,11 +73,17 @@ impl Guard {
     pub fn has_room(&self, shell: &Shell, number: usize, now: Now) -> bool {
         match self.settings.limit {
             // streams are looked for only when they may matter
-            Some(limit) => shell.zone.levels(self.entry).active < limit || self.room(shell, number, now) > 0,
+            Some(limit) => {
+                shell.zone.levels(self.entry).active < limit || self.room(shell, number, 0, now) > 0
+            }
             None => {
                 let Some(fleet) = shell.fleet(number) else { return true };
+                if self.is_uneven.get() && fleet.balance().is_some() {
+                    return !fleet.should_wait(&shell.zone, 0, shell.random(), now);
+                }
+                let team = fleet.team(&shell.zone, || now);
                 let (mut any, mut found) = (false, false);
-                let hint = fleet.each_eligible(&shell.zone, now, self.hint.get(), |peer, most| {
+                let hint = team.each_eligible(&shell.zone, now, self.hint.get(), |peer, most| {
                     any = true;
                     found = room_at(&shell.zone, peer, most, now) > 0;
                     !found
@@ -78,20 +94,27 @@ impl Guard {
         }
     }
 
-    /// For how many more there is room.
-    pub fn room(&self, shell: &Shell, number: usize, now: Now) -> u32 {
+    /// For how many more there is room, as the one sees it that has `ahead` of it, or behind it: a peer that is much slower than the
+    /// others is for long queues only.
+    pub fn room(&self, shell: &Shell, number: usize, ahead: u32, now: Now) -> u32 {
         let Some(fleet) = shell.fleet(number) else { return u32::MAX };
         let zone = &shell.zone;
         if let Some(limit) = self.settings.limit {
             let mut streams = 0;
             let active = zone.levels(self.entry).active;
             if active >= limit {
-                fleet.each_member(zone, |peer| streams += zone.streams(peer));
+                fleet.team(zone, || now).each(zone, |peer| streams += zone.streams(peer));
             }
             return limit.saturating_sub(active.saturating_sub(streams));
         }
+        if self.is_uneven.get()
+            && fleet.balance().is_some()
+            && fleet.should_wait(zone, ahead, shell.random(), now)
+        {
+            return 0;
+        }
         let (mut any, mut room) = (false, 0u32);
-        fleet.each_eligible(zone, now, 0, |peer, most| {
+        fleet.team(zone, || now).each_eligible(zone, now, 0, |peer, most| {
             any = true;
             room = room.saturating_add(room_at(zone, peer, most, now));
             true
@@ -105,7 +128,7 @@ impl Guard {
     }
 
     /// How fast it serves, as of the last tenth of a second.
-    pub fn pace(&self, shell: &Shell, now: Now) -> Pace {
+    pub fn pace(&self, shell: &Shell, number: usize, now: Now) -> Pace {
         let (then, pace) = self.pace.get();
         if now.us.saturating_sub(then) < PACE_US {
             return pace;
@@ -114,7 +137,22 @@ impl Guard {
         let inflight = shell.zone.levels(self.entry).active;
         let pace = Pace { service_us: service_us.map_or(0.0, f64::from), inflight };
         self.pace.set((now.us, pace));
+        self.is_uneven.set(self.learns() && self.unevenness(shell, number, now) > UNEVEN);
         pace
+    }
+
+    /// By how much the slowest peer is slower than the fastest.
+    fn unevenness(&self, shell: &Shell, number: usize, now: Now) -> f32 {
+        let Some(fleet) = shell.fleet(number) else { return 1.0 };
+        let (mut least, mut most) = (f32::MAX, 0f32);
+        fleet.team(&shell.zone, || now).each(&shell.zone, |peer| {
+            let learnt =
+                shell.zone.side(peer).map(|side| Learnt::over(&side[of_peer::LIMIT]).room(now).service_us);
+            if let Some(us) = learnt.filter(|us| *us > 0.0) {
+                (least, most) = (least.min(us), most.max(us));
+            }
+        });
+        most / least
     }
 
     /// How many it has served a second of late.

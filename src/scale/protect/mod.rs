@@ -13,7 +13,7 @@
 mod guard;
 mod refusal;
 
-pub use guard::Guard;
+pub use guard::{learns, Guard};
 pub use refusal::Why;
 
 use core::cell::RefCell;
@@ -146,7 +146,12 @@ impl Protect {
     pub fn arrive(&self, shell: &Shell, upstream: usize, request: Request) -> Arrival {
         let (Some(guard), Some(queues)) = (self.guard(upstream), &self.queues) else { return Arrival::Go };
         let mode = request.loc_conf().mode.unwrap_or_default();
-        if mode == Mode::Off || guard.lane.is_idle() && guard.has_room(shell, upstream, clock::monotonic()) {
+        if mode == Mode::Off {
+            return Arrival::Go;
+        }
+        let now = clock::monotonic();
+        guard.pace(shell, upstream, now);
+        if guard.lane.is_idle() && guard.has_room(shell, upstream, now) {
             return Arrival::Go;
         }
         self.arrive_late(shell, (guard, queues), upstream, request, mode)
@@ -163,7 +168,7 @@ impl Protect {
     ) -> Arrival {
         let now = clock::monotonic();
         let pressure = queues.pressure(&guard.lane);
-        if pressure.waiting == 0 && guard.room(shell, upstream, now) > pressure.granted {
+        if pressure.waiting == 0 && guard.room(shell, upstream, 0, now) > pressure.granted {
             return Arrival::Go;
         }
         if mode == Mode::Observe {
@@ -196,9 +201,9 @@ impl Protect {
     fn grant_all(&self, shell: &Shell, upstream: usize, mut f: impl FnMut(&Grant) -> bool) {
         let (Some(guard), Some(queues)) = (self.guard(upstream), &self.queues) else { return };
         let now = clock::monotonic();
-        let pace = guard.pace(shell, now);
-        while let Some(grant) = queues.grant(&guard.lane, now.us, &pace, || guard.room(shell, upstream, now))
-        {
+        let pace = guard.pace(shell, upstream, now);
+        let room = |ahead| guard.room(shell, upstream, ahead, now);
+        while let Some(grant) = queues.grant(&guard.lane, now.us, &pace, room) {
             let more = f(&grant);
             self.tell(&grant);
             if !more {
@@ -253,7 +258,7 @@ impl Protect {
             if self.settle(ticket) {
                 continue;
             }
-            let (timeout_us, pace) = (guard.settings.timeout_us, guard.pace(shell, now));
+            let (timeout_us, pace) = (guard.settings.timeout_us, guard.pace(shell, ticket.upstream(), now));
             if queues.is_overdue(&guard.lane, slot, timeout_us, now.us, &pace) && queues.withdraw(slot) {
                 ticket.lose_slot();
                 ticket.refuse(Why::Late);

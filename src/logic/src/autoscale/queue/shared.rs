@@ -196,14 +196,14 @@ impl<'a> Queues<'a> {
         Some(slot)
     }
 
-    /// Lets the next one of the queue go if there is `room` for one more than those who were let go already. To be called until it
-    /// says nobody.
+    /// Lets the next one of the queue go if there is `room`, for one that has so many behind it, for one more than those who were let go
+    /// already. To be called until it says nobody.
     pub fn grant(
         &self,
         lane: &Lane<'_>,
         now_us: u64,
         pace: &Pace,
-        mut room: impl FnMut() -> u32,
+        mut room: impl FnMut(u32) -> u32,
     ) -> Option<Grant> {
         loop {
             let flag = lane.words[FLAG].load(Acquire);
@@ -219,7 +219,7 @@ impl<'a> Queues<'a> {
                 }
                 return None;
             }
-            if room() <= survey.granted {
+            if room(survey.waiting - 1) <= survey.granted {
                 return None;
             }
             let virtual_time = get(&lane.words[VIRTUAL]);

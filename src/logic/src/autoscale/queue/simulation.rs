@@ -97,7 +97,7 @@ impl World<'_> {
 
     fn let_go(&mut self, now: u64) {
         let pace = self.pace();
-        while let Some(grant) = self.queues.grant(&self.lane, now, &pace, || SLOTS - self.inflight) {
+        while let Some(grant) = self.queues.grant(&self.lane, now, &pace, |_| SLOTS - self.inflight) {
             let (who, arrived) = self.parked.remove(&grant.slot.0).unwrap();
             self.queues.leave(grant.slot);
             self.serve(who, arrived, now);

@@ -39,7 +39,7 @@ fn pace() -> Pace {
 /// Everybody in the order in which they are let go, one at a time.
 fn drain(queues: &Queues<'_>, lane: &Lane<'_>, now_us: u64) -> Vec<Slot> {
     let mut order = Vec::new();
-    while let Some(grant) = queues.grant(lane, now_us, &pace(), || 1) {
+    while let Some(grant) = queues.grant(lane, now_us, &pace(), |_| 1) {
         queues.leave(grant.slot);
         order.push(grant.slot);
     }
@@ -129,7 +129,7 @@ fn flows_take_turns_and_a_new_one_is_served_at_once() {
     come(1, 30);
     let mut first = Vec::new();
     for _ in 0..10 {
-        let grant = queues.grant(&lane, T + 100, &pace(), || 1).unwrap();
+        let grant = queues.grant(&lane, T + 100, &pace(), |_| 1).unwrap();
         queues.leave(grant.slot);
         first.push(grant.slot);
     }
@@ -150,10 +150,10 @@ fn queues_of_different_upstreams_do_not_see_each_other() {
     let (queues, a, b) = (memory.queues(), memory.lane(0), memory.lane(1));
     queues.enter(&a, ME, &entry(b"", 1), BOUNDS, T).unwrap();
     assert!(b.is_idle() && !a.is_idle());
-    assert_eq!(queues.grant(&b, T, &pace(), || 9), None);
+    assert_eq!(queues.grant(&b, T, &pace(), |_| 9), None);
     assert_eq!(queues.pressure(&b), Pressure::default());
-    assert!(queues.grant(&a, T, &pace(), || 1).is_some());
-    assert!(queues.grant(&a, T, &pace(), || 1).is_none());
+    assert!(queues.grant(&a, T, &pace(), |_| 1).is_some());
+    assert!(queues.grant(&a, T, &pace(), |_| 1).is_none());
 }
 
 #[test]
@@ -163,12 +163,12 @@ fn who_was_let_go_has_its_room_until_it_has_gone() {
     for _ in 0..3 {
         queues.enter(&lane, ME, &entry(b"", 1), BOUNDS, T).unwrap();
     }
-    let first = queues.grant(&lane, T, &pace(), || 1).unwrap();
-    assert_eq!(queues.grant(&lane, T, &pace(), || 1), None);
+    let first = queues.grant(&lane, T, &pace(), |_| 1).unwrap();
+    assert_eq!(queues.grant(&lane, T, &pace(), |_| 1), None);
     assert_eq!(queues.phase(first.slot), Phase::Granted);
     assert!(!queues.withdraw(first.slot), "its turn has come");
     queues.leave(first.slot);
-    let second = queues.grant(&lane, T, &pace(), || 1).unwrap();
+    let second = queues.grant(&lane, T, &pace(), |_| 1).unwrap();
     queues.leave(second.slot);
     assert_eq!(queues.pressure(&lane), Pressure { waiting: 1, granted: 0 });
 }
@@ -216,7 +216,7 @@ fn what_the_dead_had_is_given_back() {
         let who = if i % 2 == 0 { ME } else { dead };
         queues.enter(&lane, who, &entry(b"", 1), BOUNDS, T + i).unwrap();
     }
-    let granted: Vec<_> = (0..2).map(|_| queues.grant(&lane, T + 9, &pace(), || 2).unwrap()).collect();
+    let granted: Vec<_> = (0..2).map(|_| queues.grant(&lane, T + 9, &pace(), |_| 2).unwrap()).collect();
     assert!(granted.iter().any(|grant| grant.owner == dead.0 && grant.seat == 1));
     assert_eq!(queues.sweep(ME.0, |owner| owner.pid != 2), 3);
     assert_eq!(queues.sweep(ME.0, |owner| owner.pid != 2), 0);
@@ -269,7 +269,7 @@ proptest! {
                         held.swap_remove(i);
                     }
                 }
-                _ => while let Some(grant) = queues.grant(&lane, now, &pace(), || 4 - running) {
+                _ => while let Some(grant) = queues.grant(&lane, now, &pace(), |_| 4 - running) {
                     prop_assert!(held.contains(&grant.slot));
                     prop_assert_eq!(queues.phase(grant.slot), Phase::Granted);
                     held.retain(|slot| *slot != grant.slot);
@@ -319,7 +319,7 @@ fn four_workers_hammer_one_queue() {
                             );
                         }
                         while queues
-                            .grant(&lane, now, &pace(), || PLACES.saturating_sub(inflight.load(SeqCst)))
+                            .grant(&lane, now, &pace(), |_| PLACES.saturating_sub(inflight.load(SeqCst)))
                             .is_some()
                         {}
                         if asked % 7 == 0 && held.len() > 3 && queues.withdraw(held[2]) {
