@@ -115,14 +115,17 @@ unsafe extern "C" fn init_peer(
         };
         let mut index = index;
         if let Some(shell) = main.shell() {
+            let resumed = park::resumed(request);
             // before the balancer looks: another worker may have changed a peer
             guard(|| {
                 shell.sync();
-                index = shell.divert(request, index);
+                index = resumed.unwrap_or_else(|| shell.divert(request, index));
                 shell.rouse(index);
             });
-            if let Some(rc) = guard(|| park::arrive(shell, request, index)).flatten() {
-                return rc;
+            if resumed.is_none() {
+                if let Some(rc) = guard(|| park::arrive(shell, request, index)).flatten() {
+                    return rc;
+                }
             }
         }
         let chosen = &all[index];

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use logic::autoscale::balance::{Candidate, Ended, Memory, Peers, Settings};
+use logic::autoscale::limit::Learnt;
 use logic::autoscale::metrics::columns::Worker;
 use logic::autoscale::metrics::series::{Peer, Upstream as Group};
 use logic::autoscale::metrics::table::Ref;
@@ -194,11 +195,6 @@ impl Team {
         self.seats.len() == 1
     }
 
-    /// How many come before the backup ones.
-    pub fn primaries(&self) -> usize {
-        self.primaries
-    }
-
     pub fn has_backup(&self) -> bool {
         self.primaries < self.seats.len()
     }
@@ -266,6 +262,48 @@ impl Team {
     #[inline]
     pub fn memory<'z>(&self, i: usize, zone: &Zone<'z>) -> Option<Memory<'z>> {
         memory(zone, self.entry(i, zone))
+    }
+
+    /// Calls `f` with each peer that takes requests, and what somebody has set as its limit, as long as that wants more: the primary ones,
+    /// or the backup ones where no primary one is left. Begins with number `from`, and says where it ended.
+    #[inline]
+    pub fn each_eligible(
+        &self,
+        zone: &Zone<'_>,
+        now: Now,
+        from: usize,
+        mut f: impl FnMut(Ref<Peer>, u32) -> bool,
+    ) -> usize {
+        for range in [0..self.primaries, self.primaries..self.seats.len()] {
+            let (start, mut any) = (if range.contains(&from) { from } else { range.start }, false);
+            for i in (start..range.end).chain(range.start..start) {
+                let entry = self.entry(i, zone);
+                let control = zone.control(entry);
+                let said = control.says() != State::Up || zone.health(entry, now) == Health::Ejected;
+                if said || self.is_out(i) {
+                    continue;
+                }
+                any = true;
+                if !f(entry, control.limit) {
+                    return i;
+                }
+            }
+            if any {
+                break;
+            }
+        }
+        from
+    }
+
+    /// Calls `f` with each peer.
+    pub fn each(&self, zone: &Zone<'_>, mut f: impl FnMut(Ref<Peer>)) {
+        (0..self.seats.len()).for_each(|i| f(self.entry(i, zone)));
+    }
+
+    /// Whether nginx keeps peer `i` out.
+    fn is_out(&self, i: usize) -> bool {
+        let out = |peer: Listed<'_>| peer.is_down() || !self.is_single() && peer.has_failed();
+        matches!(self.seated(i), Some(Seated::Listed(peer)) if out(peer))
     }
 
     /// Peer `i` is well again: it gets its share little by little.
@@ -340,6 +378,8 @@ pub struct View<'a> {
     pub worker: Worker,
     /// `None` where the upstream is balanced by others, and nothing was kept for the rule.
     pub settings: Option<&'a Settings>,
+    /// What was learnt of how many requests a peer takes at a time holds.
+    pub heeds_limits: bool,
     pub now: Now,
 }
 
@@ -412,6 +452,10 @@ impl Peers for View<'_> {
         };
         let mut candidate = known.unwrap_or(Candidate::new(weight));
         candidate.excluded = self.tried.has(i);
+        if let (true, Some(side)) = (self.heeds_limits, zone.side(entry)) {
+            candidate.room = Some(Learnt::over(&side[of_peer::LIMIT]).room(self.now));
+            candidate.inflight = zone.occupied(entry);
+        }
         if let Some(peer) = listed {
             candidate.excluded |= peer.is_down() || !team.is_single() && peer.has_failed();
             if entry.is_none() {

@@ -4,7 +4,7 @@ use core::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
-use logic::autoscale::balance::{pick, Settings};
+use logic::autoscale::balance::{choose, pick, Choice as Verdict, Settings};
 use logic::autoscale::metrics::columns::Worker;
 use logic::autoscale::metrics::series::{Peer, Series, Time, Upstream as Group};
 use logic::autoscale::metrics::table::Ref;
@@ -36,6 +36,8 @@ pub struct Fleet {
     pub pool: Option<Pool>,
     /// Its pool could take requests, and nobody of it does.
     asleep: Cell<bool>,
+    /// What was learnt of how many requests a peer takes is to hold.
+    heeds_limits: bool,
 }
 
 struct Listed {
@@ -89,6 +91,7 @@ impl Fleet {
             replaced: RefCell::default(),
             pool: None,
             asleep: Cell::new(false),
+            heeds_limits: upstream.is_some_and(|u| super::protect::learns(&u)),
         };
         fleet.meet(zone, now);
         match plan.zip(upstream) {
@@ -183,8 +186,15 @@ impl Fleet {
         tried: &Tried,
         (worker, random, now): (Worker, u64, Now),
     ) -> Option<usize> {
-        let view = self.view(team, zone, tried, (worker, now));
-        pick(&view, view.settings.unwrap_or(&self.rule), random)
+        let mut view = self.view(team, zone, tried, (worker, now));
+        let rule = view.settings.unwrap_or(&self.rule);
+        let chosen = pick(&view, rule, random);
+        if chosen.is_some() || !view.heeds_limits {
+            return chosen;
+        }
+        // whoever comes here has waited, or is not to: what was learnt keeps nobody away
+        view.heeds_limits = false;
+        pick(&view, rule, random)
     }
 
     /// A team as the rule sees it.
@@ -197,7 +207,7 @@ impl Fleet {
         (worker, now): (Worker, Now),
     ) -> View<'a> {
         let settings = self.balance().map(|balance| &balance.settings);
-        View { team, zone, tried, worker, settings, now }
+        View { team, zone, tried, worker, settings, heeds_limits: self.heeds_limits, now }
     }
 
     /// Makes the list for [`Fleet::row`] and says how long it is.
@@ -326,42 +336,11 @@ impl Fleet {
         self.asleep.set(self.pool.as_ref().is_some_and(|pool| pool.is_asleep(zone, now)));
     }
 
-    /// Calls `f` with each peer that takes requests, and what somebody has set as its limit, as long as that wants more: the primary ones,
-    /// or the backup ones where no primary one is left. Begins with number `from`, and says where it ended.
-    pub fn each_eligible(
-        &self,
-        zone: &Zone<'_>,
-        now: Now,
-        from: usize,
-        mut f: impl FnMut(Ref<Peer>, u32) -> bool,
-    ) -> usize {
-        let team = self.team.borrow();
-        let primaries = team.primaries();
-        for range in [0..primaries, primaries..team.seats().len()] {
-            let (start, mut any) = (if range.contains(&from) { from } else { range.start }, false);
-            for i in (start..range.end).chain(range.start..start) {
-                let entry = team.entry(i, zone);
-                let control = zone.control(entry);
-                let is_out = control.says() != State::Up || zone.health(entry, now) == Health::Ejected;
-                if is_out || team.own(i).1 && !control.forced {
-                    continue;
-                }
-                any = true;
-                if !f(entry, control.limit) {
-                    return i;
-                }
-            }
-            if any {
-                break;
-            }
-        }
-        from
-    }
-
-    /// Calls `f` with each peer.
-    pub fn each_member(&self, zone: &Zone<'_>, mut f: impl FnMut(Ref<Peer>)) {
-        let team = self.team.borrow();
-        (0..team.seats().len()).for_each(|i| f(team.entry(i, zone)));
+    /// Whether the next request had better wait for a peer with room than go to one that has some, or must: `ahead` wait before it.
+    pub fn should_wait(&self, zone: &Zone<'_>, ahead: u32, random: u64, now: Now) -> bool {
+        let (team, tried) = (self.team(zone, || now), Tried::default());
+        let view = View { heeds_limits: true, ..self.view(&team, zone, &tried, (Worker::NONE, now)) };
+        choose(&view, view.settings.unwrap_or(&self.rule), ahead, random) == Verdict::Wait
     }
 
     /// Whether nobody takes requests, as far as this worker's balancers know, although somebody could.

@@ -68,6 +68,7 @@ my %DIRECTIVES = (
     autoscale_limit => ['http', 'few concurrency=20;', 'autoscale_zone main:8m;'],
     autoscale_log => ['http', 'logs/decisions.log level=all;'],
     autoscale_peers => ['upstream', 'file:html/peers; autoscale_balance least_request;', 'autoscale_zone main:8m;'],
+    autoscale_protect => ['upstream', 'limit=8 queue=10;', 'autoscale_zone main:8m;'],
     autoscale_policy => ['http', 'orders target=orders { track self.rate per=10; }',
         'autoscale_zone main:8m; autoscale_target orders webhook:http://127.0.0.1:1/ max=4;'],
     autoscale_signal => ['http', 'queue http://127.0.0.1:1/depth path=/n;', 'autoscale_zone main:8m;'],

@@ -69,6 +69,7 @@ pub struct Released {
 #[derive(Clone, Copy)]
 struct Resuming {
     request: Request,
+    upstream: usize,
     conf: *mut ngx_http_upstream_conf_t,
 }
 
@@ -147,17 +148,23 @@ impl Ticket {
     }
 }
 
+/// The upstream that the request was held for, if it comes back to `peer.init` because it goes on.
+///
+/// # Safety
+/// As [`arrive`].
+pub unsafe fn resumed(request: Request) -> Option<usize> {
+    let resuming = RESUMING.0.get().filter(|resuming| resuming.request == request)?;
+    RESUMING.0.set(None);
+    // SAFETY: the upstream is that of the live request; its configuration lives as long.
+    unsafe { (*(*request.raw()).upstream).conf = resuming.conf };
+    Some(resuming.upstream)
+}
+
 /// A request comes to upstream number `upstream`. `Some` is what `peer.init` is to return instead of anything else: it is held.
 ///
 /// # Safety
 /// To be called in `peer.init` of the live request, which has an upstream.
 pub unsafe fn arrive(shell: &Shell, request: Request, upstream: usize) -> Option<ngx_int_t> {
-    if let Some(resuming) = RESUMING.0.get().filter(|resuming| resuming.request == request) {
-        RESUMING.0.set(None);
-        // SAFETY: the upstream is that of the live request; its configuration lives as long.
-        unsafe { (*(*request.raw()).upstream).conf = resuming.conf };
-        return None;
-    }
     let (slot, why) = match shell.protect.arrive(shell, upstream, request) {
         Arrival::Go => return None,
         Arrival::Wait(slot) => (Some(slot), None),
@@ -281,7 +288,7 @@ unsafe fn resume(shell: &Shell, ticket: Ticket) {
         (*r).read_event_handler = read;
         (*r).write_event_handler = write;
         (*(*r).upstream).conf = without_cache(r, conf);
-        RESUMING.0.set(Some(Resuming { request: released.request, conf }));
+        RESUMING.0.set(Some(Resuming { request: released.request, upstream: released.upstream, conf }));
         ffi::ngx_http_upstream_init(r);
         RESUMING.0.set(None);
         // it counts as in flight now, or is gone

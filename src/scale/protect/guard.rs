@@ -13,11 +13,14 @@ use super::refusal::Refusals;
 use super::Shell;
 use crate::conf::Protect as Conf;
 use crate::ngx::{Request, Upstream};
+use crate::scale::fleet::Fleet;
 
 /// What is measured is looked at so often.
 const PACE_US: u64 = 100_000;
 /// Peers whose services differ by so much are told apart (as [`logic::autoscale::balance`] does).
 const UNEVEN: f32 = 1.5;
+/// A pause in which nothing is done is none if it is shorter.
+const GRACE_US: f64 = 10_000.0;
 /// Seconds over which the drain is measured.
 const DRAIN_S: u64 = 5;
 
@@ -78,7 +81,7 @@ impl Guard {
             }
             None => {
                 let Some(fleet) = shell.fleet(number) else { return true };
-                if self.is_uneven.get() && fleet.balance().is_some() {
+                if self.is_choosy(shell, fleet, now) {
                     return !fleet.should_wait(&shell.zone, 0, shell.random(), now);
                 }
                 let team = fleet.team(&shell.zone, || now);
@@ -107,10 +110,7 @@ impl Guard {
             }
             return limit.saturating_sub(active.saturating_sub(streams));
         }
-        if self.is_uneven.get()
-            && fleet.balance().is_some()
-            && fleet.should_wait(zone, ahead, shell.random(), now)
-        {
+        if self.is_choosy(shell, fleet, now) && fleet.should_wait(zone, ahead, shell.random(), now) {
             return 0;
         }
         let (mut any, mut room) = (false, 0u32);
@@ -124,6 +124,16 @@ impl Guard {
             room
         } else {
             u32::MAX
+        }
+    }
+
+    /// Whether it may pay to wait for a faster peer: some are much slower than others, and something is done every now and then. Where
+    /// nothing is any more, the faster ones may hang.
+    #[inline]
+    fn is_choosy(&self, shell: &Shell, fleet: &Fleet, now: Now) -> bool {
+        self.is_uneven.get() && fleet.balance().is_some() && {
+            let last_us = shell.zone.series(self.entry).map_or(0, |series| series.last_us());
+            f64::from(now.since(last_us)) < 2.0 * self.pace.get().1.service_us + GRACE_US
         }
     }
 

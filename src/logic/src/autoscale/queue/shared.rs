@@ -247,8 +247,11 @@ impl<'a> Queues<'a> {
     /// Whether one has waited for longer than it may.
     pub fn is_overdue(&self, lane: &Lane<'_>, slot: Slot, timeout_us: u64, now_us: u64, pace: &Pace) -> bool {
         let state = State(self.states[slot.0 as usize].load(Acquire));
-        let age = state.age_us(now_us);
-        age >= timeout_us || age >= pace.target_us() && self.view(lane).stands(state.flow(), age, pace)
+        let (age, view) = (state.age_us(now_us), self.view(lane));
+        let stands = || age >= pace.target_us() && view.stands(state.flow(), age, pace);
+        // one that is alone stands in nobody's way
+        age >= timeout_us
+            || stands() && view.waiting().filter(|(_, s)| s.flow() == state.flow()).nth(1).is_some()
     }
 
     /// Takes back one that waits; false when it was let go, or dropped, meanwhile.

@@ -94,6 +94,9 @@ fn one_that_stands_is_served_from_its_end_until_it_is_empty() {
     assert!(is_overdue(late[0], T + 101_000));
     assert!(is_overdue(late[2], T + 101_000), "and then 50 ms are too long");
     assert_eq!(drain(&queues, &lane, T + 101_000), reversed);
+    let (alone, _) = queues.enter(&lane, ME, &entry(b"", 1), BOUNDS, T).unwrap();
+    assert!(!is_overdue(alone, T + 500_000), "one that is alone stands in nobody's way");
+    queues.leave(alone);
     let (slot, _) = queues.enter(&lane, ME, &entry(b"", 1), BOUNDS, T + 200_000).unwrap();
     assert!(!is_overdue(slot, T + 270_000), "it was empty in between");
     assert!(queues.is_overdue(&lane, slot, 60_000, T + 270_000, &pace()), "but no longer than the timeout");
