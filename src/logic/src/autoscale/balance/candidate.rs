@@ -196,7 +196,12 @@ impl Candidate {
         let learnt = self.room.map_or(0.0, |room| f64::from(room.service_us));
         // the average counts time in the peer's queue, too
         let usual = if learnt > 0.0 { learnt.max(latency_us * PEAK) } else { latency_us };
-        usual.max(self.stuck_us as f64 - STUCK * usual)
+        // where nobody knows what is usual, no time is long
+        if learnt > 0.0 || self.latency_us.is_some() {
+            usual.max(self.stuck_us as f64 - STUCK * usual)
+        } else {
+            usual
+        }
     }
 
     /// What the next request would cost here: about the microseconds until it is answered, were all weights 1.

@@ -157,6 +157,8 @@ fn a_peer_that_answers_nobody_gets_slow() {
     let busy = Candidate { inflight: 2, ..PEER };
     assert_eq!(picks(&[stuck(50), busy]), [0], "two service times are nothing");
     assert_eq!(picks(&[stuck(200), busy]), [1]);
+    let new = |inflight, ms| Candidate { latency_us: None, inflight, ..stuck(ms) };
+    assert_eq!(picks(&[new(1, 200), new(2, 0)]), [0], "nobody knows what is long");
     let words: Vec<Word> = (0..Memory::WORDS).map(|_| Word::new(0)).collect();
     let (memory, at) = (Memory::over(&words), Now::from_ms);
     assert_eq!(memory.stuck_us(at(99_000)), 0, "nobody has told when anything began");
