@@ -70,9 +70,9 @@ def main(start):
         servers = "\n".join("server %s;" % address(i) for i in range(count))
         nginx = start(CONF % {"zone": ZONE_MB, "peers": servers, "port": PORT})
         try:
-            private[count] = private_kb(nginx.workers()[0])
             get("/decide?n=%d" % (DECISIONS // 10))
             speeds = [float(get("/decide?n=%d" % DECISIONS)) for _ in range(ROUNDS)]
+            private[count] = private_kb(nginx.workers()[0])
             room = json.loads(get("/status"))["zone"]["peers"]
         finally:
             nginx.stop()
