@@ -56,7 +56,7 @@ pub fn run(
     seeds: std::ops::Range<u64>,
     method: &dyn Fn(&Scenario) -> Box<dyn Method>,
 ) -> Outcome {
-    debug_assert!(PATIENCE_US > DEADLINE_US);
+    const { assert!(PATIENCE_US > DEADLINE_US) };
     let runs: Vec<[f64; 6]> = seeds.map(|seed| one(scenario, &Run::of(scenario, seed, method))).collect();
     let median = |i: usize| quantile(&mut runs.iter().map(|run| run[i]).collect::<Vec<_>>(), 0.5);
     Outcome {
