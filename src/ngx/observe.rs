@@ -217,6 +217,7 @@ unsafe extern "C" fn get(pc: *mut ngx_peer_connection_t, data: *mut c_void) -> n
             let upstream = (*watch).upstream as usize;
             let rank = guard(|| {
                 collect::attempt(shell, flight, bytes(*(*pc).name));
+                shell.begun(upstream, flight);
                 shell.protect.attempted(shell, upstream, flight)
             });
             (*watch).rank = rank.unwrap_or(0);

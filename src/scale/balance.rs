@@ -7,6 +7,7 @@ use std::rc::Rc;
 use logic::autoscale::balance::{Candidate, Ended, Memory, Peers, Settings};
 use logic::autoscale::limit::Learnt;
 use logic::autoscale::metrics::columns::Worker;
+use logic::autoscale::metrics::flight::Flight;
 use logic::autoscale::metrics::series::{Peer, Upstream as Group};
 use logic::autoscale::metrics::table::Ref;
 use logic::autoscale::metrics::zone::{of_peer, Health, State, Terms, Zone};
@@ -387,22 +388,24 @@ pub struct View<'a> {
 const FEW_COLUMNS: usize = 4;
 
 impl View<'_> {
-    /// What a peer has in flight. Of this worker it is exact, of others as of this millisecond.
+    /// What a peer has in flight, and how many of them wait where that is known. Of this worker it is exact, of others as of this
+    /// millisecond.
     #[inline]
-    fn inflight(&self, seat: &Seat, entry: Ref<Peer>) -> u32 {
+    fn inflight(&self, seat: &Seat, entry: Ref<Peer>) -> (u32, u32) {
         let columns = self.zone.columns();
         if columns.used() <= FEW_COLUMNS || self.worker == Worker::NONE {
-            return self.zone.levels(entry).active;
+            let levels = self.zone.levels(entry);
+            return (levels.active, levels.waiting);
         }
-        let Some(entity) = self.zone.entity(entry) else { return 0 };
+        let Some(entity) = self.zone.entity(entry) else { return (0, 0) };
         let (own, ms) = (columns.active(self.worker, entity, entry.gen()), (self.now.us >> 10) as u32);
         let (then, elsewhere) = seat.elsewhere.get();
         if then == ms {
-            return own + elsewhere;
+            return (own + elsewhere, 0);
         }
         let all = columns.levels(entity, entry.gen()).active;
         seat.elsewhere.set((ms, all.saturating_sub(own)));
-        all
+        (all, 0)
     }
 }
 
@@ -438,9 +441,9 @@ impl Peers for View<'_> {
         let weight = listed.map_or_else(|| seat.place.terms().weight, Listed::weight);
         let known = match self.settings {
             Some(settings) => memory(zone, entry).map(|memory| {
-                let inflight = self.inflight(seat, entry);
-                let known = Candidate::said(zone, entry, inflight, weight, self.now);
-                let known = known.recall(&memory, settings, self.now);
+                let (inflight, waiting) = self.inflight(seat, entry);
+                let said = Candidate::said(zone, entry, inflight, weight, self.now);
+                let known = Candidate { waiting, ..said }.recall(&memory, settings, self.now);
                 match seat.place.terms().slow_start_ms {
                     None => known,
                     Some(ms) => {
@@ -454,7 +457,7 @@ impl Peers for View<'_> {
         candidate.excluded = self.tried.has(i);
         if let (true, Some(side)) = (self.heeds_limits, zone.side(entry)) {
             candidate.room = Some(Learnt::over(&side[of_peer::LIMIT]).room(self.now));
-            candidate.inflight = zone.occupied(entry);
+            candidate.occupied = zone.occupied(entry);
         }
         if let Some(peer) = listed {
             candidate.excluded |= peer.is_down() || !team.is_single() && peer.has_failed();
@@ -493,6 +496,18 @@ impl Shell {
         self.fleet(number).is_some_and(|fleet| fleet.view(team, &self.zone, tried, asks).suits(i))
     }
 
+    /// An attempt at a peer of upstream `number` has begun.
+    #[inline]
+    pub fn begun(&self, number: usize, flight: &Flight<'_>) {
+        let peer = flight.peer().filter(|_| self.fleet(number).and_then(Fleet::balance).is_some());
+        // with more columns nobody asks
+        if let Some(peer) = peer.filter(|_| self.zone.columns().used() <= FEW_COLUMNS) {
+            if let Some(memory) = memory(&self.zone, peer) {
+                memory.begun(Now::from_us(flight.tried_us()), self.zone.levels(peer).waiting);
+            }
+        }
+    }
+
     /// An attempt at a peer of upstream `number` is over.
     #[inline]
     pub fn learn(&self, number: usize, peer: Ref<Peer>, ended: Ended, now: Now) {
@@ -502,15 +517,15 @@ impl Shell {
         }
     }
 
-    /// A peer of upstream `number` has answered: where the answer says how busy it is, that is kept.
+    /// A peer of upstream `number` has answered; where the answer says how busy it is, that is kept.
     #[inline]
     pub fn heed(&self, number: usize, peer: Ref<Peer>, request: Request) {
-        let balance = self.fleet(number).and_then(Fleet::balance);
-        if let Some(feedback) = balance.and_then(|balance| balance.feedback.as_ref()) {
-            let load = feedback.eval(&request).and_then(load);
-            if let Some((load, memory)) = load.zip(memory(&self.zone, peer)) {
-                memory.report(clock::monotonic(), load);
-            }
+        let Some(balance) = self.fleet(number).and_then(Fleet::balance) else { return };
+        let Some(memory) = memory(&self.zone, peer) else { return };
+        let now = clock::monotonic();
+        memory.answered(now);
+        if let Some(load) = balance.feedback.as_ref().and_then(|feedback| load(feedback.eval(&request)?)) {
+            memory.report(now, load);
         }
     }
 }
