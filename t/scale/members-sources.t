@@ -4,6 +4,7 @@ use lib 't/lib';
 use AutoscaleLua;
 use AutoscaleLua::Daemon;
 use File::Temp ();
+use HTTP::Tiny;
 
 my $secrets = File::Temp->newdir;
 chmod 0755, $secrets;
@@ -15,10 +16,15 @@ my $certs = "$AutoscaleLua::Env::ROOT/t/cert";
 my $fake = "$AutoscaleLua::Env::ROOT/t/lib/AutoscaleLua/members-fake";
 daemon(9544, 'python3', $fake, 9543, "$certs/server.crt", "$certs/server.key", "$secrets/token");
 
-# Each block has an upstream `app` with the line that it names.
+# Each block has an upstream `app` with the line that it names. What is to go wrong from the first call on, the fake knows before.
 add_block_preprocessor(sub {
     my $block = shift;
     my $line = $block->line // return;
+    if (defined $block->faults) {
+        my ($service, $faults) = split ' ', $block->faults, 2;
+        my $done = HTTP::Tiny->new->put("http://127.0.0.1:9544/set/fault/$service", { content => $faults });
+        $done->{success} or die $done->{content};
+    }
     $line =~ s/\bAPI\b/api=https:\/\/127.0.0.1:9543 ca_file=\$TEST_NGINX_CERTS\/ca.crt token_file=\$TEST_NGINX_SECRETS\/token/g;
     $block->set_value('http_config', <<"CONF" . <<'LUA');
 autoscale_zone main:8m keys=0;
@@ -118,9 +124,9 @@ from "kubernetes:shop/web": names nobody: the 1 peer(s) that it named stay
 
 === TEST 2: a watch that the server has forgotten begins with a list; one that is cut goes on
 --- once
+--- faults: old ["gone", "old", "half", "broken", "close"]
 --- line: kubernetes:shop/old API drain=0 wait=1s
 --- lua
-    tell("fault/old", { "gone", "old", "half", "broken", "close" })
     tell("slices/old", { { name = "a", endpoints = ready("10.2.0.1") } })
     ngx.say(shows("10.2.0.1:80"))
     -- a half line is none, and comes again
@@ -148,9 +154,9 @@ is well again after
 
 === TEST 3: a token that was rotated, a server that is away, rights that are missing: what is known stays
 --- once
+--- faults: sick ["busy", "rotate", "garbage"]
 --- line: kubernetes:shop/sick API drain=0 wait=1s
 --- lua
-    tell("fault/sick", { "busy", "rotate", "garbage" })
     tell("slices/sick", { { name = "a", endpoints = ready("10.3.0.1") } })
     ngx.say(shows("10.3.0.1:80", 15))
     tell("fault/sick", { "refuse" })
@@ -174,9 +180,9 @@ WATCH endpointslices was answered 403: endpointslices is forbidden: cannot watch
 
 === TEST 4: a watch that hangs is given up, and a line without an end
 --- once
+--- faults: deaf ["flood", "hang"]
 --- line: kubernetes:shop/deaf API drain=0 wait=1s
 --- lua
-    tell("fault/deaf", { "flood", "hang" })
     tell("slices/deaf", { { name = "a", endpoints = ready("10.4.0.1") } })
     ngx.say(shows("10.4.0.1:80"))
     local deadline = ngx.now() + 5
