@@ -70,6 +70,21 @@ impl Cf {
 }
 
 impl Request {
+    /// Marks a slot that has no value, for the rest of the request and over redirects; true when it was marked, or had a value.
+    pub fn marks_slot(&self, slot: Slot) -> bool {
+        // SAFETY: the slot was given out by nginx for the configuration that the request holds.
+        unsafe {
+            let v = &mut *(*self.raw()).variables.add(slot.0);
+            // what whoever asked for the variable found is not kept, and no mark
+            let is_marked = (v.valid() != 0 || v.not_found() != 0) && v.no_cacheable() == 0;
+            if !is_marked {
+                v.set_not_found(1);
+                v.set_no_cacheable(0);
+            }
+            is_marked
+        }
+    }
+
     /// Keeps a value for the rest of the request, over redirects too; `None` without memory for it.
     pub fn set_slot(&self, slot: Slot, text: &[u8]) -> Option<()> {
         // SAFETY: the slot was given out by nginx for the configuration that the request holds; the text is in its pool.

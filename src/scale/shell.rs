@@ -2,6 +2,7 @@
 
 use core::cell::{Cell, RefCell};
 use core::time::Duration;
+use std::io::ErrorKind;
 use std::rc::Rc;
 
 use logic::autoscale::admit::Limits;
@@ -371,28 +372,68 @@ impl Shell {
 
 /// A process, told from a later one of the same number by when it started.
 fn owner(pid: i32) -> Owner {
-    Owner { pid: pid as u32, stamp: started(pid as u32).unwrap_or(0) & 0x7fff_ffff }
+    Owner { pid: pid as u32, stamp: started(pid as u32).unwrap_or(UNKNOWN) & STAMP }
 }
 
+/// What an owner keeps of the time at which it started.
+const STAMP: u32 = 0x7fff_ffff;
+/// When a process started that could not be looked at. It is taken for alive as long as there is one of its number.
+const UNKNOWN: u32 = 0;
+
+/// Whether the process is there. Only one that is known to be gone is not: a worker that has no descriptor left to look with must not
+/// declare the others dead.
 pub(super) fn alive(owner: Owner) -> bool {
-    started(owner.pid).is_some_and(|s| s & 0x7fff_ffff == owner.stamp)
+    is_or(owner, |_| true)
 }
 
 /// The same, and it is not stopped either: by a signal, or by a debugger.
 pub(super) fn at_work(owner: Owner) -> bool {
-    stat(owner.pid).is_some_and(|(state, s)| s & 0x7fff_ffff == owner.stamp && !matches!(state, 'T' | 't'))
+    is_or(owner, |state| !matches!(state, 'T' | 't'))
 }
 
-/// When process `pid` started, in clock ticks since boot. A zombie is gone.
+fn is_or(owner: Owner, f: impl FnOnce(char) -> bool) -> bool {
+    match stat(owner.pid) {
+        Stat::Is(state, started) => (started & STAMP == owner.stamp || owner.stamp == UNKNOWN) && f(state),
+        Stat::Gone => false,
+        Stat::Unseen => true,
+    }
+}
+
+/// When process `pid` started, in clock ticks since boot; `None` when it is gone, or cannot be looked at. A zombie is gone.
 pub(super) fn started(pid: u32) -> Option<u32> {
-    Some(stat(pid)?.1)
+    match stat(pid) {
+        Stat::Is(_, started) => Some(started),
+        Stat::Gone | Stat::Unseen => None,
+    }
 }
 
-/// The state of a process, and when it started: fields 3 and 22 of its stat file (proc(5)).
-fn stat(pid: u32) -> Option<(char, u32)> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let mut fields = stat.rsplit_once(") ")?.1.split(' ');
-    let state = fields.next()?.chars().next()?;
-    let ticks: u64 = fields.nth(18)?.parse().ok()?;
-    (state != 'Z' && state != 'X').then_some((state, ticks as u32))
+/// What there is to see of a process.
+enum Stat {
+    /// Its state, and when it started.
+    Is(char, u32),
+    Gone,
+    Unseen,
+}
+
+/// Fields 3 and 22 of its stat file (proc(5)).
+fn stat(pid: u32) -> Stat {
+    let text = match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+        Ok(text) => text,
+        // reading the file of a process that ends in this moment says that there is no such one
+        Err(e) if e.kind() == ErrorKind::NotFound || e.raw_os_error() == Some(libc::ESRCH) => {
+            return Stat::Gone
+        }
+        Err(_) => return Stat::Unseen,
+    };
+    let fields = || {
+        let mut fields = text.rsplit_once(") ")?.1.split(' ');
+        let state = fields.next()?.chars().next()?;
+        let ticks: u64 = fields.nth(18)?.parse().ok()?;
+        Some((state, ticks as u32))
+    };
+    match fields() {
+        Some(('Z' | 'X', _)) => Stat::Gone,
+        Some((state, ticks)) => Stat::Is(state, ticks),
+        None => Stat::Unseen,
+    }
 }

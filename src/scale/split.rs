@@ -44,7 +44,13 @@ impl Splits {
             Seat { conf: std::rc::Rc::clone(conf), moving }
         };
         let mode = main.autoscale.settings().map(|settings| settings.mode).unwrap_or_default();
-        Splits { all: main.splits.borrow().iter().map(seat).collect(), mode, tick_s: tick_s as u32 }
+        let splits =
+            Splits { all: main.splits.borrow().iter().map(seat).collect(), mode, tick_s: tick_s as u32 };
+        // what happens from here on counts
+        for (seat, progress) in splits.all.iter().filter_map(|seat| Some((seat, seat.progress(zone)?))) {
+            progress.begin(&seat.conf.split, clock::monotonic());
+        }
+        splits
     }
 
     /// The upstream that a request goes to.

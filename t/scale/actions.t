@@ -124,8 +124,10 @@ autoscale policy "guard": 1 request(s) refused: do shed related
 --- http_config
     autoscale_policy guard { up upstream.app.latency > 100ms for=4r by=+1; do shed batch; }
 --- config
-    location = /moved { error_page 404 = /fast; autoscale off; return 404; }
+    location = /moved { error_page 404 = /fast; autoscale off; content_by_lua_block { ngx.exit(404) } }
     location = /parts { autoscale off; content_by_lua_block { ngx.say(ngx.location.capture("/fast").status) } }
+    location /old/ { rewrite ^/old/(.*) /$1 break; proxy_pass http://app; }
+    location /moving/ { rewrite ^/moving/(.*) /$1 last; }
     location = /page { error_page 503 = @sorry; proxy_pass http://app/fast; }
     location @sorry { return 200 "sorry\n"; }
 --- lua
@@ -133,9 +135,11 @@ autoscale policy "guard": 1 request(s) refused: do shed related
     ngx.say((get("/moved", "batch")), " ", (get("/parts", "batch")))
     local status, after, action = get("/page", "batch")
     ngx.say(status, " ", after > 0, " ", action)
+    ngx.say((get("/old/fast", "batch")), " ", (get("/moving/fast", "batch")), " ", (get("/old/fast", "other")))
 --- response_body
 200 200
 200 true shed:guard
+503 503 200
 
 
 === TEST 5: requests go to another upstream while the one they were meant for is pressed

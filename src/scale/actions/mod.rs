@@ -5,6 +5,8 @@
 
 mod said;
 
+use core::cell::Cell;
+
 use logic::autoscale::admit::rate::Rate;
 use logic::autoscale::admit::Kind;
 use logic::autoscale::metrics::flight::{reject, MOST_KEYS};
@@ -45,6 +47,8 @@ struct Refusal {
     seat: usize,
     policy: Box<str>,
     what: What,
+    /// Until when it is in force at least, and in which second that was asked.
+    relief: Cell<(u64, u64)>,
     said: Said,
 }
 
@@ -100,7 +104,13 @@ impl Actions {
                     }
                     Action::Notify(_) => continue,
                 };
-                refusals.push(Refusal { seat, policy: name.clone(), what, said: Said::default() });
+                refusals.push(Refusal {
+                    seat,
+                    policy: name.clone(),
+                    what,
+                    relief: Cell::default(),
+                    said: Said::default(),
+                });
             }
         }
         let some = !(refusals.is_empty() && routes.is_empty());
@@ -113,9 +123,7 @@ impl Actions {
         let in_force = |seat| engine.in_force().any(|number| number == seat);
         self.refusals.iter().filter(|refusal| in_force(refusal.seat)).find_map(|refusal| {
             let wait_s = match &refusal.what {
-                What::Shed(class) => {
-                    has_class(request, class).then(|| relief_s(shell, engine, refusal.seat))?
-                }
+                What::Shed(class) => has_class(request, class).then(|| refusal.relief_s(shell, engine))?,
                 What::Throttle { key, rate, limit } => throttle(shell, request, key, rate, *limit)?,
             };
             Some(Found { refusal, wait_s })
@@ -167,14 +175,20 @@ impl Actions {
 pub fn handle(request: Request) -> Rc {
     let Some(shell) = request.main_conf().shell() else { return Rc::DECLINED };
     let (Some(actions), Some(engine)) = (shell.actions(), shell.engine()) else { return Rc::DECLINED };
-    // whoever was let in is not asked again where it is redirected to, nor for its subrequests
-    if engine.in_force().next().is_none() || request.is_subrequest() || request.is_internal() {
+    if engine.in_force().next().is_none() || request.is_subrequest() {
         return Rc::DECLINED;
     }
-    let mode = request.loc_conf().mode.unwrap_or_default();
+    let (mode, keys) = (request.loc_conf().mode.unwrap_or_default(), &request.loc_conf().keys);
+    // a location without labels says nothing of a request; who has been judged is not judged again where it is redirected to
+    if mode != Mode::Off && keys.is_empty() || actions.shown.is_some_and(|slot| request.marks_slot(slot)) {
+        return Rc::DECLINED;
+    }
+    if mode == Mode::Off {
+        return Rc::DECLINED;
+    }
     match actions.find(shell, engine, request) {
-        Some(found) if mode != Mode::Off => answer(shell, actions, request, mode, &found),
-        _ => Rc::DECLINED,
+        Some(found) => answer(shell, actions, request, mode, &found),
+        None => Rc::DECLINED,
     }
 }
 
@@ -206,10 +220,19 @@ fn has_class(request: Request, class: &Class) -> bool {
     keys.any(|key| key.value.eval(&request).is_some_and(|value| class.holds(&key.conf.name, value)))
 }
 
-/// When a line may have ceased to be in force, a little later for some than for others: who comes back should not do so in one wave.
-fn relief_s(shell: &Shell, engine: &Engine, seat: usize) -> f64 {
-    let left_s = engine.relief_us(seat, clock::monotonic()) as f64 / 1e6;
-    left_s * (1.0 + (shell.random() >> 40) as f64 / (1u64 << 24) as f64 / 2.0)
+impl Refusal {
+    /// When the line may have ceased to be in force, a little later for some than for others: who comes back should not do so in one
+    /// wave.
+    fn relief_s(&self, shell: &Shell, engine: &Engine) -> f64 {
+        let now = clock::monotonic();
+        let (asked_s, mut until_us) = self.relief.get();
+        if asked_s != now.s() {
+            until_us = engine.relief_until_us(self.seat).unwrap_or(until_us);
+            self.relief.set((now.s(), until_us));
+        }
+        let left_s = until_us.saturating_sub(now.us) as f64 / 1e6;
+        left_s * (1.0 + (shell.random() >> 40) as f64 / (1u64 << 24) as f64 / 2.0)
+    }
 }
 
 /// How long the request's value of the key would have to wait, in seconds.

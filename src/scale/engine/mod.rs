@@ -31,7 +31,6 @@ use logic::autoscale::conf::{Kind, Settings, Target};
 use logic::autoscale::decisions::Decisions;
 use logic::autoscale::metrics::columns::Owner;
 use logic::autoscale::metrics::zone::Zone;
-use logic::autoscale::metrics::Now;
 use logic::autoscale::policy::{Event, Mode, Policy};
 use logic::autoscale::signal::Scope;
 
@@ -418,11 +417,10 @@ impl Engine {
         self.seats.iter().map(|seat| &seat.policy).enumerate()
     }
 
-    /// For how long the `do` lines of a policy stay in force at least.
-    pub fn relief_us(&self, number: usize, now: Now) -> u64 {
-        let of = |seat: &Seat| Some(seat.place.state()?.pressed_us + seat.policy.relief_us());
-        let until_us = self.seats.get(number).and_then(of).unwrap_or(0);
-        until_us.saturating_sub(now.us)
+    /// Until when the `do` lines of a policy stay in force at least; `None` while it is being written. Reads the whole state.
+    pub fn relief_until_us(&self, number: usize) -> Option<u64> {
+        let seat = self.seats.get(number)?;
+        Some(seat.place.state()?.pressed_us + seat.policy.relief_us())
     }
 
     fn force_us(&self) -> u64 {

@@ -4,7 +4,7 @@ use super::{Guard, Split, Than};
 use crate::autoscale::metrics::word::{get, put, Word};
 use crate::autoscale::metrics::Now;
 use crate::autoscale::read::Reading;
-use crate::autoscale::signal::Signal;
+use crate::autoscale::signal::{Signal, Window};
 use std::sync::atomic::Ordering::{Acquire, Release};
 
 /// Words of one split.
@@ -16,6 +16,8 @@ const SHARE: usize = 1;
 const SINCE: usize = 2;
 /// When it was last said what would have been done.
 const SAID: usize = 3;
+/// When it began.
+const BEGAN: usize = 4;
 
 /// How often what would be done is said.
 const SAY_US: u64 = 60_000_000;
@@ -82,11 +84,19 @@ impl<'a> Progress<'a> {
         (word as u32, phase)
     }
 
+    /// Begins, if the words are of another text, or of none.
+    pub fn begin(&self, split: &Split, now: Now) {
+        if self.words[MARK].load(Acquire) != self.mark {
+            self.restart(split, now);
+        }
+    }
+
     /// Begins anew with the configured share.
     pub fn restart(&self, split: &Split, now: Now) {
         self.words[MARK].store(0, Release);
         self.put(split.arms[split.moving].share, Phase::Running, now);
         put(&self.words[SAID], 0);
+        put(&self.words[BEGAN], now.us);
         self.words[MARK].store(self.mark, Release);
     }
 
@@ -103,16 +113,15 @@ impl<'a> Progress<'a> {
         read: &dyn Fn(&Signal) -> Option<Reading>,
         now: Now,
     ) -> Option<Change> {
-        if get(&self.words[MARK]) != self.mark {
-            self.restart(split, now);
-        }
+        self.begin(split, now);
         let (from, phase) = self.share(split);
         if phase == Phase::RolledBack || from == 0 && split.step.is_none() {
             return None;
         }
         let mut open = false;
+        let age_us = now.us.saturating_sub(get(&self.words[BEGAN]));
         for guard in &split.guards {
-            match guard.judge(read) {
+            match guard.judge(age_us, read) {
                 Judgement::Holds => {}
                 Judgement::Open => open = true,
                 Judgement::Fails(why) if observe => return self.would(format!("roll back: {why}"), now),
@@ -123,7 +132,10 @@ impl<'a> Progress<'a> {
             }
         }
         let step = split.step.filter(|step| {
-            !open && from < step.max && now.us.saturating_sub(get(&self.words[SINCE])) >= step.every_us
+            // who has nothing cannot be judged
+            (!open || from == 0)
+                && from < step.max
+                && now.us.saturating_sub(get(&self.words[SINCE])) >= step.every_us
         })?;
         let to = (from + step.by).min(step.max);
         if observe {
@@ -144,7 +156,17 @@ impl<'a> Progress<'a> {
 }
 
 impl Guard {
-    fn judge(&self, read: &dyn Fn(&Signal) -> Option<Reading>) -> Judgement {
+    /// `age_us` is how long ago the split began: what was a second or more before that is not looked at.
+    fn judge(&self, age_us: u64, read: &dyn Fn(&Signal) -> Option<Reading>) -> Judgement {
+        let own = |signal: &Signal| match signal.window {
+            Window::Seconds(s) => match u32::try_from(age_us.div_ceil(1_000_000)) {
+                Ok(0) => None,
+                Ok(age_s) => Some(Signal { window: Window::Seconds(s.min(age_s)), ..signal.clone() }),
+                Err(_) => Some(signal.clone()),
+            },
+            _ => Some(signal.clone()),
+        };
+        let read = |signal: &Signal| read(&own(signal)?);
         let Some(seen) = read(&self.signal).filter(|seen| seen.samples >= self.min) else {
             return Judgement::Open;
         };

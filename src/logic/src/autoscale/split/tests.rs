@@ -135,6 +135,7 @@ fn a_guard_that_does_not_hold_takes_everything_at_once_and_for_good() {
     let mut rig = Rig::new(CANARY);
     rig.see("stable", 0.0, 1000);
     rig.see("canary", 0.011, 200);
+    rig.tick(0, false);
     let Some(Change::RolledBack { from: 500, why }) = rig.tick(1, false) else { panic!() };
     assert!(
         why.contains("canary.error_rate <= stable.error_rate + 1%") && why.contains("0.0110 against 0.0100"),
@@ -144,6 +145,28 @@ fn a_guard_that_does_not_hold_takes_everything_at_once_and_for_good() {
     assert_eq!((rig.tick(10_000, false), rig.share()), (None, (0, Phase::RolledBack)));
     Progress::new(&rig.words, rig.split.mark()).restart(&rig.split, Now::from_us(1));
     assert_eq!(rig.share(), (500, Phase::Running));
+}
+
+#[test]
+fn what_was_before_a_new_beginning_is_not_looked_at() {
+    let mut rig = Rig::new(CANARY);
+    rig.see("stable", 0.0, 1000);
+    rig.see("canary", 0.5, 500);
+    assert_eq!(rig.tick(0, false), None, "it has only just begun");
+    let read = |signal: &Signal| {
+        assert_eq!(signal.window, crate::autoscale::signal::Window::Seconds(7), "{signal}");
+        None
+    };
+    let progress = Progress::new(&rig.words, rig.split.mark());
+    assert_eq!(progress.tick(&rig.split, false, &read, Now::from_us((rig.now_s + 7) * 1_000_000)), None);
+}
+
+#[test]
+fn who_has_nothing_cannot_be_judged_and_gets_a_step() {
+    let mut rig = Rig::new("stable 100%; canary 0%; guard canary.error_rate < 1%; step +10% every=5m;");
+    assert_eq!(rig.tick(0, false), None);
+    assert_eq!(rig.tick(300, false), Some(Change::Stepped { from: 0, to: 1000 }));
+    assert_eq!(rig.tick(300, false), None, "from here on it must be seen first");
 }
 
 #[test]
@@ -160,6 +183,7 @@ fn observing_says_what_it_would_do_once_a_minute() {
     let mut rig = Rig::new(CANARY);
     rig.see("stable", 0.0, 1000);
     rig.see("canary", 0.5, 500);
+    rig.tick(0, true);
     assert!(matches!(rig.tick(1, true), Some(Change::Would(what)) if what.starts_with("roll back")));
     assert_eq!((rig.tick(59, true), rig.share()), (None, (500, Phase::Running)));
     assert!(rig.tick(1, true).is_some());
@@ -170,6 +194,7 @@ fn another_text_begins_anew() {
     let mut rig = Rig::new(CANARY);
     rig.see("stable", 0.0, 1000);
     rig.see("canary", 0.5, 500);
+    rig.tick(0, false);
     assert!(rig.tick(1, false).is_some());
     rig.split = read(&CANARY.replace("5%; guard", "4%; guard").replace("95%", "96%")).unwrap();
     assert_eq!(rig.share(), (400, Phase::Running));
