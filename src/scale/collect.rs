@@ -104,7 +104,10 @@ pub fn first_byte(shell: &Shell, flight: &mut Flight<'_>, connect_ms: Option<u32
 pub fn end(shell: &Shell, number: usize, flight: &mut Flight<'_>, outcome: &Outcome) {
     let (now, class) = (clock::monotonic(), outcome.class());
     if let Some((peer, us)) = flight.tried(now) {
-        shell.learn(number, peer, balance::Ended { class, status: outcome.status, us }, now);
+        // the peer had every right to close a connection that was kept: that is no failure of it
+        if !(outcome.reused && outcome.status == 0 && outcome.failed && !outcome.timed_out) {
+            shell.learn(number, peer, balance::Ended { class, status: outcome.status, us }, now);
+        }
     }
     shell.judge(number, flight, outcome, now);
     if outcome.retried {

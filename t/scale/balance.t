@@ -415,3 +415,24 @@ rpc
 ["GET /many?n=4&work=0.05", "GET /member?do=add", "GET /many?n=8&work=0.05", "GET /next", "GET /member?do=remove", "GET /row?n=4"]
 --- response_body_like eval
 ['^one=4$', '^true$', '^one=2 two=6$', '^two \d+$', '^true$', '^one=4$']
+
+
+
+=== TEST 25: a kept connection that its only peer has closed is no failure, as with nginx's own methods
+--- app: server 127.0.0.1:$TEST_NGINX_RAND_PORT_9; autoscale_balance peak_ewma; keepalive 4;
+--- http_config
+    server {
+        listen $TEST_NGINX_RAND_PORT_9;
+        location / {
+            content_by_lua_block {
+                if tonumber(ngx.var.connection_requests) > 1 then return ngx.exit(444) end
+                ngx.say("once")
+            }
+        }
+    }
+--- request
+GET /row?n=6
+--- response_body
+once=6
+--- error_log
+upstream prematurely closed connection

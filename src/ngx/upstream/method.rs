@@ -35,6 +35,8 @@ struct Attempts {
     tried: Tried,
     /// The peer of the attempt that is open.
     current: Option<usize>,
+    /// How many attempts were left when the last one ended.
+    left: ngx_uint_t,
     /// What round robin's functions for TLS sessions want.
     #[cfg(upstream_tls)]
     listed: ngx_http_upstream_rr_peer_data_t,
@@ -110,6 +112,7 @@ unsafe extern "C" fn init(r: *mut ngx_http_request_t, us: *mut ngx_http_upstream
             team,
             tried: Tried::default(),
             current: None,
+            left: 0,
             #[cfg(upstream_tls)]
             listed: core::mem::zeroed(),
             #[cfg(upstream_tls)]
@@ -140,8 +143,10 @@ impl Attempts {
     fn choose(&mut self, pc: *mut ngx_peer_connection_t) -> Option<usize> {
         let request = self.request;
         let shell = request.main_conf().shell()?;
-        if let Some(last) = self.current.take() {
-            // whatever became of it
+        // SAFETY: nginx's live attempt. One that failed on a kept connection says nothing of the peer: nginx gives it back.
+        let is_given_back = unsafe { (*pc).tries } > self.left;
+        if let Some(last) = self.current.take().filter(|_| !is_given_back) {
+            // whatever else became of it
             self.team.mark(last, &mut self.tried);
         }
         let chosen = match self.hinted(pc, shell) {
@@ -237,6 +242,7 @@ unsafe extern "C" fn free(pc: *mut ngx_peer_connection_t, data: *mut c_void, sta
             }
         }
         (*pc).tries = if is_single { 0 } else { (*pc).tries.saturating_sub(1) };
+        attempts.left = (*pc).tries;
     }
 }
 
