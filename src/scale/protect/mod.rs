@@ -167,6 +167,10 @@ impl Protect {
         mode: Mode,
     ) -> Arrival {
         let now = clock::monotonic();
+        if !shell.zone.is_current(guard.entry) {
+            // the lane is another upstream's by now
+            return Arrival::Go;
+        }
         let pressure = queues.pressure(&guard.lane);
         if pressure.waiting == 0 && guard.room(shell, upstream, 0, now) > pressure.granted {
             return Arrival::Go;
@@ -200,6 +204,9 @@ impl Protect {
     /// Lets go whom there is room for, as long as `f` wants more.
     fn grant_all(&self, shell: &Shell, upstream: usize, mut f: impl FnMut(&Grant) -> bool) {
         let (Some(guard), Some(queues)) = (self.guard(upstream), &self.queues) else { return };
+        if !shell.zone.is_current(guard.entry) {
+            return;
+        }
         let now = clock::monotonic();
         let pace = guard.pace(shell, upstream, now);
         let room = |ahead| guard.room(shell, upstream, ahead, now);
@@ -254,10 +261,18 @@ impl Protect {
         let now = clock::monotonic();
         for ticket in self.held.borrow().iter().filter(|ticket| !ticket.is_decided()) {
             let (Some(guard), Some(slot)) = (self.guard(ticket.upstream()), ticket.slot()) else { continue };
-            queues.insist(&guard.lane);
             if self.settle(ticket) {
                 continue;
             }
+            if !shell.zone.is_current(guard.entry) {
+                // nobody counts for it any more what it waits for
+                if queues.withdraw(slot) {
+                    ticket.lose_slot();
+                    ticket.go();
+                }
+                continue;
+            }
+            queues.insist(&guard.lane);
             let (timeout_us, pace) = (guard.settings.timeout_us, guard.pace(shell, ticket.upstream(), now));
             if queues.is_overdue(&guard.lane, slot, timeout_us, now.us, &pace) && queues.withdraw(slot) {
                 ticket.lose_slot();

@@ -13,6 +13,8 @@ const STANDS: usize = 1;
 const MARK: u32 = 64 - LANES.ilog2();
 /// One grant of so many goes round the urgencies that wait.
 const ROUND_EVERY: u64 = 16;
+/// A flow is one ahead of its queue, and a little more while several workers let go at the same moment.
+const FAR_AHEAD: u64 = 64;
 
 /// All states, and all flows, as one queue sees them.
 #[derive(Clone, Copy)]
@@ -108,6 +110,16 @@ impl<'a> View<'a> {
         stands
     }
 
+    /// When the flow's next service starts. One that is far ahead of its queue is what an upstream with the same number had left behind.
+    fn start(&self, flow: usize, virtual_time: u64) -> u64 {
+        let finish = self.flow(flow, FINISH).max(virtual_time);
+        if finish - virtual_time > FAR_AHEAD {
+            virtual_time
+        } else {
+            finish
+        }
+    }
+
     /// The next one: of the most urgent level, of the flow that has had least, its oldest or, where that flow's queue stands, its newest.
     pub fn choose(
         &self,
@@ -120,7 +132,7 @@ impl<'a> View<'a> {
         let level = next_level(survey.levels, turn)?;
         let mut best: Option<(Choice, u64)> = None;
         for (slot, state) in self.waiting().filter(|(_, state)| state.level() == level) {
-            let start = self.flow(state.flow(), FINISH).max(virtual_time);
+            let start = self.start(state.flow(), virtual_time);
             let age = state.age_us(now_us);
             if best.is_none_or(|(b, oldest)| start < b.start || start == b.start && age > oldest) {
                 best = Some((Choice { slot, state, start }, age));

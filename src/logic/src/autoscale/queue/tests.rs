@@ -81,6 +81,22 @@ fn those_of_one_flow_go_in_the_order_in_which_they_came() {
 }
 
 #[test]
+fn what_an_upstream_with_the_same_number_left_behind_is_no_debt() {
+    let memory = Memory::new(4096);
+    let (queues, lane) = (memory.queues(), memory.lane(1));
+    for i in 0..200 {
+        queues.enter(&lane, ME, &entry(b"", 1), BOUNDS, T + i).unwrap();
+        drain(&queues, &lane, T + i);
+    }
+    memory.lanes[LANE_WORDS..2 * LANE_WORDS].iter().for_each(|word| word.store(0, SeqCst));
+    let (one, _) = queues.enter(&lane, ME, &entry(b"", 1), BOUNDS, 2 * T).unwrap();
+    for i in 1..10 {
+        queues.enter(&lane, ME, &entry(b"", 2), BOUNDS, 2 * T + i).unwrap();
+    }
+    assert_eq!(drain(&queues, &lane, 2 * T + 10)[0], one);
+}
+
+#[test]
 fn one_that_stands_is_served_from_its_end_until_it_is_empty() {
     let memory = Memory::new(4096);
     let (queues, lane) = (memory.queues(), memory.lane(1));
