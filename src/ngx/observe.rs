@@ -86,6 +86,7 @@ struct Watch {
     get: ngx_event_get_peer_pt,
     free: ngx_event_free_peer_pt,
     notify: ngx_event_notify_peer_pt,
+    finalize: Option<unsafe extern "C" fn(*mut ngx_http_request_t, ngx_int_t)>,
     #[cfg(upstream_tls)]
     set_session: ffi::ngx_event_set_peer_session_pt,
     #[cfg(upstream_tls)]
@@ -140,12 +141,15 @@ unsafe extern "C" fn init_peer(
         if watch.is_null() {
             return ffi::NGX_ERROR as ngx_int_t;
         }
+        let finalize =
+            (*(*r).upstream).finalize_request.filter(|f| *f as usize != finalize as *const () as usize);
         let peer = &mut (*(*r).upstream).peer;
         watch.write(Watch {
             data: peer.data,
             get: peer.get,
             free: peer.free,
             notify: peer.notify,
+            finalize,
             #[cfg(upstream_tls)]
             set_session: peer.set_session,
             #[cfg(upstream_tls)]
@@ -160,6 +164,7 @@ unsafe extern "C" fn init_peer(
         peer.get = Some(get);
         peer.free = Some(free);
         peer.notify = peer.notify.map(|_| notify as unsafe extern "C" fn(_, _, _));
+        (*(*r).upstream).finalize_request = Some(self::finalize);
         #[cfg(upstream_tls)]
         {
             peer.set_session = peer.set_session.map(|_| set_session as unsafe extern "C" fn(_, _) -> _);
@@ -241,7 +246,6 @@ unsafe extern "C" fn free(pc: *mut ngx_peer_connection_t, data: *mut c_void, sta
                 let outcome = outcome(request, pc, state);
                 shell.protect.learn(shell, flight, rank, Some(&outcome));
                 collect::end(shell, upstream, flight, &outcome);
-                shell.protect.freed(shell, upstream);
             });
             if flight.is_ended() {
                 guard(|| shell.request_ended((*watch).upstream as usize));
@@ -252,6 +256,10 @@ unsafe extern "C" fn free(pc: *mut ngx_peer_connection_t, data: *mut c_void, sta
         }
         if let Some(free) = (*watch).free {
             free(pc, (*watch).data, state);
+        }
+        if let Some(shell) = shell {
+            // now that the balancer has counted it, too
+            guard(|| shell.protect.freed(shell, (*watch).upstream as usize));
         }
         if let (Some(shell), true) = (shell, state != 0 && (*pc).tries > 0) {
             let upstream = (*watch).upstream as usize;
@@ -288,17 +296,49 @@ unsafe fn end_with_pool(watch: *mut Watch, shell: &Shell) {
 unsafe extern "C" fn close(data: *mut c_void) {
     // SAFETY: `data` is the `Watch` in the pool, and the request's structure outlives its pool's cleanups.
     let watch = unsafe { &mut *data.cast::<Watch>() };
-    guard(|| {
-        let shell = watch.request.main_conf().shell()?;
-        let flight = watch.flight.as_mut()?;
-        let was_open = !flight.is_ended();
-        collect::close(shell, flight, watch.request.status());
-        if was_open {
-            shell.protect.freed(shell, watch.upstream as usize);
-            shell.request_ended(watch.upstream as usize);
+    guard(|| watch.close(watch.request.status()));
+}
+
+/// nginx gives up the upstream, and may keep the request for long: another place answers it, or it was a subrequest. A try that is open
+/// is given back right after this, which ends it.
+unsafe extern "C" fn finalize(r: *mut ngx_http_request_t, rc: ngx_int_t) {
+    // SAFETY: nginx passes a live request with the upstream that `init_peer` has seen; the data is a `Watch` exactly when `get` is ours. No
+    // reference is held while the module that the upstream belongs to runs.
+    unsafe {
+        let Some(watch) = watch_of(r) else { return };
+        if let Some(finalize) = (*watch).finalize {
+            finalize(r, rc);
+        }
+        if (*watch).flight.as_ref().is_some_and(|flight| flight.peer().is_none() && !flight.is_ended()) {
+            let status = usize::try_from(rc).ok().filter(|rc| *rc >= 100);
+            guard(|| (*watch).close(status.unwrap_or((*watch).request.status())));
+        }
+    }
+}
+
+/// # Safety
+/// The request must be live.
+unsafe fn watch_of(r: *mut ngx_http_request_t) -> Option<*mut Watch> {
+    // SAFETY: a request without upstream has a null one; `get` is ours exactly when the data is.
+    unsafe {
+        let peer = &(*r).upstream.as_ref()?.peer;
+        let ours = peer.get.is_some_and(|g| g as usize == get as *const () as usize);
+        ours.then_some(peer.data.cast::<Watch>())
+    }
+}
+
+impl Watch {
+    /// The request ends, unless it has.
+    fn close(&mut self, status: usize) -> Option<()> {
+        let shell = self.request.main_conf().shell()?;
+        let flight = self.flight.as_mut()?;
+        if !flight.is_ended() {
+            collect::close(shell, flight, status);
+            shell.protect.freed(shell, self.upstream as usize);
+            shell.request_ended(self.upstream as usize);
         }
         Some(())
-    });
+    }
 }
 
 /// What nginx knows about the try that is being given up.

@@ -265,8 +265,8 @@ impl Team {
         memory(zone, self.entry(i, zone))
     }
 
-    /// Calls `f` with each peer that takes requests, and what somebody has set as its limit, as long as that wants more: the primary ones,
-    /// or the backup ones where no primary one is left. Begins with number `from`, and says where it ended.
+    /// Calls `f` with each peer that takes requests, and how many it may have in flight whatever is learnt (0: any number), as long as that
+    /// wants more: the primary ones, or the backup ones where no primary one is left. Begins with number `from`, and says where it ended.
     #[inline]
     pub fn each_eligible(
         &self,
@@ -280,12 +280,17 @@ impl Team {
             for i in (start..range.end).chain(range.start..start) {
                 let entry = self.entry(i, zone);
                 let control = zone.control(entry);
-                let said = control.says() != State::Up || zone.health(entry, now) == Health::Ejected;
-                if said || self.is_out(i) {
+                let health = zone.health(entry, now);
+                if control.says() != State::Up || health == Health::Ejected || self.is_out(i) {
                     continue;
                 }
                 any = true;
-                if !f(entry, control.limit) {
+                let proving = u32::from(health == Health::Probation);
+                let own = self.seats.get(i).and_then(|seat| self.listed_as(seat));
+                let own = own.map_or(0, |peer| peer.max_conns() as u32);
+                // the least of those that say something
+                let most = [control.limit, own, proving].into_iter().filter(|most| *most > 0).min();
+                if !f(entry, most.unwrap_or(0)) {
                     return i;
                 }
             }

@@ -357,3 +357,64 @@ has spent its retry budget
 --- must_die
 --- error_log
 invalid limit "none": write auto, or how many requests the upstream gets at a time
+
+
+
+=== TEST 14: a request that has failed holds no place while another answers its client
+--- protect: limit=1 queue=1 timeout=100ms
+--- server: server 127.0.0.1:$TEST_NGINX_RAND_PORT_2;
+--- config
+    location /dead { error_page 502 = @slow; proxy_pass http://app/; }
+    location @slow { content_by_lua_block { ngx.sleep(0.3) ngx.say("slow") } }
+    location /capture {
+        content_by_lua_block {
+            ngx.location.capture("/p/")
+            ngx.sleep(0.3)
+            ngx.say("slow")
+        }
+    }
+--- lua
+    for _, path in ipairs{ "/dead", "/capture" } do
+        local r = all{ {0, path}, {0.05, "/dead"} }
+        ngx.say(statuses(r), " ", r[2][2], " ", r[2][4]:match("X%-Queue: (%S+)") or "")
+    end
+    ngx.say(left())
+--- response_body_like
+200 200 slow .*
+200 200 slow .*
+nothing left
+--- error_log
+Connection refused
+
+
+
+=== TEST 15: what a server line allows is waited for, too
+--- protect: limit=auto queue=10 timeout=2s
+--- server: server 127.0.0.1:$TEST_NGINX_RAND_PORT_1 max_conns=2; server 127.0.0.1:$TEST_NGINX_RAND_PORT_2 max_conns=1;
+--- http_config
+    server {
+        listen 127.0.0.1:$TEST_NGINX_RAND_PORT_2;
+        location / { content_by_lua_block { ngx.sleep(0.1) ngx.say("other") } }
+    }
+--- lua
+    local list = {}
+    for i = 1, 6 do list[i] = { i * 0.005, "/p/?s=0.1" } end
+    ngx.say(statuses(all(list)), " ", left())
+--- response_body
+200 200 200 200 200 200 nothing left
+
+
+
+=== TEST 16: what is refused leaves the cache to others
+--- http_config
+    proxy_cache_path cache keys_zone=c:1m;
+--- protect: limit=1 queue=1 timeout=50ms
+--- config
+    location /cache { proxy_cache c; proxy_cache_lock on; proxy_cache_valid 200 1m; add_header X-Cache $upstream_cache_status; proxy_pass http://app/; }
+--- lua
+    local r = all{ {0, "/p/?s=0.3"}, {0.05, "/cache?m=1"}, {0.1, "/cache?m=2", { hang_up = 0.01 }}, {0.4, "/cache?m=1"} }
+    ngx.say(statuses(r), " ", left())
+--- response_body
+200 503 gone 200 nothing left
+--- no_error_log
+stalled cache updating

@@ -201,11 +201,16 @@ impl Guard {
     }
 }
 
-/// For how many more there is room at a peer; `most` is what somebody has set, 0 nothing.
+/// For how many more there is room at a peer; `most` is how many it may have in flight, 0 any number. Streams count there, as they do when
+/// a peer is chosen, but hold no place of those that were learnt.
 #[inline]
 fn room_at(zone: &Zone<'_>, peer: Ref<Peer>, most: u32, now: Now) -> u32 {
     let Some(side) = zone.side(peer) else { return 1 };
     let learnt = Learnt::over(&side[of_peer::LIMIT]).limit(now);
-    let limit = if most > 0 { learnt.min(most) } else { learnt };
-    limit.saturating_sub(zone.occupied(peer))
+    let room = learnt.saturating_sub(zone.occupied(peer));
+    if most > 0 {
+        room.min(most.saturating_sub(zone.levels(peer).active))
+    } else {
+        room
+    }
 }
