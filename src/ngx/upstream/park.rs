@@ -232,12 +232,23 @@ unsafe fn suspend(shell: &Shell, request: Request, upstream: usize, slot: Option
             }
             (*u).state = ptr::null_mut();
         }
-        if (*u).store() == 0 && (*bits(r)).post_action() == 0 && (*(*u).conf).ignore_client_abort == 0 {
+        if hears(r, (*u).conf) {
             (*r).read_event_handler = Some(heard);
             (*r).write_event_handler = Some(heard);
         }
         (*(*(*r).connection).log).action = c"waiting for room at upstream".as_ptr().cast_mut();
         Some(Ticket(place))
+    }
+}
+
+/// Whether a request ends with its client's connection.
+///
+/// # Safety
+/// The request must be live and have an upstream, `conf` be that one's.
+unsafe fn hears(r: *mut ngx_http_request_t, conf: *mut ngx_http_upstream_conf_t) -> bool {
+    // SAFETY: plain reads.
+    unsafe {
+        (*(*r).upstream).store() == 0 && (*bits(r)).post_action() == 0 && (*conf).ignore_client_abort == 0
     }
 }
 
@@ -248,6 +259,7 @@ unsafe extern "C" fn gone(data: *mut c_void) {
         let request = ticket.request();
         let shell = request.main_conf().shell()?;
         let released = ticket.take(shell);
+        leave_cache(request);
         shell.protect.give_back(shell, released.upstream, released.slot);
         // as nginx's own cleanup of an upstream does, it drops what the request held for it
         if request.references() > 1 {
@@ -285,6 +297,9 @@ unsafe fn resume(shell: &Shell, ticket: Ticket) {
         let released = ticket.take(shell);
         shell.protect.waited(&released);
         let r = released.request.raw();
+        if hears(r, conf) && is_gone(released.request) {
+            return give_up(shell, &released);
+        }
         (*r).read_event_handler = read;
         (*r).write_event_handler = write;
         (*(*r).upstream).conf = without_cache(r, conf);
@@ -328,12 +343,27 @@ unsafe fn without_cache(
     conf
 }
 
+/// A request that does not come to its upstream updates no cache: others may, as after any failure.
+#[cfg(ngx_feature = "http_cache")]
+fn leave_cache(request: Request) {
+    // SAFETY: the request is live; what it has of a cache, it has in its own pool. nginx looks itself whether that was left already.
+    unsafe {
+        if let Some(cache) = NonNull::new((*request.raw()).cache) {
+            ffi::ngx_http_file_cache_free(cache.as_ptr(), ptr::null_mut());
+        }
+    }
+}
+
+#[cfg(not(ngx_feature = "http_cache"))]
+fn leave_cache(_: Request) {}
+
 fn refuse(shell: &Shell, ticket: Ticket, why: Why) {
     let released = ticket.take(shell);
     shell.protect.waited(&released);
     shell.protect.refused(shell, &released, why);
     // SAFETY: the request is live.
     unsafe { (*released.request.raw()).read_event_handler = Some(ffi::ngx_http_block_reading) };
+    leave_cache(released.request);
     released.request.finalize(Rc::SERVICE_UNAVAILABLE);
 }
 
@@ -350,10 +380,17 @@ unsafe extern "C" fn heard(r: *mut ngx_http_request_t) {
         let Some(ticket) = shell.protect.find(request) else { return };
         let released = ticket.take(shell);
         shell.protect.waited(&released);
-        shell.protect.give_back(shell, released.upstream, released.slot);
-        request.log(Level::Info, "client closed its connection while the request waited for its upstream");
-        request.finalize(Rc::CLIENT_CLOSED_REQUEST);
+        give_up(shell, &released);
     });
+}
+
+/// The client has gone: nobody wants the answer.
+fn give_up(shell: &Shell, released: &Released) {
+    let request = released.request;
+    leave_cache(request);
+    shell.protect.give_back(shell, released.upstream, released.slot);
+    request.log(Level::Info, "client closed its connection while the request waited for its upstream");
+    request.finalize(Rc::CLIENT_CLOSED_REQUEST);
 }
 
 /// Whether the client is gone, as nginx sees it while an upstream answers.
