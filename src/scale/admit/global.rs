@@ -9,6 +9,7 @@ use std::rc::{Rc, Weak};
 
 use logic::autoscale::admit::lease::{Grant, Terms, Wish, SCRIPT};
 use logic::autoscale::admit::{Declared, Shared};
+use logic::autoscale::poll::claim::backoff_ms;
 
 use super::Admission;
 use crate::ngx::{clock, job, log_cycle, process, sleep, Level, Location};
@@ -18,8 +19,13 @@ use crate::talk::{Server, Shown, TalkError, Turn};
 
 /// How often a worker looks whether a lease is wanted.
 const PAUSE: Duration = Duration::from_millis(10);
-/// How long it waits before it tries a server again that is away.
-const AWAY_PAUSE: Duration = Duration::from_millis(500);
+/// The same for one that does not lease, as long as another does.
+const OTHERS_PAUSE: Duration = Duration::from_millis(100);
+/// Budgets are looked at that often at least: who was killed has told nobody.
+const LOOK_US: u64 = 10_000_000;
+/// How long it waits before it tries a server again that is away; twice as long each time, up to two seconds.
+const AWAY_MS: u64 = 250;
+const MOST_FAILURES: u64 = 4;
 /// How long the server may take for one answer.
 const LIMIT: Duration = Duration::from_millis(500);
 /// A connection that nobody has needed for so many pauses is closed.
@@ -56,27 +62,45 @@ pub fn start(admission: &Rc<Admission>, declared: &[Declared]) -> Vec<job::Runni
 
 impl Leaser {
     async fn work(self) {
-        let mut seen = None;
+        let (mut seen, mut look_us, mut retry_us, mut failures) = (None, 0, 0, 0);
+        let mut pause = PAUSE;
         loop {
-            sleep(PAUSE).await;
+            sleep(pause).await;
             let Some(admission) = self.admission.upgrade() else { return };
             let (limits, now) = (admission.limits(), clock::monotonic());
+            // also while the server is away: another worker would begin to try again from the beginning
             if process::exiting() || !limits.leases(admission.worker, now) {
+                (seen, pause) = (None, OTHERS_PAUSE);
                 continue;
             }
-            let wanted = Some(limits.wanted());
-            if wanted == seen && !limits.is_away(self.number) {
+            pause = PAUSE;
+            let (wanted, is_away) = (Some(limits.wanted()), limits.is_away(self.number));
+            if now.us < retry_us || wanted == seen && now.us < look_us && !is_away {
                 continue;
             }
+            // who has told somebody may have been another limit, or want it later
+            let due_us = limits.due_us(self.owner, &self.terms, now);
+            look_us = due_us.map_or(now.us + LOOK_US, |due| due.min(now.us + LOOK_US));
+            let is_due = due_us.is_some_and(|due| due <= now.us);
+            let is_new = seen.is_none();
             seen = wanted;
+            if !is_due && !is_new && !is_away {
+                continue;
+            }
+            look_us = 0;
             let mut answered = false;
             let result = self.converse(&admission, &mut answered).await;
             // a connection that the server has closed says nothing about the server
             if result.is_err() && !answered {
                 limits.set_away(self.number, true);
                 self.say(result.err());
-                sleep(AWAY_PAUSE).await;
-            } else if result.is_err() {
+                failures = (failures + 1).min(MOST_FAILURES);
+                let wait_ms = backoff_ms(AWAY_MS, failures, clock::random().into());
+                retry_us = clock::monotonic().us + wait_ms * 1000;
+                continue;
+            }
+            failures = 0;
+            if result.is_err() {
                 seen = None;
             }
         }
@@ -127,7 +151,7 @@ impl Leaser {
         let mut words: Vec<&[u8]> = vec![b"EVAL", SCRIPT.as_bytes(), b"1", &name];
         words.extend(arguments.iter().map(String::as_bytes));
         let reply = redis.ask(&words).await?;
-        Grant::read(&reply).ok_or_else(|| TalkError::Said(Shown::new("unexpected reply"), false))
+        Grant::read(&reply, wish).ok_or_else(|| TalkError::Said(Shown::new("unexpected reply"), false))
     }
 
     fn is_there(&self, admission: &Admission) {

@@ -23,6 +23,8 @@ const SPENT: usize = 3;
 const WANTED: usize = 4;
 /// How soon a lease comes, if all is well.
 const SOON_US: u64 = 30_000;
+/// No time that a server says is taken for longer than this, some hundred years.
+const FAR_MS: u64 = 1 << 42;
 
 /// Grants from budget `KEYS[1]`. `ARGV`: what is owed, what is asked for, the limit, the time in milliseconds in which it is one, and whether that
 /// is a window (`w`) or a rate (`r`, with the units that fit at once as `ARGV[6]`). `{granted, good for so many milliseconds, ask again after so many}`.
@@ -121,11 +123,12 @@ pub struct Grant {
 }
 
 impl Grant {
-    pub fn read(reply: &Reply) -> Option<Self> {
+    /// The answer to a wish; `None` for what cannot be one.
+    pub fn read(reply: &Reply, wish: &Wish) -> Option<Self> {
         let Reply::Array(Some(parts)) = reply else { return None };
         let [Reply::Int(units), Reply::Int(good), Reply::Int(again)] = parts[..] else { return None };
-        let ms = |n: i64| u64::try_from(n).ok();
-        (units >= 0).then_some(Self { units, good_ms: ms(good)?, again_ms: ms(again)? })
+        let ms = |n: i64| u64::try_from(n).ok().map(|ms| ms.min(FAR_MS));
+        (0..=wish.ask).contains(&units).then_some(Self { units, good_ms: ms(good)?, again_ms: ms(again)? })
     }
 }
 
@@ -181,16 +184,20 @@ impl<'a> Budget<'a> {
         self.0[WANTED].load(Acquire) == 0 && self.0[WANTED].swap(1, AcqRel) == 0
     }
 
-    /// Corrects what was spent.
-    pub fn settle(&self, cost: u32, actual: u32) {
+    /// Corrects what was spent. True: the leaser is to be told.
+    pub fn settle(&self, cost: u32, actual: u32) -> bool {
         self.0[BALANCE].fetch_add((i64::from(cost) - i64::from(actual)) as u64, AcqRel);
-        self.want();
+        self.want()
+    }
+
+    /// When to ask the server, if somebody wants something: not before there can be any.
+    pub fn due_us(&self, terms: &Terms, now_us: u64) -> Option<u64> {
+        (self.0[WANTED].load(Acquire) != 0).then(|| self.short(terms, now_us).unwrap_or(0))
     }
 
     /// What to ask the server for now, if somebody wants something.
     pub fn wish(&self, terms: &Terms, now_us: u64) -> Option<Wish> {
-        let is_early = self.short(terms, now_us).is_some_and(|again| now_us < again);
-        if self.0[WANTED].load(Acquire) == 0 || is_early {
+        if self.due_us(terms, now_us)? > now_us {
             return None;
         }
         self.0[WANTED].store(0, Release);

@@ -296,10 +296,14 @@ impl<'a> Limits<'a> {
         };
         self.shared.touch(bucket.index(), now);
         let (taken, wants) = self.budget(bucket.index()).take(terms, ask, now.us);
+        self.tell(wants);
+        taken.map(|()| Ticket::Shared { bucket, cost: ask.cost })
+    }
+
+    fn tell(&self, wants: bool) {
         if wants {
             self.head[WANTED].fetch_add(1, AcqRel);
         }
-        taken.map(|()| Ticket::Shared { bucket, cost: ask.cost })
     }
 
     /// A number that changes when somebody wants a lease.
@@ -310,6 +314,11 @@ impl<'a> Limits<'a> {
     /// The budgets of limit `limit`.
     pub fn shared(&self, limit: u32) -> impl Iterator<Item = Ref<Shareable>> + '_ {
         self.shared.entries(self.shared.whole()).filter(move |bucket| self.shared.owner(*bucket) == limit)
+    }
+
+    /// When the server is to be asked for a budget of limit `limit` that somebody wants more of; nobody is told of one twice.
+    pub fn due_us(&self, limit: u32, terms: &Terms, now: Now) -> Option<u64> {
+        self.shared(limit).filter_map(|bucket| self.budget(bucket.index()).due_us(terms, now.us)).min()
     }
 
     /// The balance of a key, and the key; `None` when it has gone.
@@ -369,7 +378,7 @@ impl<'a> Limits<'a> {
                 put(mean, if before == 0 { took } else { before - before / 8 + took / 8 });
             }
             Ticket::Shared { bucket, cost } if self.shared.is_current(*bucket) => {
-                self.budget(bucket.index()).settle(*cost, actual);
+                self.tell(self.budget(bucket.index()).settle(*cost, actual));
             }
             _ => {}
         }

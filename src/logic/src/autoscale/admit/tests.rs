@@ -481,6 +481,56 @@ mod leases {
         assert_eq!(limits.take_shared(1, b"b", &terms, &ask(101), at(0)), Err(Refusal::TooLarge));
     }
 
+    /// The leaser looks at budgets when a number has changed, and when one of them is due.
+    #[test]
+    fn whoever_wants_something_later_is_heard_after_a_pause() {
+        let memory = memory(8192);
+        let limits = Limits::new(&memory, 32, 7);
+        let terms = Terms::of(&Kind::Window(Window { limit: 200, length_us: 10_000_000 })).unwrap();
+        let take = |us| limits.take_shared(1, b"a", &terms, &Ask::ONE, at(us));
+        assert_eq!(limits.due_us(1, &terms, at(0)), None);
+        while take(0).is_ok() {}
+        let (budget, _) = limits.shared_key(limits.shared(1).next().unwrap()).unwrap();
+        assert!(limits.due_us(1, &terms, at(0)).is_some_and(|due| due <= at(0).us));
+        let (seen, wish) = (limits.wanted(), budget.wish(&terms, at(0).us).unwrap());
+        // somebody wants more while the server is asked, and it has none: nothing to do before it is time
+        assert!(take(1000).is_err());
+        assert_eq!(limits.wanted(), seen + 1);
+        budget.granted(&wish, &Grant { units: 0, good_ms: 10_000, again_ms: 10_000 }, at(0).us);
+        for us in (10_000..9_990_000).step_by(10_000) {
+            assert_eq!(budget.wish(&terms, at(us).us), None);
+            assert!(take(us).is_err());
+        }
+        // nobody is told again, but it is known when to ask
+        assert_eq!(limits.wanted(), seen + 1);
+        assert_eq!(limits.due_us(1, &terms, at(9_990_000)), Some(at(10_000_000).us));
+        let wish = budget.wish(&terms, at(10_000_000).us).unwrap();
+        assert_eq!(limits.due_us(1, &terms, at(10_000_000)), None);
+        budget.granted(&wish, &Grant { units: wish.ask, good_ms: 9999, again_ms: 9999 }, at(10_000_000).us);
+        // what a settled ticket owes is heard, too
+        let (ticket, seen) = (take(10_000_003).unwrap(), limits.wanted());
+        limits.settle(&ticket, 60, Worker::from_bits(0), at(10_000_004));
+        assert_eq!(limits.wanted(), seen + 1);
+        assert!(budget.wish(&terms, at(10_000_006).us).is_some_and(|wish| wish.owed > 0));
+    }
+
+    #[test]
+    fn a_server_grants_what_it_was_asked_for_at_most() {
+        use super::super::lease::Wish;
+        use crate::wire::resp::Reply;
+        let wish = Wish { owed: 5, ask: 10 };
+        let read = |parts: &[i64]| {
+            let parts = parts.iter().map(|n| Reply::Int(*n)).collect();
+            Grant::read(&Reply::Array(Some(parts)), &wish)
+        };
+        assert_eq!(read(&[10, 1, 2]), Some(Grant { units: 10, good_ms: 1, again_ms: 2 }));
+        for wrong in
+            [&[11, 1, 2][..], &[-1, 1, 2], &[i64::MAX, 1, 2], &[1, 1, -1], &[1, 1]]
+        {
+            assert_eq!(read(wrong), None, "{wrong:?}");
+        }
+    }
+
     #[test]
     fn one_worker_leases_until_it_stops() {
         let memory = memory(8192);
