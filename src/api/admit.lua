@@ -45,8 +45,8 @@ return function(_, native, base)
     local named, rates, windows, concurrencies = {}, {}, {}, {}
     local counted = 0
 
-    local function learn(what, first, second, into, key)
-        if what ~= 0 and type(first) == "number" then
+    local function learn(what, first, second)
+        if type(first) == "number" then
             first = tostring(first)
         end
         local number = admit_limit(what, first, #first, second, out)
@@ -55,9 +55,20 @@ return function(_, native, base)
         end
         if counted >= 8192 then
             named, rates, windows, concurrencies, counted = {}, {}, {}, {}, 0
-        else
-            into[key], counted = number, counted + 1
         end
+        counted = counted + 1
+        return number
+    end
+
+    -- Only what is known to be a limit is kept. The tables are looked up after `learn`, which may have begun anew.
+    local function learn_pair(what, first, second)
+        local number, err = learn(what, first, second)
+        if not number then
+            return nil, err
+        end
+        local all = what == 1 and rates or windows
+        local numbers = all[first] or {}
+        all[first], numbers[second] = numbers, number
         return number
     end
 
@@ -66,7 +77,7 @@ return function(_, native, base)
 
     local function text_or_number(name, value)
         local t = type(value)
-        if t ~= "string" and t ~= "number" then
+        if t ~= "string" and t ~= "number" or value ~= value then
             bad(name, "a string or a number", value, 5)
         end
         return value
@@ -85,12 +96,7 @@ return function(_, native, base)
                 error("rate goes with burst: write one kind of limit", 3)
             end
             local burst = options.burst == nil and 0 or whole("burst", options.burst, 0, MOST, 5)
-            local by_burst = rates[text_or_number("rate", rate)]
-            if not by_burst then
-                by_burst = {}
-                rates[rate] = by_burst
-            end
-            return learn(1, rate, burst, by_burst, burst)
+            return learn_pair(1, text_or_number("rate", rate), burst)
         end
         if options.burst ~= nil then
             error("burst goes with rate", 3)
@@ -100,23 +106,26 @@ return function(_, native, base)
                 error("window goes with limit: write one kind of limit", 3)
             end
             whole("limit", limit, 1, 134217727, 5)
-            local by_limit = windows[text_or_number("window", window)]
-            if not by_limit then
-                by_limit = {}
-                windows[window] = by_limit
-            end
-            return learn(2, window, limit, by_limit, limit)
+            return learn_pair(2, text_or_number("window", window), limit)
         end
         if concurrency ~= nil then
             if limit ~= nil then
                 error("concurrency goes alone: write one kind of limit", 3)
             end
-            return learn(3, "", whole("concurrency", concurrency, 1, 65535, 5), concurrencies, concurrency)
+            local number, err = learn(3, "", whole("concurrency", concurrency, 1, 65535, 5))
+            if number then
+                concurrencies[concurrency] = number
+            end
+            return number, err
         end
         if type(limit) ~= "string" then
             bad("limit", "the name of an autoscale_limit, or rate, window or concurrency", limit)
         end
-        return learn(0, limit, 0, named, limit)
+        local number, err = learn(0, limit, 0)
+        if number then
+            named[limit] = number
+        end
+        return number, err
     end
 
     -- A key of several parts, each with its length in front: no two lists of parts are the same text.

@@ -4,6 +4,7 @@ use logic::autoscale::admit::{Declared, MOST_SHARED};
 
 use super::MainConf;
 use crate::ngx::{Args, Cf, ConfError, Directive, Place, Setter, MAIN};
+use crate::scale::outward::check_limit;
 
 pub const DIRECTIVES: &[Directive] = &[Directive {
     name: c"autoscale_limit",
@@ -38,6 +39,7 @@ fn limit(cf: &mut Cf, conf: &mut MainConf) -> Result<(), ConfError> {
     if declared.shared.is_some() && shared >= MOST_SHARED {
         return Err(ConfError(format!("there may be {MOST_SHARED} limits with global=")));
     }
+    declared.shared.as_ref().map_or(Ok(()), check_limit)?;
     limits.place.get_or_insert_with(|| cf.place());
     limits.declared.push(declared);
     Ok(())

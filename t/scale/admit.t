@@ -320,6 +320,8 @@ true
     try({ key = {}, rate = 1 })
     try({ key = "a", rate = 0 })
     try({ key = "a", rate = "10/y" })
+    try({ key = "a", rate = 0 / 0 })
+    try({ key = "a", window = 0 / 0, limit = 1 })
     try({ key = "a", rate = 1, window = 1 })
     try({ key = "a", window = 1 })
     try({ key = "a", window = "1ms", limit = 1 })
@@ -349,6 +351,8 @@ bad option key\[2\] \(a string or a number expected, got table\)
 bad option key \(a string, a number or a list of them expected, got table\)
 invalid rate "0": write for example 100/s, 100r/s or 6k/m
 invalid rate "10/y": .*
+bad option rate \(a string or a number expected, got -?nan\)
+bad option window \(a string or a number expected, got -?nan\)
 .*write one kind of limit
 bad option limit \(a whole number from 1 to 134217727 expected, got nil\)
 invalid window "1ms": write a time from 1s to 31d
@@ -538,7 +542,44 @@ nilno autoscale_zone in http {}
 limit "a" is duplicate
 
 
-=== TEST 23: where it may not wait, it says so
+=== TEST 23: files that a shared limit needs are looked at with the configuration, and where it stands
+--- must_die
+--- http_config
+    autoscale_zone main:4m keys=64;
+    autoscale_limit a rate=1r/s global=redis:127.0.0.1/limits secret_file=/nonexistent/secret;
+--- config
+--- error_log eval
+qr{secret_file "/nonexistent/secret".* in \S+nginx\.conf:\d+}
+
+
+=== TEST 24: so is a file of certificates
+--- must_die
+--- http_config
+    autoscale_zone main:4m keys=64;
+    autoscale_limit a rate=1r/s global=redis:127.0.0.1/limits ca_file=/nonexistent/ca;
+--- config
+--- error_log eval
+qr{ca_file "/nonexistent/ca".* in \S+nginx\.conf:\d+}
+
+
+=== TEST 25: scripts with ever new rates that are none leave nothing behind
+--- lua
+    local function used()
+        collectgarbage()
+        collectgarbage()
+        return collectgarbage("count")
+    end
+    as.admit { key = "a", rate = "x/0" }
+    local before = used()
+    for i = 1, 20000 do
+        if as.admit { key = "a", rate = "x/" .. i } then ngx.say("let in") end
+    end
+    ngx.say("kept: ", used() - before > 500)
+--- response_body
+kept: false
+
+
+=== TEST 26: where it may not wait, it says so
 --- phases: log header_filter body_filter balancer set
 --- lua
     local ok, err = pcall(require("ngx.autoscale").admit, { key = ngx.var.request_id, rate = 1, max_wait = 1 })

@@ -26,6 +26,7 @@ mod webhook;
 use core::time::Duration;
 use std::rc::Rc;
 
+use logic::autoscale::admit::Shared;
 use logic::autoscale::conf::{Kind, Leader, Lock, PeerKind, PeerSource, Target};
 use logic::autoscale::outward::message::{rfc3339, Message};
 use logic::autoscale::policy::Replicas;
@@ -198,6 +199,12 @@ pub fn check_leader(leader: &mut Leader) -> Result<Option<String>, String> {
             check_login(secret.as_deref()).map(|()| None)
         }
     }
+}
+
+/// The same for a limit that gateways share.
+pub fn check_limit(shared: &Shared) -> Result<(), String> {
+    files::check(shared.ca_file.as_deref(), None, shared.secret_file.as_deref())?;
+    check_login(shared.secret_file.as_deref())
 }
 
 /// The same for a line of `autoscale_peers`.
