@@ -6,10 +6,11 @@ use std::rc::Rc;
 
 use logic::autoscale::balance::{Candidate, Ended, Memory, Peers, Settings};
 use logic::autoscale::limit::Learnt;
-use logic::autoscale::metrics::columns::Worker;
+use logic::autoscale::metrics::columns::{Levels, Worker};
 use logic::autoscale::metrics::flight::Flight;
 use logic::autoscale::metrics::series::{Peer, Upstream as Group};
 use logic::autoscale::metrics::table::Ref;
+use logic::autoscale::metrics::word::Word;
 use logic::autoscale::metrics::zone::{of_peer, Health, State, Terms, Zone};
 use logic::autoscale::metrics::Now;
 
@@ -41,9 +42,35 @@ pub struct Seat {
     pub backup: bool,
     place: Place,
     /// What other workers had in flight here, and in which millisecond.
-    elsewhere: Cell<(u32, u32)>,
+    elsewhere: Cell<(u32, Levels)>,
+    /// What was said of it when somebody last looked.
+    said: Cell<Said>,
     /// When it was seen last that nothing is to be sent to it; 0 when it takes requests.
     out_us: Cell<u64>,
+}
+
+/// What is said of a peer, and changes rarely.
+#[derive(Clone, Copy, Default)]
+pub struct Said {
+    /// The zone's number of what was said so far, and the time, until which this holds. Where only time changes something, it does not
+    /// hold at all.
+    controls: u64,
+    until_us: u64,
+    pub weight: u16,
+    /// 0 is no limit.
+    pub limit: u32,
+    pub state: State,
+    pub health: Health,
+}
+
+/// Whoever dies between a change and telling that there is one is found out after this time.
+const SAID_US: u64 = 1 << 14;
+
+impl Said {
+    #[inline]
+    fn takes(&self) -> bool {
+        self.state == State::Up && self.health != Health::Ejected
+    }
 }
 
 enum Place {
@@ -115,6 +142,7 @@ impl Team {
                     backup,
                     place: Place::Listed(i),
                     elsewhere: Cell::default(),
+                    said: Cell::default(),
                     out_us: Cell::default(),
                 })
             })
@@ -133,6 +161,7 @@ impl Team {
                 backup: false,
                 place,
                 elsewhere: Cell::default(),
+                said: Cell::default(),
                 out_us: Cell::default(),
             });
         }
@@ -256,7 +285,38 @@ impl Team {
             Place::Added(..) => zone.find_peer(self.group, &seat.addr),
         };
         seat.entry.set(found.unwrap_or(Ref::NONE));
+        seat.said.take();
         seat.entry.get()
+    }
+
+    /// What is said of a seat whose entry is `entry`, when `controls` is what [`Zone::controls`] says.
+    #[inline]
+    fn said(&self, seat: &Seat, entry: Ref<Peer>, zone: &Zone<'_>, controls: u64, now: Now) -> Said {
+        let said = seat.said.get();
+        if said.controls == controls && now.us < said.until_us {
+            said
+        } else {
+            self.hear(seat, entry, zone, controls, now)
+        }
+    }
+
+    #[cold]
+    fn hear(&self, seat: &Seat, entry: Ref<Peer>, zone: &Zone<'_>, controls: u64, now: Now) -> Said {
+        let (control, listed) = (zone.control(entry), self.listed_as(seat));
+        let weight = listed.map_or_else(|| seat.place.terms().weight, Listed::weight);
+        let most = listed.map_or(0, |peer| u32::try_from(peer.max_conns()).unwrap_or(u32::MAX));
+        let limits = [control.limit, most].into_iter().filter(|limit| *limit > 0);
+        let is_well = zone.standing(entry, now) == Health::Well;
+        let said = Said {
+            controls,
+            until_us: if is_well { now.us + SAID_US } else { 0 },
+            weight: if control.weight > 0 { control.weight } else { weight },
+            limit: limits.min().unwrap_or(0),
+            state: control.says(),
+            health: zone.health(entry, now),
+        };
+        seat.said.set(said);
+        said
     }
 
     /// What the rule keeps of peer `i`.
@@ -275,21 +335,21 @@ impl Team {
         from: usize,
         mut f: impl FnMut(Ref<Peer>, u32) -> bool,
     ) -> usize {
+        let controls = zone.controls();
         for range in [0..self.primaries, self.primaries..self.seats.len()] {
             let (start, mut any) = (if range.contains(&from) { from } else { range.start }, false);
             for i in (start..range.end).chain(range.start..start) {
-                let entry = self.entry(i, zone);
-                let control = zone.control(entry);
-                let health = zone.health(entry, now);
-                if control.says() != State::Up || health == Health::Ejected || self.is_out(i) {
+                let Some(seat) = self.seats.get(i) else { continue };
+                let entry = self.current(seat, zone);
+                let said = self.said(seat, entry, zone, controls, now);
+                if !said.takes() || self.is_out(seat) {
                     continue;
                 }
                 any = true;
-                let proving = u32::from(health == Health::Probation);
-                let own = self.seats.get(i).and_then(|seat| self.listed_as(seat));
-                let own = own.map_or(0, |peer| peer.max_conns() as u32);
+                let proving = u32::from(said.health == Health::Probation);
+                let own = self.listed_as(seat).map_or(0, |peer| peer.max_conns() as u32);
                 // the least of those that say something
-                let most = [control.limit, own, proving].into_iter().filter(|most| *most > 0).min();
+                let most = [said.limit, own, proving].into_iter().filter(|most| *most > 0).min();
                 if !f(entry, most.unwrap_or(0)) {
                     return i;
                 }
@@ -306,10 +366,11 @@ impl Team {
         (0..self.seats.len()).for_each(|i| f(self.entry(i, zone)));
     }
 
-    /// Whether nginx keeps peer `i` out.
-    fn is_out(&self, i: usize) -> bool {
+    /// Whether nginx keeps it out.
+    #[inline]
+    fn is_out(&self, seat: &Seat) -> bool {
         let out = |peer: Listed<'_>| peer.is_down() || !self.is_single() && peer.has_failed();
-        matches!(self.seated(i), Some(Seated::Listed(peer)) if out(peer))
+        self.listed_as(seat).is_some_and(out)
     }
 
     /// Peer `i` is well again: it gets its share little by little.
@@ -386,6 +447,8 @@ pub struct View<'a> {
     pub settings: Option<&'a Settings>,
     /// What was learnt of how many requests a peer takes at a time holds.
     pub heeds_limits: bool,
+    /// What [`Zone::controls`] says.
+    pub controls: u64,
     pub now: Now,
 }
 
@@ -396,21 +459,54 @@ impl View<'_> {
     /// What a peer has in flight, and how many of them wait where that is known. Of this worker it is exact, of others as of this
     /// millisecond.
     #[inline]
-    fn inflight(&self, seat: &Seat, entry: Ref<Peer>) -> (u32, u32) {
-        let columns = self.zone.columns();
+    fn levels(&self, seat: &Seat, entry: Ref<Peer>) -> Levels {
+        let (columns, gen) = (self.zone.columns(), entry.gen());
+        let Some(entity) = self.zone.entity(entry).filter(|_| !entry.is_none()) else {
+            return Levels::default();
+        };
         if columns.used() <= FEW_COLUMNS || self.worker == Worker::NONE {
-            let levels = self.zone.levels(entry);
-            return (levels.active, levels.waiting);
+            return columns.levels(entity, gen);
         }
-        let Some(entity) = self.zone.entity(entry) else { return (0, 0) };
-        let (own, ms) = (columns.active(self.worker, entity, entry.gen()), (self.now.us >> 10) as u32);
+        let (mut own, ms) = (columns.own(self.worker, entity, gen), (self.now.us >> 10) as u32);
         let (then, elsewhere) = seat.elsewhere.get();
         if then == ms {
-            return (own + elsewhere, 0);
+            own += elsewhere;
+        } else {
+            let all = columns.levels(entity, gen);
+            seat.elsewhere.set((ms, all.without(own)));
+            own = all;
         }
-        let all = columns.levels(entity, entry.gen()).active;
-        seat.elsewhere.set((ms, all.saturating_sub(own)));
-        (all, 0)
+        // nobody has noted since when they wait
+        Levels { waiting: 0, ..own }
+    }
+
+    /// What was learnt of a peer whose words are `side`.
+    #[inline]
+    fn recall(&self, seat: &Seat, side: &[Word], settings: &Settings, candidate: Candidate) -> Candidate {
+        let memory = Memory::over(&side[of_peer::BALANCE]);
+        let mut candidate = candidate.recall(&memory, settings, self.now);
+        if let Place::Added(_, Terms { slow_start_ms: Some(ms), .. }) = seat.place {
+            candidate.ramp = memory.ramp_within(u64::from(ms) * 1000, self.now);
+        }
+        if self.heeds_limits {
+            candidate.room = Some(Learnt::over(&side[of_peer::LIMIT]).room(self.now));
+        }
+        candidate
+    }
+
+    /// The same where nothing was kept for the rule.
+    #[cold]
+    fn observed(&self, entry: Ref<Peer>, candidate: Candidate) -> Candidate {
+        let known = Candidate::of(self.zone, entry, candidate.weight, self.now);
+        let room = |side: &[Word]| Learnt::over(&side[of_peer::LIMIT]).room(self.now);
+        let room = self.zone.side(entry).filter(|_| self.heeds_limits).map(room);
+        known.map_or(candidate, |known| Candidate {
+            latency_us: known.latency_us,
+            silent_us: known.silent_us,
+            failing: known.failing,
+            room,
+            ..candidate
+        })
     }
 }
 
@@ -442,40 +538,32 @@ impl Peers for View<'_> {
         let (team, zone) = (self.team, self.zone);
         let Some(seat) = team.seats.get(i) else { return Candidate { excluded: true, ..Candidate::new(1) } };
         let entry = team.current(seat, zone);
-        let listed = team.listed_as(seat);
-        let weight = listed.map_or_else(|| seat.place.terms().weight, Listed::weight);
-        let known = match self.settings {
-            Some(settings) => memory(zone, entry).map(|memory| {
-                let (inflight, waiting) = self.inflight(seat, entry);
-                let said = Candidate::said(zone, entry, inflight, weight, self.now);
-                let known = Candidate { waiting, ..said }.recall(&memory, settings, self.now);
-                match seat.place.terms().slow_start_ms {
-                    None => known,
-                    Some(ms) => {
-                        Candidate { ramp: memory.ramp_within(u64::from(ms) * 1000, self.now), ..known }
-                    }
-                }
-            }),
-            None => Candidate::of(zone, entry, weight, self.now),
+        let said = team.said(seat, entry, zone, self.controls, self.now);
+        let levels = self.levels(seat, entry);
+        let candidate = Candidate {
+            inflight: levels.active,
+            waiting: levels.waiting,
+            occupied: levels.occupied(),
+            limit: said.limit,
+            state: said.state,
+            health: said.health,
+            excluded: self.tried.has(i) || team.is_out(seat),
+            ..Candidate::new(said.weight)
         };
-        let mut candidate = known.unwrap_or(Candidate::new(weight));
-        candidate.excluded = self.tried.has(i);
-        if let (true, Some(side)) = (self.heeds_limits, zone.side(entry)) {
-            candidate.room = Some(Learnt::over(&side[of_peer::LIMIT]).room(self.now));
-            candidate.occupied = zone.occupied(entry);
+        match (zone.side(entry), self.settings) {
+            (Some(side), Some(settings)) => self.recall(seat, side, settings, candidate),
+            (Some(_), None) => self.observed(entry, candidate),
+            (None, _) => self.unknown(seat, candidate),
         }
-        if let Some(peer) = listed {
-            candidate.excluded |= peer.is_down() || !team.is_single() && peer.has_failed();
-            if entry.is_none() {
-                // the zone has no place for it
-                candidate.inflight = peer.conns() as u32;
-            }
-            let most = peer.max_conns() as u32;
-            if most > 0 && (candidate.limit == 0 || most < candidate.limit) {
-                candidate.limit = most;
-            }
-        }
-        candidate
+    }
+}
+
+impl View<'_> {
+    /// The zone has no place for it.
+    #[cold]
+    fn unknown(&self, seat: &Seat, candidate: Candidate) -> Candidate {
+        let inflight = self.team.listed_as(seat).map_or(0, |peer| peer.conns() as u32);
+        Candidate { inflight, occupied: inflight, ..candidate }
     }
 }
 

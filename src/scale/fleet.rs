@@ -207,7 +207,8 @@ impl Fleet {
         (worker, now): (Worker, Now),
     ) -> View<'a> {
         let settings = self.balance().map(|balance| &balance.settings);
-        View { team, zone, tried, worker, settings, heeds_limits: self.heeds_limits, now }
+        let controls = zone.controls();
+        View { team, zone, tried, worker, settings, heeds_limits: self.heeds_limits, controls, now }
     }
 
     /// Makes the list for [`Fleet::row`] and says how long it is.

@@ -67,16 +67,31 @@ pub(super) struct Usual {
 impl Usual {
     /// The averages over those that are up; zero in flight and loads of zero where nobody knows.
     pub fn of(all: &[Candidate]) -> Self {
-        let up = || all.iter().filter(|peer| peer.is_up());
-        let latency_us = mean(up().filter_map(|peer| peer.latency_us)).unwrap_or(1.0);
-        let load = mean(up().filter_map(|peer| peer.load).map(|(load, _)| load)).unwrap_or(0.0);
-        Self { latency_us, load }
+        let (mut latency, mut loads) = (Mean::default(), Mean::default());
+        for peer in all.iter().filter(|peer| peer.is_up()) {
+            peer.latency_us.into_iter().for_each(|us| latency.add(us));
+            peer.load.into_iter().for_each(|(load, _)| loads.add(load));
+        }
+        Self { latency_us: latency.get().unwrap_or(1.0), load: loads.get().unwrap_or(0.0) }
     }
 }
 
-fn mean(values: impl Iterator<Item = f32>) -> Option<f64> {
-    let (sum, n) = values.fold((0.0, 0u32), |(sum, n), x| (sum + f64::from(x), n + 1));
-    (n > 0).then(|| sum / f64::from(n))
+#[derive(Default)]
+struct Mean {
+    sum: f64,
+    n: u32,
+}
+
+impl Mean {
+    #[inline]
+    fn add(&mut self, x: f32) {
+        self.sum += f64::from(x);
+        self.n += 1;
+    }
+
+    fn get(&self) -> Option<f64> {
+        (self.n > 0).then(|| self.sum / f64::from(self.n))
+    }
 }
 
 impl Candidate {
@@ -117,19 +132,6 @@ impl Candidate {
             health: zone.health(peer, now),
             ..Self::new(if control.weight > 0 { control.weight } else { weight })
         })
-    }
-
-    /// What is said about a peer, without what was learnt of it: for [`Candidate::recall`].
-    #[inline]
-    pub fn said(zone: &Zone<'_>, peer: Ref<Peer>, inflight: u32, weight: u16, now: Now) -> Self {
-        let control = zone.control(peer);
-        Self {
-            inflight,
-            limit: control.limit,
-            state: control.says(),
-            health: zone.health(peer, now),
-            ..Self::new(if control.weight > 0 { control.weight } else { weight })
-        }
     }
 
     /// The same with what the method keeps of the peer.
@@ -185,7 +187,11 @@ impl Candidate {
     }
 
     /// By how much failing multiplies the cost: once for the tries that are burnt and once for the time they take.
+    #[inline]
     pub(super) fn tries(&self) -> f64 {
+        if self.failing == 0.0 {
+            return 1.0;
+        }
         let success = (1.0 - f64::from(self.failing)).max(LEAST_SUCCESS);
         1.0 / (success * success)
     }
@@ -220,6 +226,7 @@ impl Candidate {
     }
 
     /// By how much the load that it reports multiplies its cost.
+    #[inline]
     fn strain(&self, usual: &Usual) -> f64 {
         self.load.map_or(1.0, |(load, age_us)| {
             let fresh = LOAD_FADE_US / (LOAD_FADE_US + age_us as f64);

@@ -58,6 +58,7 @@ impl<'a> Memory<'a> {
     pub const WORDS: usize = 8;
 
     /// `words` are [`Memory::WORDS`] many, zero to begin with.
+    #[inline]
     pub fn over(words: &'a [Word]) -> Self {
         Self(&words[..Self::WORDS])
     }
@@ -136,16 +137,19 @@ impl<'a> Memory<'a> {
         put(&self.0[RISEN], 1);
     }
 
+    #[inline]
     pub fn latency_us(&self) -> Option<f32> {
         ewma::value(&self.0[LATENCY])
     }
 
     /// How long nothing was learnt about the latency.
+    #[inline]
     pub fn silent_us(&self, now: Now) -> u64 {
         ewma::age_us(&self.0[LATENCY], now.us).unwrap_or(u64::MAX)
     }
 
     /// How long those that wait have seen nobody get an answer.
+    #[inline]
     pub fn stuck_us(&self, now: Now) -> u64 {
         match get(&self.0[BUSY]) {
             0 => 0,
@@ -153,28 +157,32 @@ impl<'a> Memory<'a> {
         }
     }
 
+    #[inline]
     pub fn failing(&self, now: Now) -> f32 {
         ewma::faded(&self.0[FAILING], now.us).unwrap_or(0.0)
     }
 
     /// The load that was reported, and how long ago.
+    #[inline]
     pub fn load(&self, now: Now) -> Option<(f32, u64)> {
         ewma::value(&self.0[LOAD]).zip(ewma::age_us(&self.0[LOAD], now.us))
     }
 
     /// How much of its weight it has: rising from nothing to 1 in a straight line.
+    #[inline]
     pub fn ramp(&self, settings: &Settings, now: Now) -> f32 {
         self.ramp_within(settings.slow_start_us, now)
     }
 
     /// The same for a peer that has a time of its own.
+    #[inline]
     pub fn ramp_within(&self, slow_start_us: u64, now: Now) -> f32 {
         match get(&self.0[RISEN]) {
             0 => 1.0,
-            risen if slow_start_us > 0 => {
-                (now.us.saturating_sub(risen) as f32 / slow_start_us as f32).min(1.0)
-            }
-            _ => 1.0,
+            risen => match now.us.saturating_sub(risen) {
+                us if us >= slow_start_us => 1.0,
+                us => us as f32 / slow_start_us as f32,
+            },
         }
     }
 }

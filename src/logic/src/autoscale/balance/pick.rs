@@ -9,6 +9,8 @@ use super::{wait, Candidate, Settings};
 
 /// Up to this many peers are all compared.
 pub const FEW: usize = 32;
+/// Most upstreams have no more than this many, and get by with less memory.
+const FEWER: usize = 8;
 /// How often a sample is drawn again.
 const DRAWS: usize = 8;
 
@@ -87,12 +89,26 @@ fn among<P: Peers + ?Sized>(
     if n > FEW {
         return two(peers, (from, n), settings, ahead.is_some(), random);
     }
-    let mut all = [Candidate::new(1); FEW];
-    let all = &mut all[..n];
-    all.iter_mut().enumerate().for_each(|(i, place)| *place = peers.candidate(from + i));
+    match n {
+        0..=FEWER => compare::<P, FEWER>(peers, (from, n), settings, ahead, random),
+        _ => compare::<P, FEW>(peers, (from, n), settings, ahead, random),
+    }
+}
+
+/// All of `n`, which are no more than `MOST`.
+fn compare<P: Peers + ?Sized, const MOST: usize>(
+    peers: &P,
+    (from, n): (usize, usize),
+    settings: &Settings,
+    ahead: Option<u32>,
+    random: u64,
+) -> Found {
+    let all: [Candidate; MOST] =
+        core::array::from_fn(|i| if i < n { peers.candidate(from + i) } else { Candidate::new(1) });
+    let all = &all[..n];
     let best = cheapest(all, settings, ahead.is_some(), random);
     let best = best.filter(|i| ahead.is_none_or(|ahead| !wait::pays(all, *i, ahead)));
-    Found { best: best.map(|i| from + i), up: all.iter().any(Candidate::is_up) }
+    Found { best: best.map(|i| from + i), up: best.is_some() || all.iter().any(Candidate::is_up) }
 }
 
 /// Where requests can be held, what was learnt of a peer holds; else it only puts others before it.
@@ -111,19 +127,24 @@ fn cheapest(all: &[Candidate], settings: &Settings, holds: bool, random: u64) ->
         if !may(peer, holds) {
             continue;
         }
-        let late = !peer.is_its_turn(mix(random, i));
-        let rank = (!peer.has_room(), late, peer.cost(settings.rule, &usual));
-        if best.is_none_or(|(other, _)| rank < other) {
-            best = Some((rank, i));
+        let late = peer.ramp < 1.0 && !peer.is_its_turn(mix(random, i));
+        let class = u8::from(!peer.has_room()) << 1 | u8::from(late);
+        if best.is_some_and(|((other, _), _)| other < class) {
+            continue;
+        }
+        let cost = peer.cost(settings.rule, &usual);
+        if best.is_none_or(|((other, least), _)| class < other || cost < least) {
+            best = Some(((class, cost), i));
         }
     }
     best.map(|(_, i)| i)
 }
 
-/// Full, not its turn, the cost.
-type Rank = (bool, bool, f64);
+/// Whether it is full and whether it is not its turn, in this order, and the cost.
+type Rank = (u8, f64);
 
 /// The cheaper of two that were drawn.
+#[inline(never)]
 fn two<P: Peers + ?Sized>(
     peers: &P,
     (from, n): (usize, usize),

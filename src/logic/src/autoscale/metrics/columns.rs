@@ -32,6 +32,42 @@ pub struct Levels {
     pub queued: u32,
 }
 
+impl Levels {
+    /// Those of one column; nothing where they are another generation's.
+    #[inline]
+    fn of(word: u64, gen: u16) -> Self {
+        if word >> TAG != tag(gen) {
+            return Self::default();
+        }
+        let level = |at: u32| (word >> at & FIELD) as u32;
+        Self { active: level(0), waiting: level(BITS), queued: level(2 * BITS) }
+    }
+
+    /// What is left of these without `other`.
+    pub fn without(self, other: Self) -> Self {
+        Self {
+            active: self.active.saturating_sub(other.active),
+            waiting: self.waiting.saturating_sub(other.waiting),
+            queued: self.queued.saturating_sub(other.queued),
+        }
+    }
+
+    /// Of a peer: how many of its places are taken (see `Zone::occupied`).
+    #[inline]
+    pub fn occupied(self) -> u32 {
+        self.active.saturating_sub(self.queued)
+    }
+}
+
+impl core::ops::AddAssign for Levels {
+    #[inline]
+    fn add_assign(&mut self, other: Self) {
+        self.active += other.active;
+        self.waiting += other.waiting;
+        self.queued += other.queued;
+    }
+}
+
 /// A process that owns a column: its pid and what tells it from a later process of the same pid (its start time, say).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Owner {
@@ -182,29 +218,20 @@ impl<'a> Columns<'a> {
         get(self.used) as usize
     }
 
-    /// What is in flight for one entity in one worker.
+    /// The levels of one entity in one worker.
     #[inline]
-    pub fn active(&self, worker: Worker, entity: usize, gen: u16) -> u32 {
-        let word = self.word(worker, entity).map_or(0, get);
-        if word >> TAG == tag(gen) {
-            (word & FIELD) as u32
-        } else {
-            0
-        }
+    pub fn own(&self, worker: Worker, entity: usize, gen: u16) -> Levels {
+        self.word(worker, entity).map_or(Levels::default(), |word| Levels::of(get(word), gen))
     }
 
     /// The levels of one entity, over all workers.
     #[inline]
     pub fn levels(&self, entity: usize, gen: u16) -> Levels {
-        let column = self.counts.get(entity..).unwrap_or_default().iter().step_by(self.entities.max(1));
-        let mut sum = Levels::default();
-        for word in column.take(self.used()) {
-            let word = get(word);
-            if word >> TAG == tag(gen) {
-                sum.active += (word & FIELD) as u32;
-                sum.waiting += (word >> BITS & FIELD) as u32;
-                sum.queued += (word >> (2 * BITS) & FIELD) as u32;
-            }
+        let (mut sum, mut at) = (Levels::default(), entity);
+        for _ in 0..self.used() {
+            let Some(word) = self.counts.get(at) else { break };
+            sum += Levels::of(get(word), gen);
+            at += self.entities;
         }
         sum
     }
@@ -270,8 +297,11 @@ mod tests {
         columns.enter(b, 1, 5, one(Level::Queued));
         columns.leave(b, 1, 5, one(Level::Waiting));
         assert_eq!(columns.levels(1, 5), levels(2, 1, 1));
-        assert_eq!([a, b].map(|worker| columns.active(worker, 1, 5)), [1, 1]);
-        assert_eq!((columns.active(a, 1, 6), columns.active(Worker::NONE, 1, 5), columns.used()), (0, 0, 2));
+        assert_eq!([a, b].map(|worker| columns.own(worker, 1, 5)), [levels(1, 1, 0), levels(1, 0, 1)]);
+        assert_eq!(columns.levels(1, 5).without(columns.own(a, 1, 5)), columns.own(b, 1, 5));
+        let nothing = levels(0, 0, 0);
+        assert_eq!([columns.own(a, 1, 6), columns.own(Worker::NONE, 1, 5)], [nothing; 2]);
+        assert_eq!((columns.levels(1, 5).occupied(), columns.used()), (1, 2));
         assert_eq!(columns.levels(0, 5), levels(0, 0, 0));
         (0..9).for_each(|_| columns.leave(b, 1, 5, BOTH));
         assert_eq!(columns.levels(1, 5), levels(1, 1, 1));

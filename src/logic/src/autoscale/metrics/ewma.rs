@@ -41,6 +41,7 @@ pub fn put_value(word: &Word, x: f32, now_us: u64) {
 }
 
 /// How long ago it was fed, `None` before the first sample.
+#[inline]
 pub fn age_us(word: &Word, now_us: u64) -> Option<u64> {
     let seen = get(word);
     (seen != 0).then(|| (between(low(seen) as u32, stamp(now_us)) as u64) << UNIT)
@@ -87,7 +88,12 @@ pub fn value(word: &Word) -> Option<f32> {
 }
 
 /// The average as if nothing but zeros had come since it was last fed.
+#[inline]
 pub fn faded(word: &Word, now_us: u64) -> Option<f32> {
+    // most averages of failures
+    if high(get(word)) == 0 {
+        return value(word);
+    }
     let dt = between(low(get(word)) as u32, (now_us >> UNIT) as u32);
     value(word).map(|value| value * TAU / (dt + TAU))
 }

@@ -233,8 +233,7 @@ impl<'a> Zone<'a> {
     /// How many places of a peer are taken, over all workers: what it has in flight without the streams that have begun, which may last
     /// for hours while it waits for something to tell.
     pub fn occupied(&self, peer: Ref<Peer>) -> u32 {
-        let levels = self.raw_levels(peer);
-        levels.active.saturating_sub(levels.queued)
+        self.raw_levels(peer).occupied()
     }
 
     /// The streams of a peer that have begun.
