@@ -87,8 +87,8 @@ pub use subrequest::{
 #[cfg(ngx_feature = "threads")]
 pub use thread_pool::ThreadPool;
 pub use upstream::{
-    BalancerConf, Balancing, Listed, OwnAddress, PeerError, PeerId, Refusal, Released, Roster, Ticket,
-    Upstream, Upstreams,
+    BalancerConf, Balancing, Known, Listed, OwnAddress, PeerError, PeerId, Refusal, Released, Roster, Ticket,
+    Upstream, Upstreams, Whose,
 };
 pub use var::{Variable, Variables};
 pub use variables::Slot;

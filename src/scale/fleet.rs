@@ -16,7 +16,7 @@ use logic::autoscale::signal::hint;
 use super::balance::{Team, Tried, View};
 use super::pool::Pool;
 use crate::conf::Balance;
-use crate::ngx::{PeerId, Upstream};
+use crate::ngx::{Known, Upstream, Whose};
 
 /// Over how many seconds the error rate of a listed peer is: what a signal means without a window.
 const WINDOW_S: u64 = 5;
@@ -141,15 +141,6 @@ impl Fleet {
             self.refresh(zone, now());
         }
         Rc::clone(&self.team.borrow())
-    }
-
-    fn each(&self, backup: bool, mut f: impl FnMut(PeerId, &[u8], u16, bool)) {
-        let Some(upstream) = self.upstream else { return };
-        // an upstream without peers of that kind, or of a balancer that keeps its own, has none here
-        let _ = upstream.peers(backup, |p| {
-            let weight = u16::try_from(p.weight.max(1)).unwrap_or(u16::MAX);
-            f(p.id, p.name, weight, p.down);
-        });
     }
 
     /// The addresses of the team in their order, and the generation of that order.
@@ -303,13 +294,12 @@ impl Fleet {
         let mut replaced = self.replaced.borrow_mut();
         let mut leave = Vec::new();
         for backup in [false, true] {
-            let mut peers = Vec::new();
-            self.each(backup, |id, addr, weight, down| peers.push((id, addr.to_vec(), weight, down)));
-            for (id, addr, weight, down) in peers {
-                let Some(entry) = zone.find_peer(self.entry, &addr) else { continue };
+            for peer in upstream.known(backup) {
+                let Some(entry) = zone.find_peer(self.entry, &peer.whose.name) else { continue };
+                let (weight, down) = (peer.weight, peer.down);
                 let control = zone.control(entry);
-                let own = || configured(upstream, backup, &addr).unwrap_or((weight, down));
-                let before = replaced.entry((backup, addr.as_slice().into())).or_default();
+                let own = || configured(upstream, &peer).unwrap_or((weight, down));
+                let before = replaced.entry(peer.whose.clone()).or_default();
                 // a pool says nothing of backup peers, even if one of them has the address of a member
                 let is_out =
                     !backup && self.pool.is_some() && control.set().is_none() && control.duty.is_out();
@@ -320,19 +310,19 @@ impl Fleet {
                 let wants_down = before.down.next(is_set, is_down, || own().1);
                 let wants_weight = before.weight.next(control.weight > 0, control.weight, || own().0);
                 // a peer that is gone meanwhile needs nothing
-                match wants_down.filter(|wanted| *wanted != down) {
-                    Some(true) => leave.push(id),
-                    Some(false) => drop(upstream.set_down(id, false)),
-                    None => {}
-                }
                 if let Some(wanted) = wants_weight.filter(|wanted| *wanted != weight) {
-                    let _ = upstream.set_weight(id, wanted);
+                    let _ = upstream.set_weight(&peer.whose, wanted);
+                }
+                match wants_down.filter(|wanted| *wanted != down) {
+                    Some(true) => leave.push(peer.whose),
+                    Some(false) => drop(upstream.set_down(&peer.whose, false)),
+                    None => {}
                 }
             }
         }
         // last, because other workers may be choosing of the same peers: those who take over are there first
-        for id in leave {
-            let _ = upstream.set_down(id, true);
+        for whose in leave {
+            let _ = upstream.set_down(&whose, true);
         }
         self.asleep.set(self.pool.as_ref().is_some_and(|pool| pool.is_asleep(zone, now)));
     }
@@ -356,9 +346,6 @@ impl Fleet {
     }
 }
 
-/// Backup or not, and the address.
-type Whose = (bool, Box<[u8]>);
-
 /// What the balancer had of its own before something else was set.
 #[derive(Default)]
 struct Replaced {
@@ -380,8 +367,8 @@ impl<T: Copy> Own<T> {
     }
 }
 
-/// Weight and `down` of the `server` line that an address comes from. A name that is resolved while nginx runs has none.
-pub(super) fn configured(upstream: Upstream, backup: bool, addr: &[u8]) -> Option<(u16, bool)> {
-    let server = upstream.servers().find(|s| s.is_backup() == backup && s.addresses().any(|a| a == addr))?;
+/// Weight and `down` of the `server` line that a peer comes from.
+pub(super) fn configured(upstream: Upstream, peer: &Known) -> Option<(u16, bool)> {
+    let server = upstream.server_of(peer)?;
     Some((u16::try_from(server.weight().max(1)).unwrap_or(u16::MAX), server.is_down()))
 }

@@ -13,7 +13,7 @@ use logic::autoscale::pool::{arrange, clamp, Member, Plan};
 
 use super::fleet::configured;
 use super::members::takes_peers;
-use crate::ngx::{clock, log_cycle, Level, Upstream};
+use crate::ngx::{clock, log_cycle, Known, Level, Upstream};
 
 /// How often a number that somebody else changes at this moment is tried again.
 const PATIENCE: usize = 100;
@@ -39,18 +39,12 @@ struct Seat {
 
 /// The addresses of those that are members, each once, and whether nginx sends them nothing for a while.
 fn named(upstream: Upstream) -> Vec<(Box<[u8]>, bool)> {
-    let mut found: Vec<(Box<[u8]>, bool)> = Vec::new();
     let (unix_s, _) = clock::wall_clock();
-    // an upstream of a balancer that keeps its own peers has none here
-    let _ = upstream.peers(false, |p| {
-        let rests = unix_s - p.checked <= p.fail_timeout;
-        let failed = p.max_fails > 0 && p.fails >= p.max_fails && rests;
-        if !found.iter().any(|(addr, _)| **addr == *p.name) {
-            found.push((p.name.into(), failed));
-        }
-    });
-    found.retain(|(addr, _)| !configured(upstream, false, addr).is_some_and(|(_, down)| down));
-    found
+    let peers = upstream.known(false).into_iter();
+    let members =
+        peers.filter(|peer| peer.whose.nth == 0 && !configured(upstream, peer).is_some_and(|(_, down)| down));
+    let failed = |peer: &Known| peer.rests_until.is_some_and(|end| unix_s <= end);
+    members.map(|peer| (peer.whose.name.clone(), failed(&peer))).collect()
 }
 
 /// How many members the pool of an upstream has: more are never active. `None` where that changes, because peers are added.

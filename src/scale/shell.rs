@@ -75,13 +75,9 @@ pub fn register(main: &MainConf) {
                 continue;
             }
         };
-        let mut addrs: Vec<Box<[u8]>> = Vec::new();
-        for backup in [false, true] {
-            // an upstream may have no peers of a kind
-            let _ = observed.upstream().map(|u| u.peers(backup, |p| addrs.push(p.name.into())));
-        }
-        for addr in addrs {
-            let _ = zone.reserve_peer(entry, &addr, now).inspect_err(|e| refused(e));
+        let peers = |backup| observed.upstream().map(|upstream| upstream.known(backup)).unwrap_or_default();
+        for peer in [false, true].into_iter().flat_map(peers) {
+            let _ = zone.reserve_peer(entry, &peer.whose.name, now).inspect_err(|e| refused(e));
         }
     }
     for key in main.keys.borrow().iter() {

@@ -34,7 +34,7 @@ CONF
     $http .= <<'CONF';
 init_by_lua_block {
     as = require "ngx.autoscale"
-    local names = { NAMES }
+    names = { NAMES }
 
     function behave(name, is_check)
         local how = ngx.shared.how
@@ -792,3 +792,46 @@ unknown parameter "evry=" (did you mean "every"?)
 --- response_body
 true
 true
+
+
+=== TEST 30: one address in several server lines: all of them come back as they were, with a zone and without
+--- modes: plain
+--- http_config
+    upstream app { server A; }
+    upstream own { server A weight=2 max_conns=5; server B; server C; server D; server A max_conns=7; server A down; autoscale_eject failures=1 time=200ms; }
+    upstream shared { zone shared 64k; server A weight=2 max_conns=5; server B; server C; server D; server A max_conns=7; server A down; autoscale_eject failures=1 time=200ms; }
+--- config
+    location ~ /to/(?<u>own|shared) { proxy_pass http://$u; proxy_next_upstream off; }
+--- lua
+    local function peers(u)
+        local all = {}
+        for i, peer in ipairs(require("ngx.upstream").get_primary_peers(u)) do
+            all[i] = (names[peer.name] or peer.name) .. peer.weight .. "/" .. (peer.max_conns or "-") .. (peer.down and " down" or "")
+        end
+        return table.concat(all, ", ")
+    end
+    for _, u in ipairs { "own", "shared" } do
+        set("a", "500")
+        get(8, "/to/" .. u)
+        ngx.say(peers(u))
+        set("a", "ok")
+        ngx.say(wait_for(function() return states(u):find("a:probation") and true end) or states(u), " ", peers(u))
+        wait_for(function() fetch("/to/" .. u) return states(u) == "a:up b:up c:up d:up" end)
+        ngx.say(peers(u))
+        local addr = (peers(u) and require("ngx.upstream").get_primary_peers(u)[1].name)
+        assert(as.set(u, addr, { weight = 9, state = "down" }))
+        ngx.say(peers(u))
+        assert(as.set(u, addr, { weight = "configured", state = "configured" }))
+        ngx.say(peers(u), "; ", get(8, "/to/" .. u))
+    end
+--- response_body_like
+^a2/5 down, b1/-, c1/-, d1/-, a1/7 down, a1/- down
+true a2/1, b1/-, c1/-, d1/-, a1/1, a1/1 down
+a2/5, b1/-, c1/-, d1/-, a1/7, a1/- down
+a9/5 down, b1/-, c1/-, d1/-, a9/7 down, a9/- down
+a2/5, b1/-, c1/-, d1/-, a1/7, a1/- down; a:[34] b:\d c:\d d:\d
+a2/5 down, b1/-, c1/-, d1/-, a1/7 down, a1/- down
+true a2/1, b1/-, c1/-, d1/-, a1/1, a1/1 down
+a2/5, b1/-, c1/-, d1/-, a1/7, a1/- down
+a9/5 down, b1/-, c1/-, d1/-, a9/7 down, a9/- down
+a2/5, b1/-, c1/-, d1/-, a1/7, a1/- down; a:[34] b:\d c:\d d:\d$

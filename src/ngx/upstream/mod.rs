@@ -30,7 +30,7 @@ pub use balancer::BalancerConf;
 pub use exit::{install as install_exit_filter, PendingExit};
 pub use own_address::OwnAddress;
 pub use park::{Released, Ticket};
-pub use peers::{PeerError, PeerId};
+pub use peers::{Known, PeerError, PeerId, Whose};
 pub use roster::{Listed, Roster};
 
 /// An `upstream {}` block, or the one that a `proxy_pass` to a fixed host implies. Lives as long as its configuration.

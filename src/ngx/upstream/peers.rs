@@ -4,7 +4,9 @@
 //! With `zone` the peers lie in shared memory and all workers see a change; without, it holds for this worker.
 //! Consistent hashing and `random` lay out weights when they start: they see a peer go down, but not a new weight.
 
+use core::ops::Range;
 use core::ptr::NonNull;
+use std::collections::HashMap;
 
 use ::ngx::ffi::{
     self, ngx_http_upstream_rr_peer_t, ngx_http_upstream_rr_peers_t, ngx_http_upstream_server_t, ngx_uint_t,
@@ -67,9 +69,10 @@ pub struct PeerId {
 /// One peer, at the moment of the call. Its texts must be copied before the call that lent it returns.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer<'a> {
-    pub id: PeerId,
     /// The address, as `$upstream_addr` shows it.
     pub name: &'a [u8],
+    /// What its `server` line says, or the name that an SRV record has for it.
+    pub server: &'a [u8],
     pub weight: i64,
     pub effective_weight: i64,
     pub current_weight: i64,
@@ -84,6 +87,44 @@ pub struct Peer<'a> {
     pub accessed: i64,
     pub checked: i64,
     pub down: bool,
+}
+
+/// Which peer of an upstream, whatever its place is meanwhile.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Whose {
+    pub backup: bool,
+    pub name: Box<[u8]>,
+    /// Of several with that address, which one.
+    pub nth: usize,
+}
+
+/// A peer, as it was.
+pub struct Known {
+    pub whose: Whose,
+    pub weight: u16,
+    pub max_conns: usize,
+    pub down: bool,
+    /// It has failed too often: until when nginx sends it nothing, in Unix seconds.
+    pub rests_until: Option<i64>,
+    server: Box<[u8]>,
+}
+
+/// A peer that is to change: by its place at this moment, or by its address.
+pub enum Which<'a> {
+    At(PeerId),
+    Named(&'a Whose),
+}
+
+impl From<PeerId> for Which<'_> {
+    fn from(id: PeerId) -> Self {
+        Which::At(id)
+    }
+}
+
+impl<'a> From<&'a Whose> for Which<'a> {
+    fn from(whose: &'a Whose) -> Self {
+        Which::Named(whose)
+    }
 }
 
 /// Why a peer cannot be had.
@@ -120,19 +161,58 @@ impl Upstream {
         // SAFETY: the list is consistent under the lock; its texts live at least as long.
         unsafe {
             let mut next = (*group.as_ptr()).peer.as_ref();
-            let mut index = 0;
             while let Some(p) = next {
-                f(&view(p, PeerId { backup, index }));
+                f(&view(p));
                 next = p.next.as_ref();
-                index += 1;
             }
         }
         Ok(())
     }
 
+    /// Copies of the peers of one kind, to be worked with while nobody waits. An upstream without peers of that kind, or of a balancer
+    /// that keeps its own, has none here.
+    pub fn known(&self, backup: bool) -> Vec<Known> {
+        let (mut count, mut len) = (0, 0);
+        let _ = self.peers(backup, |p| {
+            count += 1;
+            len += p.name.len() + p.server.len();
+        });
+        // room for all that is copied under the lock
+        let (mut text, mut rows) = (Vec::with_capacity(len), Vec::with_capacity(count));
+        let _ = self.peers(backup, |p| {
+            let start = text.len();
+            text.extend_from_slice(p.name);
+            let middle = text.len();
+            text.extend_from_slice(p.server);
+            let has_failed = p.max_fails > 0 && p.fails >= p.max_fails;
+            let rests_until = has_failed.then_some(p.checked + p.fail_timeout);
+            rows.push((start..middle, middle..text.len(), (p.weight, p.max_conns, p.down, rests_until)));
+        });
+        let mut seen: HashMap<&[u8], usize> = HashMap::with_capacity(rows.len());
+        let known =
+            |(name, server, (weight, max_conns, down, rests_until)): (Range<usize>, Range<usize>, _)| {
+                let name = &text[name];
+                let count = seen.entry(name).or_default();
+                let whose = Whose { backup, name: name.into(), nth: *count };
+                *count += 1;
+                let weight = u16::try_from(i64::max(weight, 1)).unwrap_or(u16::MAX);
+                Known { whose, weight, max_conns, down, rests_until, server: Box::from(&text[server]) }
+            };
+        rows.into_iter().map(known).collect()
+    }
+
+    /// The `server` line that a peer comes from: by its address, or by the name that is resolved while nginx runs.
+    pub fn server_of(&self, peer: &Known) -> Option<Server<'_>> {
+        let whose = &peer.whose;
+        let of_kind = || self.servers().filter(|s| s.is_backup() == whose.backup);
+        let by_addr = || of_kind().flat_map(|s| s.addresses().filter(|a| **a == *whose.name).map(move |_| s));
+        let by_name = || of_kind().find(|s| !peer.server.is_empty() && *s.name() == *peer.server);
+        by_addr().nth(whose.nth).or_else(|| by_addr().next()).or_else(by_name)
+    }
+
     /// Takes a peer out of balancing, or puts it back with a clean record.
-    pub fn set_down(&self, id: PeerId, down: bool) -> Result<(), PeerError> {
-        self.change(id, |_, peer| {
+    pub fn set_down<'a>(&self, which: impl Into<Which<'a>>, down: bool) -> Result<(), PeerError> {
+        self.change(which.into(), |_, peer| {
             peer.down = ngx_uint_t::from(down);
             if !down {
                 peer.fails = 0;
@@ -141,16 +221,16 @@ impl Upstream {
     }
 
     /// Has a peer take no more than so many requests at a time; 0 is as many as come.
-    pub fn set_max_conns(&self, id: PeerId, most: usize) -> Result<(), PeerError> {
-        self.change(id, |_, peer| peer.max_conns = most)
+    pub fn set_max_conns<'a>(&self, which: impl Into<Which<'a>>, most: usize) -> Result<(), PeerError> {
+        self.change(which.into(), |_, peer| peer.max_conns = most)
     }
 
     /// Gives a peer another weight.
-    pub fn set_weight(&self, id: PeerId, weight: u16) -> Result<(), PeerError> {
+    pub fn set_weight<'a>(&self, which: impl Into<Which<'a>>, weight: u16) -> Result<(), PeerError> {
         if weight == 0 {
             return Err(PeerError::BadWeight);
         }
-        self.change(id, |group, peer| {
+        self.change(which.into(), |group, peer| {
             let (before, now) = (peer.weight as usize, usize::from(weight));
             // hashing methods walk the peers until this sum is used up: both change together
             group.total_weight = group.total_weight - before + now;
@@ -162,20 +242,35 @@ impl Upstream {
 
     fn change(
         &self,
-        id: PeerId,
+        which: Which<'_>,
         f: impl FnOnce(&mut ngx_http_upstream_rr_peers_t, &mut ngx_http_upstream_rr_peer_t),
     ) -> Result<(), PeerError> {
-        let group = self.group(id.backup)?;
+        let backup = match which {
+            Which::At(id) => id.backup,
+            Which::Named(whose) => whose.backup,
+        };
+        let group = self.group(backup)?;
         let _lock = Lock::write(group);
         // SAFETY: the write lock keeps all others off the list and its peers.
         unsafe {
-            let mut next = (*group.as_ptr()).peer;
-            for _ in 0..id.index {
-                next = next.as_ref().ok_or(PeerError::BadId)?.next;
+            let (mut next, mut index, mut alike) = ((*group.as_ptr()).peer, 0, 0);
+            while let Some(peer) = next.as_mut() {
+                let is_it = match which {
+                    Which::At(id) => index == id.index,
+                    Which::Named(whose) => {
+                        let is_alike = *bytes(peer.name) == *whose.name;
+                        alike += usize::from(is_alike);
+                        is_alike && alike > whose.nth
+                    }
+                };
+                if is_it {
+                    f(&mut *group.as_ptr(), peer);
+                    return Ok(());
+                }
+                (next, index) = (peer.next, index + 1);
             }
-            f(&mut *group.as_ptr(), next.as_mut().ok_or(PeerError::BadId)?);
         }
-        Ok(())
+        Err(PeerError::BadId)
     }
 
     /// Round robin's list, which all stock methods share.
@@ -195,12 +290,12 @@ impl Upstream {
 
 /// # Safety
 /// The texts of `p` must live, unchanged, for `'a`.
-unsafe fn view<'a>(p: &ngx_http_upstream_rr_peer_t, id: PeerId) -> Peer<'a> {
+unsafe fn view<'a>(p: &ngx_http_upstream_rr_peer_t) -> Peer<'a> {
     // SAFETY: the caller vouches for the texts.
-    let name = unsafe { bytes(p.name) };
+    let (name, server) = unsafe { (bytes(p.name), bytes(p.server)) };
     Peer {
-        id,
         name,
+        server,
         weight: p.weight as i64,
         effective_weight: p.effective_weight as i64,
         current_weight: p.current_weight as i64,

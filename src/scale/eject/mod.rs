@@ -278,12 +278,14 @@ impl Eject {
     fn rotation(&self, zone: &Zone<'_>, now: Now) -> Rotation {
         let mut known: HashMap<usize, (bool, bool)> = HashMap::new();
         for backup in [true, false] {
-            // an upstream of a balancer that keeps its own peers has none here
-            let _ = self.upstream.peers(backup, |p| {
-                if let Some(entry) = zone.find_peer(self.entry, p.name) {
-                    known.insert(entry.index(), (backup, p.down));
+            for peer in self.upstream.known(backup) {
+                if let Some(entry) = zone.find_peer(self.entry, &peer.whose.name) {
+                    // of several with its address, one that is up is enough
+                    let others = known.get(&entry.index()).filter(|(kind, _)| *kind == backup);
+                    let down = peer.down && others.is_none_or(|(_, down)| *down);
+                    known.insert(entry.index(), (backup, down));
                 }
-            });
+            }
         }
         let mut rotation = Rotation::default();
         for entry in zone.peers(self.entry) {

@@ -7,7 +7,7 @@ use logic::autoscale::members::consul::{next_index, parse, path};
 use logic::autoscale::members::Wanted;
 
 use super::line::Line;
-use crate::ngx::{sleep, Level};
+use crate::ngx::{clock, sleep, Level};
 use crate::scale::outward::{token, Ask, Env};
 
 /// The most that an answer may hold.
@@ -16,6 +16,8 @@ const MOST: u64 = 32 << 20;
 const SLACK_MS: u64 = 10_000;
 /// Between two queries: what changes all the time is asked for no more often than that.
 const LEAST_MS: u64 = 100;
+/// The same when the agent says no index: then it answers at once.
+const PLAIN_MS: u64 = 1000;
 
 pub async fn run(line: &Line) {
     let (mut index, mut told) = (0, false);
@@ -31,7 +33,8 @@ pub async fn run(line: &Line) {
                 }
                 line.tell(wanted);
                 line.is_well();
-                sleep(Duration::from_millis(LEAST_MS)).await;
+                let wait = if index == 0 { PLAIN_MS + u64::from(clock::random()) % 500 } else { LEAST_MS };
+                sleep(Duration::from_millis(wait)).await;
             }
             Err(why) => {
                 index = 0;

@@ -17,8 +17,9 @@ use crate::scale::outward::{reason, Cluster, Env};
 /// A list may take so long, and a page of it hold so much.
 const LIST_MS: u64 = 20_000;
 const MOST_PAGE: u64 = 16 << 20;
-/// How many pages there may be.
+/// How many pages there may be, and how much all of them may hold.
 const MOST_PAGES: usize = 1000;
+const MOST_LIST: usize = 64 << 20;
 /// A line of a watch is one slice.
 const MOST_LINE: usize = 2 << 20;
 /// How much longer than it was asked to a watch may last.
@@ -96,7 +97,7 @@ fn subject(line: &Line) -> Result<(&str, &str), String> {
 async fn list(line: &Line, slices: &mut Slices) -> Result<(), String> {
     let (namespace, service) = subject(line)?;
     slices.begin();
-    let mut rest = None;
+    let (mut rest, mut held) = (None, 0);
     for _ in 0..MOST_PAGES {
         let path = list_path(namespace, service, rest.as_deref());
         let mut response = open(line, &path, LIST_MS, MOST_PAGE).await?;
@@ -104,6 +105,10 @@ async fn list(line: &Line, slices: &mut Slices) -> Result<(), String> {
         let body = response.body.whole().await.map_err(|e| e.to_string())?;
         if status != 200 {
             return Err(reason(status, &body, "LIST endpointslices"));
+        }
+        held += body.len();
+        if held > MOST_LIST {
+            return Err(format!("the list holds more than {} MB", MOST_LIST >> 20));
         }
         rest = slices.page(&body)?;
         if rest.is_none() {
@@ -130,20 +135,24 @@ async fn watch(line: &Line, slices: &mut Slices) -> Result<End, (String, bool)> 
             return Err(lost(reason(status, &body, "WATCH endpointslices")));
         }
     }
-    line.is_well();
+    let began = clock::msec();
     let mut lines = Lines::new(MOST_LINE);
     while let Some(piece) = response.body.chunk().await.map_err(|e| stay(e.to_string()))? {
-        let (mut changed, mut end) = (false, None);
+        let (mut changed, mut is_good, mut end) = (false, false, None);
         let fed = lines.feed(&piece, |text| {
             match slices.event(text) {
                 Event::Changed => changed = true,
                 Event::Bookmark => {}
                 other => end = Some(other),
             }
+            is_good |= end.is_none();
             end.is_none()
         });
         if changed {
             tell(line, slices).map_err(stay)?;
+        }
+        if is_good {
+            line.is_well();
         }
         match (fed, end) {
             (_, Some(Event::Gone)) => return Ok(End::Gone),
@@ -154,6 +163,12 @@ async fn watch(line: &Line, slices: &mut Slices) -> Result<End, (String, bool)> 
     }
     match lines.is_cut() {
         true => Err(stay("the watch was cut in the middle of a line".into())),
-        false => Ok(End::Over),
+        false => {
+            // of one that ends at once, nothing is known
+            if clock::msec().saturating_sub(began) >= LEAST_MS {
+                line.is_well();
+            }
+            Ok(End::Over)
+        }
     }
 }

@@ -281,7 +281,7 @@ impl<'a> Zone<'a> {
             let named = named || self.member(peer).is_some();
             let silent = !named && table.heat(peer.index(), now).1 > SILENT_S;
             if silent && self.levels(peer) == Levels::default() {
-                table.remove(peer);
+                self.drop_peer(peer, now);
             }
         }
     }

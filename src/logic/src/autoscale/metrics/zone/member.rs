@@ -155,6 +155,8 @@ impl<'a> Zone<'a> {
         for _ in 0..PATIENCE {
             let peer = self.reserve_peer(upstream, addr, now)?;
             let Some(words) = self.member_words(peer) else { continue };
+            // it is not silent any more
+            self.table::<Peer>().touch(peer.index(), now);
             let seen = words[STATE].load(Acquire);
             let before = State::of(seen);
             let known = before.is_member(peer.gen());
@@ -188,6 +190,26 @@ impl<'a> Zone<'a> {
             return Ok(true);
         }
         Err(busy())
+    }
+
+    /// Takes a peer's place away, which nobody has named. Whoever has done so in the meantime has it again, in a place of its own.
+    pub(super) fn drop_peer(&self, peer: Ref<Peer>, now: Now) {
+        let upstream = self.upstream_of(peer);
+        let name = self.name(peer).filter(|name| self.find_peer(upstream, name) == Some(peer));
+        if !self.table::<Peer>().remove(peer) {
+            return;
+        }
+        let words = &self.data::<Peer>(peer.index())[Peer::WORDS..][of_peer::MEMBER];
+        let spared = get(&words[SLOW_START]);
+        let state = State::of(words[STATE].load(Acquire));
+        let Some(name) = name.filter(|_| state.is_member(peer.gen())) else { return };
+        let slow_start_ms = spared.checked_sub(1).map(|ms| ms as u32);
+        let terms = Terms { weight: state.weight, slow_start_ms };
+        let sources = (0..=Source::MOST_LINES as u8).map(Source);
+        for source in sources.filter(|source| state.sources & source.bit() != 0) {
+            // no room: it is refused like any other
+            let _ = self.add_peer(upstream, &name, source, terms, now);
+        }
     }
 
     /// It is listed from now on. What the configuration once said about it is no reason to keep it longer than its sources do.
@@ -369,15 +391,27 @@ impl<'a> Zone<'a> {
         if others.is_empty() {
             return;
         }
-        for (peer, _) in self.member_states(upstream) {
-            for source in &others {
-                self.withdraw_peer(peer, *source, 0, now);
-            }
+        for source in others {
+            self.leave(upstream, source, now);
         }
-        for place in others.into_iter().filter_map(Source::place) {
+    }
+
+    /// Takes back what a source has named that leaves, and gives its place away. Another worker may do the same, and be done first: then
+    /// the place may have a new line.
+    fn leave(&self, upstream: Ref<Upstream>, source: Source, now: Now) {
+        let Some(side) = self.side(upstream) else { return };
+        let words = &side[of_upstream::MEMBERS];
+        let leaves = || source.place().is_none_or(|place| words[place].load(Acquire) == LEAVING);
+        for peer in self.members_of(upstream, source) {
+            if !leaves() {
+                return;
+            }
+            self.withdraw_peer(peer, source, 0, now);
+        }
+        if let Some(place) = source.place().filter(|_| leaves()) {
             // last, so that whoever gets the place finds nobody of the former line there
             words[place + 1].store(0, Release);
-            words[place].store(0, Release);
+            let _ = words[place].compare_exchange(LEAVING, 0, AcqRel, Acquire);
         }
     }
 

@@ -216,6 +216,42 @@ fn what_the_configuration_does_not_have_is_forgotten() {
 }
 
 #[test]
+fn who_leaves_takes_nothing_of_the_line_that_has_its_place_now() {
+    with_app(|zone, app| {
+        let line = zone.source(app, 11).unwrap();
+        add(zone, app, "10.0.0.1:80", line);
+        zone.leave(app, line, at(2));
+        assert_eq!(
+            (addrs(zone, app).len(), zone.source(app, 11)),
+            (1, Some(line)),
+            "another worker was first"
+        );
+        let word = &zone.side(app).unwrap()[of_upstream::MEMBERS][line.place().unwrap()];
+        word.store(LEAVING, Release);
+        zone.leave(app, line, at(3));
+        assert_eq!((addrs(zone, app).len(), word.load(Acquire)), (0, 0));
+    });
+}
+
+#[test]
+fn who_is_named_while_its_place_is_taken_away_has_another_one() {
+    with_app(|zone, app| {
+        let file = zone.source(app, 12).unwrap();
+        zone.configured_peer(app, b"10.0.0.1:80", at(0)).unwrap();
+        zone.keep_peers(app, &[]);
+        let peer = zone.find_peer(app, b"10.0.0.1:80").unwrap();
+        let terms = Terms { weight: 5, slow_start_ms: Some(7) };
+        zone.add_peer(app, b"10.0.0.1:80", Source::SCRIPT, terms, at(9000)).unwrap();
+        zone.add_peer(app, b"10.0.0.1:80", file, terms, at(9000)).unwrap();
+        // a worker that has looked before goes on
+        zone.drop_peer(peer, at(9000));
+        let [(again, member)] = zone.members(app)[..] else { panic!("one member") };
+        assert!(again != peer && member.is_named_by(Source::SCRIPT) && member.is_named_by(file));
+        assert_eq!((member.weight, member.slow_start_ms), (5, Some(7)));
+    });
+}
+
+#[test]
 fn an_upstream_has_room_for_seven_lines() {
     with_app(|zone, app| {
         let sources: Vec<_> = (1..=7).filter_map(|line| zone.source(app, line)).collect();
