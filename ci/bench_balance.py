@@ -1,7 +1,8 @@
 """How fast autoscale_balance decides, and what a peer costs: `ci/bench balance`.
 
 A worker makes decisions one after the other, by `pick` of ngx.autoscale: the choice that the method makes for a proxied
-request, with the call from Lua around it. All peers are up and known, half of them are busy.
+request, with the call from Lua around it. All peers are up, nothing is in flight and none has answered yet, so that
+what is kept of a peer from one decision to the next is of no help.
 Memory of a peer: what a worker keeps for itself, from the difference between few peers and many; and what the zone sets
 aside, which is its size over the peers that it has room for, with their share of everything else in it.
 """
