@@ -1,6 +1,10 @@
 //! The response header: fields that scripts read and set, those that nginx keeps in places of its own among them.
 
-use ::ngx::ffi::{self, ngx_http_headers_out_t, ngx_list_part_t, ngx_list_t, ngx_str_t, ngx_table_elt_t};
+use core::ffi::c_void;
+
+use ::ngx::ffi::{
+    self, ngx_http_headers_out_t, ngx_http_request_t, ngx_list_part_t, ngx_list_t, ngx_str_t, ngx_table_elt_t,
+};
 
 use super::bits::bits;
 use super::request::Request;
@@ -82,7 +86,65 @@ impl Field {
     }
 }
 
+/// The line of a refusal that says when to come again, as a cleanup of the request's pool: only that outlives a redirect.
+struct RetryAfter {
+    request: *mut ngx_http_request_t,
+    line: *mut ngx_table_elt_t,
+    value: *mut u8,
+}
+
+/// Marks it.
+unsafe extern "C" fn forget_retry_after(data: *mut c_void) {
+    // SAFETY: the cleanup's own data, in the pool that goes.
+    unsafe { (*data.cast::<RetryAfter>()).line = core::ptr::null_mut() };
+}
+
 impl Request {
+    /// A refusal says when to come again. Without memory it is a refusal without.
+    pub fn say_retry_after(&self, seconds: u64) {
+        let (name, value) = (self.in_pool(b"Retry-After"), self.in_pool(seconds.to_string().as_bytes()));
+        let (Some(name), Some(value)) = (name, value) else { return };
+        let Ok(line) = self.set_in_list(&Field { name, value, add: false }) else { return };
+        // SAFETY: the pool is that of a live request, the data is written whole before anybody sees it.
+        unsafe {
+            let cleanup = ffi::ngx_pool_cleanup_add((*self.raw()).pool, size_of::<RetryAfter>());
+            if let Some(cleanup) = cleanup.as_mut() {
+                let said = RetryAfter { request: self.raw(), line, value: value.data };
+                cleanup.data.cast::<RetryAfter>().write(said);
+                cleanup.handler = Some(forget_retry_after);
+            }
+        }
+    }
+
+    /// The header is about to be sent: an answer that another place gives instead of the refusal does not say when to come again, unless it
+    /// does so itself.
+    #[inline]
+    pub fn check_retry_after(&self) {
+        if self.is_internal() && !matches!(self.status(), 429 | 503) {
+            self.unsay_retry_after();
+        }
+    }
+
+    #[cold]
+    fn unsay_retry_after(&self) {
+        // SAFETY: the cleanups of a live pool; what has our mark has our data. The line lies in the same pool.
+        unsafe {
+            let mut next = (*(*self.raw()).pool).cleanup;
+            while let Some(cleanup) = next.as_ref() {
+                next = cleanup.next;
+                if !cleanup.handler.is_some_and(|f| f as usize == forget_retry_after as *const () as usize) {
+                    continue;
+                }
+                let said = &*cleanup.data.cast::<RetryAfter>();
+                if said.request == self.raw() && !said.line.is_null() && (*said.line).value.data == said.value
+                {
+                    (*said.line).hash = 0;
+                    (*said.line).value.len = 0;
+                }
+            }
+        }
+    }
+
     fn headers_out(&self) -> *mut ngx_http_headers_out_t {
         // SAFETY: the address of a field of a live request.
         unsafe { &raw mut (*self.raw()).headers_out }

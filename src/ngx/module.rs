@@ -386,6 +386,7 @@ unsafe extern "C" fn header_filter(r: *mut ngx_http_request_t) -> ngx_int_t {
     let request = unsafe { Request::new(r) };
     let run = || {
         super::observe::header_sent(request);
+        request.check_retry_after();
         match phase::header_filter::handle(request) {
             None => {
                 note_capture(request, "capture header filter");

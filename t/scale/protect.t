@@ -418,3 +418,31 @@ Connection refused
 200 503 gone 200 nothing left
 --- no_error_log
 stalled cache updating
+
+
+
+=== TEST 17: who answers in place of a refusal does not say when to come again
+--- protect: limit=1 queue=1 timeout=50ms
+--- config
+    location /instead { error_page 503 = @instead; proxy_pass http://app/; }
+    location @instead { return 200 "instead"; }
+    location /own { error_page 503 = @own; proxy_pass http://app/; }
+    location @own { content_by_lua_block { ngx.header["Retry-After"] = "77" ngx.say("own") } }
+    location /same { error_page 503 @same; proxy_pass http://app/; }
+    location @same { return 503 "same"; }
+--- lua
+    local paths = { "/p/", "/instead", "/own", "/same" }
+    local first = ngx.thread.spawn(get, "/p/?s=0.5")
+    ngx.sleep(0.05)
+    for _, path in ipairs(paths) do
+        local r = { get(path) }
+        ngx.say(path, " ", r[1], " ", r[4]:match("Retry%-After: (%d+)") or "none")
+    end
+    ngx.thread.wait(first)
+    ngx.say(left())
+--- response_body_like
+/p/ 503 [1-9]\d*
+/instead 200 none
+/own 200 77
+/same 503 [1-9]\d*
+nothing left

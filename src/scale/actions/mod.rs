@@ -208,9 +208,7 @@ fn answer(shell: &Shell, actions: &Actions, request: Request, mode: Mode, found:
     refusal.said.count(|count| {
         format!("autoscale policy \"{}\": {count} request(s) refused: do {what} {of}", refusal.policy)
     });
-    let after = found.wait_s.ceil().max(1.0);
-    // without memory for a field the status says enough
-    let _ = request.set_field(b"Retry-After", format!("{after}").as_bytes(), false);
+    request.say_retry_after(found.wait_s.ceil().max(1.0) as u64);
     rc
 }
 

@@ -106,8 +106,7 @@ impl Protect {
         let (request, now) = (released.request, clock::monotonic());
         let waiting = queues.pressure(&guard.lane).waiting;
         let seconds = pace::retry_after_s(waiting + 1, guard.served_per_s(shell, now));
-        // without memory it is refused without
-        let _ = request.set_field(b"Retry-After", seconds.to_string().as_bytes(), false);
+        request.say_retry_after(seconds);
         let mut labels = [KeyRef::NONE; MOST_KEYS];
         let count = collect::label(shell, request, &mut labels);
         reject(&shell.zone, guard.entry, &labels[..count], now);
