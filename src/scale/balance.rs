@@ -476,8 +476,7 @@ impl View<'_> {
             seat.elsewhere.set((ms, all.without(own)));
             own = all;
         }
-        // nobody has noted since when they wait
-        Levels { waiting: 0, ..own }
+        own
     }
 
     /// What was learnt of a peer whose words are `side`.
@@ -593,10 +592,11 @@ impl Shell {
     #[inline]
     pub fn begun(&self, number: usize, flight: &Flight<'_>) {
         let peer = flight.peer().filter(|_| self.fleet(number).and_then(Fleet::balance).is_some());
-        // with more columns nobody asks
-        if let Some(peer) = peer.filter(|_| self.zone.columns().used() <= FEW_COLUMNS) {
-            if let Some(memory) = memory(&self.zone, peer) {
-                memory.begun(Now::from_us(flight.tried_us()), self.zone.levels(peer).waiting);
+        if let Some((peer, memory)) = peer.and_then(|peer| Some((peer, memory(&self.zone, peer)?))) {
+            let now = Now::from_us(flight.tried_us());
+            // with many columns the sum is dear: who has just answered is not asked
+            if self.zone.columns().used() <= FEW_COLUMNS || !memory.has_just_answered(now) {
+                memory.begun(now, self.zone.levels(peer).waiting);
             }
         }
     }

@@ -77,6 +77,12 @@ impl<'a> Memory<'a> {
         put(&self.0[ANSWERED], now.us);
     }
 
+    /// That was in this millisecond: a try that begins says nothing new.
+    #[inline]
+    pub fn has_just_answered(&self, now: Now) -> bool {
+        get(&self.0[BUSY]) != 0 && now.us.saturating_sub(get(&self.0[ANSWERED])) < 1000
+    }
+
     /// A try is over.
     #[inline]
     pub fn ended(&self, settings: &Settings, now: Now, ended: Ended) {
