@@ -18,6 +18,7 @@ pub use refusal::Why;
 
 use core::cell::RefCell;
 use core::time::Duration;
+use std::collections::HashMap;
 
 use logic::autoscale::limit::{Learnt, Outcome as Told};
 use logic::autoscale::metrics::columns::Owner;
@@ -25,7 +26,7 @@ use logic::autoscale::metrics::flight::Flight;
 use logic::autoscale::metrics::series::Class;
 use logic::autoscale::metrics::zone::of_peer;
 use logic::autoscale::policy::Mode;
-use logic::autoscale::queue::{Grant, Phase, Queues, Slot};
+use logic::autoscale::queue::{Crowd, Grant, Phase, Queues, Slot};
 
 use super::collect::Outcome;
 use super::leader::local;
@@ -259,6 +260,7 @@ impl Protect {
     fn look(&self, shell: &Shell) {
         let Some(queues) = &self.queues else { return };
         let now = clock::monotonic();
+        let mut crowds = HashMap::<usize, Crowd>::new();
         for ticket in self.held.borrow().iter().filter(|ticket| !ticket.is_decided()) {
             let (Some(guard), Some(slot)) = (self.guard(ticket.upstream()), ticket.slot()) else { continue };
             if self.settle(ticket) {
@@ -274,7 +276,8 @@ impl Protect {
             }
             queues.insist(&guard.lane);
             let (timeout_us, pace) = (guard.settings.timeout_us, guard.pace(shell, ticket.upstream(), now));
-            if queues.is_overdue(&guard.lane, slot, timeout_us, now.us, &pace) && queues.withdraw(slot) {
+            let lane = (&guard.lane, crowds.entry(ticket.upstream()).or_default());
+            if queues.is_overdue(lane, slot, timeout_us, now.us, &pace) && queues.withdraw(slot) {
                 ticket.lose_slot();
                 ticket.refuse(Why::Late);
             }

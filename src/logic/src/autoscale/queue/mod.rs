@@ -31,7 +31,7 @@ mod shared;
 pub use entry::{flow, Entry, Phase, Urgency};
 pub use pace::Pace;
 pub use settings::Settings;
-pub use shared::{Full, Grant, Lane, Pressure, Queues, Slot, LANE_WORDS};
+pub use shared::{Crowd, Full, Grant, Lane, Pressure, Queues, Slot, LANE_WORDS};
 
 #[cfg(test)]
 mod simulation;

@@ -80,6 +80,20 @@ pub struct Pressure {
     pub granted: u32,
 }
 
+/// How many of each flow of one queue wait, for one look at all of them: counted when it is asked for the first time.
+#[derive(Default)]
+pub struct Crowd(Vec<u32>);
+
+impl Crowd {
+    fn of_flow(&mut self, view: &View<'_>, flow: usize) -> &mut u32 {
+        if self.0.is_empty() {
+            self.0.resize(MOST_FLOWS, 0);
+            view.waiting().for_each(|(_, state)| self.0[state.flow()] += 1);
+        }
+        &mut self.0[flow]
+    }
+}
+
 /// Somebody else's slot in which something has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grant {
@@ -244,14 +258,26 @@ impl<'a> Queues<'a> {
         State(self.states[slot.0 as usize].load(Acquire)).phase()
     }
 
-    /// Whether one has waited for longer than it may.
-    pub fn is_overdue(&self, lane: &Lane<'_>, slot: Slot, timeout_us: u64, now_us: u64, pace: &Pace) -> bool {
+    /// Whether one has waited for longer than it may; the crowd is without it then.
+    pub fn is_overdue(
+        &self,
+        (lane, crowd): (&Lane<'_>, &mut Crowd),
+        slot: Slot,
+        timeout_us: u64,
+        now_us: u64,
+        pace: &Pace,
+    ) -> bool {
         let state = State(self.states[slot.0 as usize].load(Acquire));
         let (age, view) = (state.age_us(now_us), self.view(lane));
         let stands = || age >= pace.target_us() && view.stands(state.flow(), age, pace);
+        if age < timeout_us && !stands() {
+            return false;
+        }
+        let of_flow = crowd.of_flow(&view, state.flow());
         // one that is alone stands in nobody's way
-        age >= timeout_us
-            || stands() && view.waiting().filter(|(_, s)| s.flow() == state.flow()).nth(1).is_some()
+        let is_overdue = age >= timeout_us || *of_flow > 1;
+        *of_flow = of_flow.saturating_sub(u32::from(is_overdue));
+        is_overdue
     }
 
     /// Takes back one that waits; false when it was let go, or dropped, meanwhile.

@@ -136,8 +136,9 @@ impl World<'_> {
     fn look(&mut self, now: u64) {
         let (mut slots, pace) = (self.parked.keys().copied().collect::<Vec<_>>(), self.pace());
         slots.sort_unstable();
+        let mut crowd = Crowd::default();
         for slot in slots {
-            let overdue = self.queues.is_overdue(&self.lane, Slot(slot), 1_000_000, now, &pace);
+            let overdue = self.queues.is_overdue((&self.lane, &mut crowd), Slot(slot), 1_000_000, now, &pace);
             if overdue && self.queues.withdraw(Slot(slot)) {
                 self.refuse(slot, now);
             }
@@ -273,6 +274,8 @@ fn a_burst_waits_and_is_served() {
     let slots: Vec<Slot> = (0..60)
         .map(|_| queues.enter(&lane, me, &Entry::default(), (1024, 1 << 20), START_US).unwrap().0)
         .collect();
-    let late = |slot: &&Slot| queues.is_overdue(&lane, **slot, 1_000_000, START_US + 75_000, &pace);
+    let late = |slot: &&Slot| {
+        queues.is_overdue((&lane, &mut Crowd::default()), **slot, 1_000_000, START_US + 75_000, &pace)
+    };
     assert_eq!(slots.iter().filter(late).count(), 0, "60 requests are served within 75 ms");
 }

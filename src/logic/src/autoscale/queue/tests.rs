@@ -105,7 +105,8 @@ fn one_that_stands_is_served_from_its_end_until_it_is_empty() {
     // the oldest has waited for 100 ms
     let mut reversed = late.clone();
     reversed.reverse();
-    let is_overdue = |slot: Slot, now| queues.is_overdue(&lane, slot, 1_000_000, now, &pace());
+    let is_overdue =
+        |slot: Slot, now| queues.is_overdue((&lane, &mut Crowd::default()), slot, 1_000_000, now, &pace());
     assert!(!is_overdue(late[0], T + 99_000), "it does not stand yet");
     assert!(is_overdue(late[0], T + 101_000));
     assert!(is_overdue(late[2], T + 101_000), "and then 50 ms are too long");
@@ -115,7 +116,10 @@ fn one_that_stands_is_served_from_its_end_until_it_is_empty() {
     queues.leave(alone);
     let (slot, _) = queues.enter(&lane, ME, &entry(b"", 1), BOUNDS, T + 200_000).unwrap();
     assert!(!is_overdue(slot, T + 270_000), "it was empty in between");
-    assert!(queues.is_overdue(&lane, slot, 60_000, T + 270_000, &pace()), "but no longer than the timeout");
+    assert!(
+        queues.is_overdue((&lane, &mut Crowd::default()), slot, 60_000, T + 270_000, &pace()),
+        "but no longer than the timeout"
+    );
 }
 
 #[test]
@@ -257,10 +261,16 @@ fn ages_survive_the_turn_of_their_clock() {
     let (queues, lane) = (memory.queues(), memory.lane(0));
     let turn = (1u64 << 38) - 1000;
     let (slot, _) = queues.enter(&lane, ME, &entry(b"", 1), BOUNDS, turn).unwrap();
-    assert!(!queues.is_overdue(&lane, slot, 50_000, turn + 40_000, &Pace::default()));
-    assert!(queues.is_overdue(&lane, slot, 50_000, turn + 60_000, &Pace::default()));
+    assert!(!queues.is_overdue(
+        (&lane, &mut Crowd::default()),
+        slot,
+        50_000,
+        turn + 40_000,
+        &Pace::default()
+    ));
+    assert!(queues.is_overdue((&lane, &mut Crowd::default()), slot, 50_000, turn + 60_000, &Pace::default()));
     assert!(
-        !queues.is_overdue(&lane, slot, 50_000, turn - 5_000, &Pace::default()),
+        !queues.is_overdue((&lane, &mut Crowd::default()), slot, 50_000, turn - 5_000, &Pace::default()),
         "a clock that is behind"
     );
 }
