@@ -309,7 +309,7 @@ unsafe extern "C" fn finalize(r: *mut ngx_http_request_t, rc: ngx_int_t) {
         if let Some(finalize) = (*watch).finalize {
             finalize(r, rc);
         }
-        if (*watch).flight.as_ref().is_some_and(|flight| flight.peer().is_none() && !flight.is_ended()) {
+        if (*(*r).upstream).peer.sockaddr.is_null() {
             let status = usize::try_from(rc).ok().filter(|rc| *rc >= 100);
             guard(|| (*watch).close(status.unwrap_or((*watch).request.status())));
         }
