@@ -132,7 +132,7 @@ impl Request {
             let mut next = (*(*self.raw()).pool).cleanup;
             while let Some(cleanup) = next.as_ref() {
                 next = cleanup.next;
-                if !cleanup.handler.is_some_and(|f| f as usize == forget_retry_after as *const () as usize) {
+                if cleanup.handler.is_none_or(|f| f as usize != forget_retry_after as *const () as usize) {
                     continue;
                 }
                 let said = &*cleanup.data.cast::<RetryAfter>();
