@@ -834,4 +834,4 @@ a2/5 down, b1/-, c1/-, d1/-, a1/7 down, a1/- down
 true a2/1, b1/-, c1/-, d1/-, a1/1, a1/1 down
 a2/5, b1/-, c1/-, d1/-, a1/7, a1/- down
 a9/5 down, b1/-, c1/-, d1/-, a9/7 down, a9/- down
-a2/5, b1/-, c1/-, d1/-, a1/7, a1/- down; a:[34] b:\d c:\d d:\d$
+a2/5, b1/-, c1/-, d1/-, a1/7, a1/- down; a:[34] b:\d c:\d d:\d

@@ -135,24 +135,20 @@ async fn watch(line: &Line, slices: &mut Slices) -> Result<End, (String, bool)> 
             return Err(lost(reason(status, &body, "WATCH endpointslices")));
         }
     }
-    let began = clock::msec();
+    line.is_well();
     let mut lines = Lines::new(MOST_LINE);
     while let Some(piece) = response.body.chunk().await.map_err(|e| stay(e.to_string()))? {
-        let (mut changed, mut is_good, mut end) = (false, false, None);
+        let (mut changed, mut end) = (false, None);
         let fed = lines.feed(&piece, |text| {
             match slices.event(text) {
                 Event::Changed => changed = true,
                 Event::Bookmark => {}
                 other => end = Some(other),
             }
-            is_good |= end.is_none();
             end.is_none()
         });
         if changed {
             tell(line, slices).map_err(stay)?;
-        }
-        if is_good {
-            line.is_well();
         }
         match (fed, end) {
             (_, Some(Event::Gone)) => return Ok(End::Gone),
@@ -163,12 +159,6 @@ async fn watch(line: &Line, slices: &mut Slices) -> Result<End, (String, bool)> 
     }
     match lines.is_cut() {
         true => Err(stay("the watch was cut in the middle of a line".into())),
-        false => {
-            // of one that ends at once, nothing is known
-            if clock::msec().saturating_sub(began) >= LEAST_MS {
-                line.is_well();
-            }
-            Ok(End::Over)
-        }
+        false => Ok(End::Over),
     }
 }
