@@ -37,6 +37,7 @@ http {
                 for _ = 1, ngx.var.arg_n do
                     local ticket, e, r = as.admit { limit = ngx.var.arg_limit, key = ngx.var.arg_key, cost = tonumber(ngx.var.arg_cost) }
                     if ticket then n = n + 1 else err, retry = e, r end
+                    if ngx.var.arg_sleep then ngx.sleep(tonumber(ngx.var.arg_sleep)) end
                     if ngx.var.arg_settle then as.settle(ticket, tonumber(ngx.var.arg_settle)) end
                 end
                 ngx.print(n, " ", err, " ", retry)
@@ -186,7 +187,24 @@ true true
 too
 
 
-=== TEST 3: a rate is shared as well, and can be waited for
+=== TEST 3: what a request gives back late is there for the other gateway
+--- lua
+    assert(start("a") and start("b"))
+    local function known() return (redis():hvals("limits:hour:late")[1] or 0) + 0 end
+    local thread = ngx.thread.spawn(take, "a", "hour", "late", 1, "&cost=150&sleep=0.5&settle=0")
+    ngx.say("charged: ", within(2, function() return known() >= 150 end))
+    ngx.thread.wait(thread)
+    ngx.say("given back: ", within(2, function() return known() <= 40 end))
+    ngx.say((take("b", "hour", "late", 1, "&cost=150")))
+    ngx.say("charged again: ", within(2, function() return known() >= 150 end))
+--- response_body
+charged: true
+given back: true
+1
+charged again: true
+
+
+=== TEST 4: a rate is shared as well, and can be waited for
 --- lua
     assert(start("a") and start("b"))
     ngx.update_time()
@@ -203,7 +221,7 @@ true true
 true
 
 
-=== TEST 4: long keys are shared, and told apart by their ends
+=== TEST 5: long keys are shared, and told apart by their ends
 --- lua
     assert(start("a") and start("b"))
     local long = string.rep("k", 100)
@@ -219,7 +237,7 @@ true
 2 0
 
 
-=== TEST 5: while Redis hangs requests are as fast, and then what on_failure says holds
+=== TEST 6: while Redis hangs requests are as fast, and then what on_failure says holds
 --- lua
     assert(start("a") and start("b"))
     for _, limit in ipairs { "hour", "closed", "open" } do take("a", limit, "away", 5) end
@@ -253,7 +271,7 @@ seen: true
 back: true true
 
 
-=== TEST 6: a Redis that is killed is noticed, a worker that leases may be, and all goes on
+=== TEST 7: a Redis that is killed is noticed, a worker that leases may be, and all goes on
 --- allow_log
 exited on signal 9
 --- lua

@@ -6,7 +6,7 @@
 //! is little left; that is charged with the next lease, whatever is left.
 //!
 //! *The error*: the gateways together admit at most one chunk each, per key, more than the limit (what they owe), and at most one chunk each less (what they have leased and not spent). A lease that was
-//! not spent in its time ends. The window is the server's, the same weighted pair of counts as in [`super::window`]; a rate has room for one chunk more than its burst.
+//! not spent in its time ends. What a request gives back is for its own window, and no more than a chunk of it stays here. The window is the server's, the same weighted pair of counts as in [`super::window`]; a rate has room for one chunk more than its burst.
 
 use super::{Ask, Kind, Refusal};
 use crate::autoscale::metrics::word::Word;
@@ -23,6 +23,8 @@ const SPENT: usize = 3;
 const WANTED: usize = 4;
 /// How soon a lease comes, if all is well.
 const SOON_US: u64 = 30_000;
+/// Nothing is given back to the server so shortly before a lease ends: it would come in the next window.
+const MARGIN_US: u64 = 500_000;
 /// No time that a server says is taken for longer than this, some hundred years.
 const FAR_MS: u64 = 1 << 42;
 
@@ -36,8 +38,8 @@ if ARGV[5] == 'r' then
     local unit, room = length / limit, tonumber(ARGV[6])
     local full = math.max(tonumber(redis.call('get', KEYS[1]) or 0), now)
     local grant = math.max(0, math.min(ask, math.floor(room - (full - now) / unit - owed + 0.000001)))
-    full = full + (owed + grant) * unit
-    if owed + grant > 0 then
+    full = math.max(full + (owed + grant) * unit, now)
+    if owed + grant ~= 0 then
         redis.call('set', KEYS[1], string.format('%.6f', full), 'PX', math.ceil(full - now) + 1000)
     end
     return {grant, 1000, math.max(1, math.ceil(full + unit - now - room * unit))}
@@ -46,9 +48,10 @@ local n = math.floor(now / length)
 local at, this, last = now - n * length, string.format('%.0f', n), string.format('%.0f', n - 1)
 local count = tonumber(redis.call('hget', KEYS[1], this) or 0)
 local before = tonumber(redis.call('hget', KEYS[1], last) or 0)
+owed = math.max(owed, -count)
 local room = limit - math.ceil(before * (length - at) / length) - count - owed
 local grant = math.max(0, math.min(ask, room))
-if owed + grant > 0 then
+if owed + grant ~= 0 then
     if count == 0 then
         redis.call('del', KEYS[1])
         if before > 0 then redis.call('hset', KEYS[1], last, before) end
@@ -107,7 +110,7 @@ impl Terms {
     }
 }
 
-/// What a gateway wants of the server.
+/// What a gateway wants of the server. It owes less than nothing when it gives something back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wish {
     pub owed: i64,
@@ -184,15 +187,40 @@ impl<'a> Budget<'a> {
         self.0[WANTED].load(Acquire) == 0 && self.0[WANTED].swap(1, AcqRel) == 0
     }
 
-    /// Corrects what was spent. True: the leaser is to be told.
-    pub fn settle(&self, cost: u32, actual: u32) -> bool {
-        self.0[BALANCE].fetch_add((i64::from(cost) - i64::from(actual)) as u64, AcqRel);
-        self.want()
+    /// Corrects what was spent at `taken_us`. True: the leaser is to be told.
+    pub fn settle(&self, terms: &Terms, cost: u32, actual: u32, taken_us: u64, now_us: u64) -> bool {
+        let back = i64::from(cost) - i64::from(actual);
+        if back > 0 && self.is_past(terms, taken_us, now_us) {
+            return false;
+        }
+        let before = self.0[BALANCE].fetch_add(back as u64, AcqRel) as i64;
+        (back < 0 || before.saturating_add(back) > terms.chunk) && self.want()
     }
 
-    /// When to ask the server, if somebody wants something: not before there can be any.
+    /// What was taken then counts no more at the server: in the window before, or it has leaked away.
+    fn is_past(&self, terms: &Terms, taken_us: u64, now_us: u64) -> bool {
+        let age_us = now_us.saturating_sub(taken_us);
+        let length_us = (terms.length_ms * 1e3) as u64;
+        if !terms.is_window {
+            return age_us as f64 > f64::from(terms.most) / terms.units * 1e6;
+        }
+        // leases of a window end where it ends, and so does each window after it
+        let end_us = self.0[UNTIL].load(Acquire);
+        let since_edge = match end_us {
+            0 => now_us,
+            end if now_us >= end => (now_us - end) % length_us,
+            end => (length_us - (end - now_us) % length_us) % length_us,
+        };
+        age_us > since_edge
+    }
+
+    /// When to ask the server, if somebody wants something: not before there can be any, but at once to give something back.
     pub fn due_us(&self, terms: &Terms, now_us: u64) -> Option<u64> {
-        (self.0[WANTED].load(Acquire) != 0).then(|| self.short(terms, now_us).unwrap_or(0))
+        if self.0[WANTED].load(Acquire) == 0 {
+            return None;
+        }
+        let has_surplus = self.surplus(self.0[BALANCE].load(Acquire), terms, now_us) > 0;
+        Some(if has_surplus { 0 } else { self.short(terms, now_us).unwrap_or(0) })
     }
 
     /// What to ask the server for now, if somebody wants something.
@@ -201,6 +229,10 @@ impl<'a> Budget<'a> {
             return None;
         }
         self.0[WANTED].store(0, Release);
+        let owed = -self.take_surplus(terms, now_us);
+        if owed < 0 {
+            return Some(Wish { owed, ask: 0 });
+        }
         let seen = self.0[BALANCE].load(Acquire);
         let mut have = seen as i64;
         if have > 0 && now_us > self.0[UNTIL].load(Acquire) {
@@ -214,16 +246,38 @@ impl<'a> Budget<'a> {
         (wish.owed + wish.ask > 0).then_some(wish)
     }
 
+    /// How much of a balance is more than a chunk, which requests have given back: it is for other gateways, as long as its window is the server's.
+    fn surplus(&self, balance: u64, terms: &Terms, now_us: u64) -> i64 {
+        let is_good = now_us + MARGIN_US <= self.0[UNTIL].load(Acquire);
+        if is_good {
+            (balance as i64).saturating_sub(terms.chunk).max(0)
+        } else {
+            0
+        }
+    }
+
+    /// Before the server hears of it, so that nobody spends it twice.
+    fn take_surplus(&self, terms: &Terms, now_us: u64) -> i64 {
+        loop {
+            let seen = self.0[BALANCE].load(Acquire);
+            let more = self.surplus(seen, terms, now_us);
+            let rest = (seen as i64).wrapping_sub(more) as u64;
+            if more == 0 || self.0[BALANCE].compare_exchange(seen, rest, AcqRel, Acquire).is_ok() {
+                return more;
+            }
+        }
+    }
+
     /// Takes in the answer to a wish, which was sent no earlier than `asked_us`.
     pub fn granted(&self, wish: &Wish, grant: &Grant, asked_us: u64) {
         // a lease must not be taken for one that is over
         self.0[UNTIL].store(asked_us + grant.good_ms * 1000, Release);
-        self.0[BALANCE].fetch_add((wish.owed + grant.units) as u64, AcqRel);
+        self.0[BALANCE].fetch_add((wish.owed.max(0) + grant.units) as u64, AcqRel);
         let is_short = grant.units < wish.ask;
         self.0[SHORT].store(if is_short { asked_us + grant.again_ms.max(10) * 1000 } else { 0 }, Release);
     }
 
-    /// There was no answer: somebody still wants it.
+    /// There was no answer: somebody still wants it. What was to be given back may have been.
     pub fn failed(&self, wish: &Wish) {
         self.0[SPENT].fetch_add(wish.ask.unsigned_abs() / 2, AcqRel);
         self.0[WANTED].store(1, Release);

@@ -85,7 +85,9 @@ pub enum Ticket {
     },
     Shared {
         bucket: Ref<Shareable>,
+        terms: Terms,
         cost: u32,
+        since_us: u64,
     },
     /// Of a limit that is not kept now.
     Free,
@@ -297,7 +299,7 @@ impl<'a> Limits<'a> {
         self.shared.touch(bucket.index(), now);
         let (taken, wants) = self.budget(bucket.index()).take(terms, ask, now.us);
         self.tell(wants);
-        taken.map(|()| Ticket::Shared { bucket, cost: ask.cost })
+        taken.map(|()| Ticket::Shared { bucket, terms: *terms, cost: ask.cost, since_us: now.us })
     }
 
     fn tell(&self, wants: bool) {
@@ -377,8 +379,9 @@ impl<'a> Limits<'a> {
                 let before = get(mean);
                 put(mean, if before == 0 { took } else { before - before / 8 + took / 8 });
             }
-            Ticket::Shared { bucket, cost } if self.shared.is_current(*bucket) => {
-                self.tell(self.budget(bucket.index()).settle(*cost, actual));
+            Ticket::Shared { bucket, terms, cost, since_us } if self.shared.is_current(*bucket) => {
+                let budget = self.budget(bucket.index());
+                self.tell(budget.settle(terms, *cost, actual, *since_us, now.us));
             }
             _ => {}
         }

@@ -515,6 +515,40 @@ mod leases {
     }
 
     #[test]
+    fn what_is_given_back_is_for_its_own_window_and_a_chunk_of_it() {
+        let memory = memory(8192);
+        let limits = Limits::new(&memory, 32, 7);
+        let terms = Terms::of(&Kind::Window(Window { limit: 200, length_us: 10_000_000 })).unwrap();
+        let take = |cost, us| limits.take_shared(1, b"a", &terms, &ask(cost), at(us));
+        let settle = |ticket, us| limits.settle(&ticket, 0, Worker::from_bits(0), at(us));
+        let tickets: Vec<_> = (0..2).map(|_| take(90, 0)).collect();
+        assert!(tickets[1].is_err(), "the first is owed");
+        let (budget, _) = limits.shared_key(limits.shared(1).next().unwrap()).unwrap();
+        let lease = |units: i64, us: u64, left| {
+            let wish = budget.wish(&terms, at(us).us)?;
+            budget.granted(
+                &wish,
+                &Grant { units: units.min(wish.ask), good_ms: left, again_ms: left },
+                at(us).us,
+            );
+            Some(wish)
+        };
+        // the window ends at 8 s
+        assert_eq!(lease(20, 0, 8000).map(|wish| wish.owed), Some(90));
+        let later = take(5, 1000).unwrap();
+        settle(tickets[0].unwrap(), 1_000_000);
+        // of what is here now a chunk stays
+        assert_eq!(lease(0, 1_000_001, 6999).map(|wish| (wish.owed, wish.ask)), Some((-85, 0)));
+        assert_eq!((0..90).filter(|_| take(1, 1_000_002).is_ok()).count(), 20 + 20, "with credit");
+        assert_eq!(lease(20, 1_000_003, 6999).map(|wish| wish.owed), Some(20));
+        // in the next window
+        assert!(take(1, 8_500_000).is_ok());
+        assert!(lease(3, 8_500_001, 9500).is_some());
+        settle(later, 9_000_000);
+        assert_eq!((0..90).filter(|_| take(1, 9_000_001).is_ok()).count(), 3);
+    }
+
+    #[test]
     fn a_server_grants_what_it_was_asked_for_at_most() {
         use super::super::lease::Wish;
         use crate::wire::resp::Reply;
@@ -524,9 +558,7 @@ mod leases {
             Grant::read(&Reply::Array(Some(parts)), &wish)
         };
         assert_eq!(read(&[10, 1, 2]), Some(Grant { units: 10, good_ms: 1, again_ms: 2 }));
-        for wrong in
-            [&[11, 1, 2][..], &[-1, 1, 2], &[i64::MAX, 1, 2], &[1, 1, -1], &[1, 1]]
-        {
+        for wrong in [&[11, 1, 2][..], &[-1, 1, 2], &[i64::MAX, 1, 2], &[1, 1, -1], &[1, 1]] {
             assert_eq!(read(wrong), None, "{wrong:?}");
         }
     }
