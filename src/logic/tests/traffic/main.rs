@@ -89,7 +89,7 @@ fn a_cold_peer_is_not_overrun() {
 #[test]
 fn twice_the_load_is_served_at_capacity() {
     let ours = run("overload", PROTECT);
-    assert!(ours.goodput >= 0.97 && ours.p99 <= 155.0 && ours.errors == 0.0, "{ours:?}");
+    assert!(ours.goodput >= 0.97 && ours.p99 <= 160.0 && ours.errors == 0.0, "{ours:?}");
     let least_conn = run("overload", LEAST_CONN);
     assert!(least_conn.goodput < 0.1, "{least_conn:?}");
 }
