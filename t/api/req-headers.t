@@ -317,6 +317,8 @@ set rewrite access content header_filter log
         end
     }
     init_worker_by_lua_block {
+        -- one of them, so that the lines of two do not mix
+        if ngx.worker.id() ~= 0 then return end
         for _, f in ipairs { "get_headers", "set_header", "clear_header", "raw_header" } do
             local ok, err = pcall(ngx.req[f], "a", "b")
             ngx.log(ngx.WARN, f, " in worker: ", err)
@@ -329,8 +331,11 @@ ok
 --- grep_error_log eval
 qr/\w+ in worker: .*?context/
 --- grep_error_log_out eval
-[do { my $all = join '', map { "(?=(?s:.*)^${_} in worker:)" } qw(get_headers set_header clear_header raw_header);
-    qr/\A$all(?:\w+ in worker: API disabled in the current context\n)+\z/m }, ""]
+[qr/^(get_headers in worker: API disabled in the current context
+set_header in worker: API disabled in the current context
+clear_header in worker: API disabled in the current context
+raw_header in worker: API disabled in the current context
+)+$/, ""]
 
 
 === TEST 15: wrong arguments are refused at the line of the call

@@ -26,9 +26,9 @@ const LEAST_CONN: Make = |s| LeastConn::of(s);
 const ORACLE: Make = |s| Oracle::of(s);
 const BLIND: Make = |s| Blind::of(s);
 
-/// The median of three runs.
+/// The median of five runs: of three, chance moves a p99 by more than the bounds leave.
 fn run(scenario: &str, make: Make) -> Outcome {
-    let outcome = stats::run(&scenarios::named(scenario), 1..4, &make);
+    let outcome = stats::run(&scenarios::named(scenario), 1..6, &make);
     println!("{scenario}: {outcome:.3?}");
     outcome
 }
@@ -75,7 +75,7 @@ fn who_fails_fast_is_not_fed() {
 fn a_black_hole_swallows_few() {
     for make in [PROTECT, BALANCE] {
         let ours = run("hangs", make);
-        assert!(ours.errors <= 5.0, "{ours:?}");
+        assert!(ours.errors <= 3.0, "{ours:?}");
     }
     assert!(run("hangs", LEAST_CONN).errors > 10.0, "it does not learn from clients that leave");
 }
@@ -89,7 +89,7 @@ fn a_cold_peer_is_not_overrun() {
 #[test]
 fn twice_the_load_is_served_at_capacity() {
     let ours = run("overload", PROTECT);
-    assert!(ours.goodput >= 0.97 && ours.p99 <= 160.0 && ours.errors == 0.0, "{ours:?}");
+    assert!(ours.goodput >= 0.97 && ours.p99 <= 155.0 && ours.errors == 0.0, "{ours:?}");
     let least_conn = run("overload", LEAST_CONN);
     assert!(least_conn.goodput < 0.1, "{least_conn:?}");
 }
