@@ -1,7 +1,6 @@
 //! `autoscale_split` at work: what its variable says to a request, and what a tick makes of its guards.
 
-use std::collections::hash_map::DefaultHasher;
-use std::hash::Hasher;
+use std::rc::Rc;
 
 use logic::autoscale::metrics::series::Upstream;
 use logic::autoscale::metrics::table::Ref;
@@ -23,7 +22,7 @@ pub struct Splits {
 }
 
 struct Seat {
-    conf: std::rc::Rc<SplitConf>,
+    conf: Rc<SplitConf>,
     /// The upstream that may grow, which keeps how far it is.
     moving: Ref<Upstream>,
 }
@@ -38,10 +37,10 @@ pub struct State<'a> {
 
 impl Splits {
     pub fn new(main: &MainConf, zone: &Zone<'_>, tick_s: u64) -> Splits {
-        let seat = |conf: &std::rc::Rc<SplitConf>| {
+        let seat = |conf: &Rc<SplitConf>| {
             let name = &conf.split.arms[conf.split.moving].upstream;
             let moving = zone.find_upstream(name.as_bytes()).unwrap_or(Ref::NONE);
-            Seat { conf: std::rc::Rc::clone(conf), moving }
+            Seat { conf: Rc::clone(conf), moving }
         };
         let mode = main.autoscale.settings().map(|settings| settings.mode).unwrap_or_default();
         let splits =
@@ -59,8 +58,8 @@ impl Splits {
         let split = &seat.conf.split;
         let share = seat.progress(&shell.zone).map_or(split.arms[split.moving].share, |p| p.share(split).0);
         let key = seat.conf.key.as_ref().and_then(|key| key.eval(&request)).filter(|key| !key.is_empty());
-        let hash = key.map_or_else(|| shell.random(), |key| hash(&split.variable, key));
-        Some(&split.arm(share, Split::place(hash)).upstream)
+        let place = key.map_or_else(|| Split::place(shell.random()), |key| split.place_of(key));
+        Some(&split.arm(share, place).upstream)
     }
 
     /// One worker of all judges the guards.
@@ -112,14 +111,6 @@ impl Seat {
     fn progress<'z>(&self, zone: &Zone<'z>) -> Option<Progress<'z>> {
         Some(Progress::new(&zone.side(self.moving)?[of_upstream::SPLIT], self.conf.mark))
     }
-}
-
-/// Every worker and every gateway gives a key the same place, and each split another one.
-fn hash(variable: &str, key: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    hasher.write(variable.as_bytes());
-    hasher.write(key);
-    hasher.finish()
 }
 
 fn say(split: &Split, change: &Change) {

@@ -87,26 +87,29 @@ impl Split {
         &self.arms[if place < end + share { self.moving } else { 0 }]
     }
 
-    /// Where a hash lies on the scale, by its upper half (Lemire's multiplication).
+    /// Where a key lies on the scale: every worker, gateway and build finds it at the same place, and each split at another one.
+    pub fn place_of(&self, key: &[u8]) -> u32 {
+        let hash = fnv(fnv(FNV, self.variable.as_bytes()), key);
+        // what FNV leaves alike in keys that differ in their ends is spread (Steele, Lea, Flood: SplitMix64)
+        let z = (hash ^ hash >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        Self::place(z ^ z >> 31)
+    }
+
+    /// Where a random number lies on the scale, by its upper half (Lemire's multiplication).
     pub fn place(hash: u64) -> u32 {
         (((hash >> 32) * u64::from(WHOLE)) >> 32) as u32
     }
 
-    /// Tells one text of a split from another: FNV-1a (Fowler, Noll, Vo).
+    /// Tells one text of a split from another.
     pub fn mark(&self) -> u64 {
-        let text = format!("{self:?}");
-        let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        text.bytes().fold(0xcbf2_9ce4_8422_2325, step) | 1
+        fnv(FNV, format!("{self:?}").as_bytes()) | 1
     }
+}
 
-    /// The signals of all guards.
-    pub fn signals(&self) -> impl Iterator<Item = &Signal> {
-        self.guards.iter().flat_map(|guard| {
-            let than = match &guard.than {
-                Than::Signal { signal, .. } => Some(signal),
-                Than::Value(_) => None,
-            };
-            core::iter::once(&guard.signal).chain(than)
-        })
-    }
+const FNV: u64 = 0xcbf2_9ce4_8422_2325;
+
+/// FNV-1a (Fowler, Noll, Vo), going on from `hash`.
+fn fnv(hash: u64, bytes: &[u8]) -> u64 {
+    bytes.iter().fold(hash, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }

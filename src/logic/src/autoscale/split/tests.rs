@@ -201,6 +201,19 @@ fn another_text_begins_anew() {
 }
 
 #[test]
+fn keys_are_spread_evenly_and_stay_for_good() {
+    let split = read(CANARY).unwrap();
+    // counted names, as cookies and tenants often are: 500 of 10,000 are expected, with a deviation of 22
+    let canary = (0..10_000)
+        .filter(|i| split.arm(500, split.place_of(format!("user{i}").as_bytes())).upstream == "canary");
+    let count = canary.count();
+    assert!((410..590).contains(&count), "{count}");
+    let places: Vec<u32> =
+        ["", "a", "user1", "user2"].iter().map(|key| split.place_of(key.as_bytes())).collect();
+    assert_eq!(places, [5412, 8913, 5466, 1704], "a build that moves them moves users");
+}
+
+#[test]
 fn three_arms_share_as_configured() {
     let split = read("a 70%; b 20%; c 10%;").unwrap();
     let count = |name: &str| (0..WHOLE).filter(|place| split.arm(1000, *place).upstream == name).count();
