@@ -6,10 +6,11 @@ use std::rc::Rc;
 use logic::autoscale::admit::{Ask, Refusal};
 
 use crate::native::{classics, natives, Answer, Cx, Raise, Str};
-use crate::ngx::{cycle_main_conf, Timer};
+use crate::ngx::Timer;
 use crate::phase::YIELDING;
 use crate::run::{Armed, Host};
 use crate::scale::admit::{described, Admission, Refused, Wanted};
+use crate::scale::Shell;
 use crate::vm::Stack;
 
 /// It stands in line, or has a time of its own to wait for.
@@ -155,10 +156,5 @@ fn push_refused(stack: &mut Stack<'_>, refused: &Refused) -> i32 {
 /// The worker's part in limits by key.
 fn admission(cx: Cx) -> Result<&'static Rc<Admission>, &'static str> {
     let _ = cx;
-    let main = cycle_main_conf().ok_or("no configuration yet")?;
-    if main.zone.is_none() {
-        return Err("no autoscale_zone in http {}");
-    }
-    let shell = main.shell().ok_or("no zone yet: workers have it, from init_worker_by_lua on")?;
-    Ok(shell.admission())
+    Shell::current().map(Shell::admission)
 }

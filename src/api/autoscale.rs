@@ -212,11 +212,7 @@ fn state(row: &Row) -> u8 {
 /// The worker's part in the zone.
 fn shell(cx: Cx) -> Result<&'static Shell, &'static str> {
     let _ = cx;
-    let main = cycle_main_conf().ok_or("no configuration yet")?;
-    if main.zone.is_none() {
-        return Err("no autoscale_zone in http {}");
-    }
-    main.shell().ok_or("no zone yet: workers have it, from init_worker_by_lua on")
+    Shell::current()
 }
 
 /// What `f` makes of the zone.

@@ -4,9 +4,8 @@ use logic::autoscale::board::Command;
 use logic::autoscale::decisions::Entry;
 
 use crate::native::{classics, Cx};
-use crate::ngx::cycle_main_conf;
 use crate::scale::script::one_line;
-use crate::scale::{Engine, PolicyState};
+use crate::scale::{Engine, PolicyState, Shell};
 use crate::vm::Stack;
 
 classics! {
@@ -60,16 +59,16 @@ fn text(stack: &Stack<'_>, i: i32) -> String {
 /// The worker's part in the outer loop.
 fn engine(cx: Cx) -> Result<&'static Engine, String> {
     let _ = cx;
-    let main = cycle_main_conf().ok_or("no configuration yet")?;
-    if main.zone.is_none() {
-        return Err("no autoscale_zone in http {}".into());
-    }
-    let shell = main.shell().ok_or("no zone yet: workers have it, from init_worker_by_lua on")?;
-    let engine = shell.engine();
+    let engine = Shell::current()?.engine();
     engine.ok_or_else(|| "no autoscale_policy and no autoscale_target in http {}".into())
 }
 
-fn answer<T>(stack: &mut Stack<'_>, result: Result<T, String>, push: impl FnOnce(&mut Stack<'_>, T)) -> i32 {
+/// What `push` makes of the value, or nil and why there is none.
+pub(super) fn answer<T>(
+    stack: &mut Stack<'_>,
+    result: Result<T, String>,
+    push: impl FnOnce(&mut Stack<'_>, T),
+) -> i32 {
     match result {
         Ok(value) => {
             push(stack, value);

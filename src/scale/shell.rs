@@ -165,6 +165,15 @@ impl Shell {
         Some(shell)
     }
 
+    /// That of this worker, or what to tell a script where there is none.
+    pub fn current() -> Result<&'static Shell, &'static str> {
+        let main = cycle_main_conf().ok_or("no configuration yet")?;
+        if main.zone.is_none() {
+            return Err("no autoscale_zone in http {}");
+        }
+        main.shell().ok_or("no zone yet: workers have it, from init_worker_by_lua on")
+    }
+
     /// The number of the upstream called `name`, or what to say when there is none.
     pub fn upstream(&self, name: &[u8]) -> Result<usize, String> {
         let found = self.fleets.iter().position(|f| f.name.as_bytes() == name);
