@@ -28,18 +28,14 @@ our $Servers = join '', tls_server(8893, 'server', 'server', ''), tls_server(889
     tls_server(8897, 'deep', 'deep', ''),
     'server { listen unix:$TEST_NGINX_HTML_DIR/http.sock; location / { return 200 "$request_uri $http_host"; } }', "\n",
     <<'EOC';
+lua_package_path "$TEST_NGINX_LUA/?.lua;;";
 init_by_lua_block {
     http = require "autoscale.http"
+    descriptors = require "descriptors"
     raw = "http://127.0.0.1:8890"
     -- a result in one line
     function shown(res, err)
         return res and res.status .. " " .. tostring(res.body) or "nil " .. tostring(err)
-    end
-    function descriptors()
-        local n, list = 0, io.popen("ls /proc/" .. ngx.worker.pid() .. "/fd")
-        for _ in list:lines() do n = n + 1 end
-        list:close()
-        return n
     end
 }
 EOC
@@ -843,7 +839,7 @@ true
 
 === TEST 33: a thread that is killed while it waits leaves nothing
 --- lua
-    local before = descriptors()
+    local before = descriptors.settled()
     for _, path in ipairs { "/never", "/pause" } do
         for _ = 1, 20 do
             local thread = ngx.thread.spawn(http.get, raw .. path)
@@ -857,11 +853,7 @@ true
     thread = ngx.thread.spawn(http.post, raw .. "/deaf", string.rep("x", 20000000))
     ngx.sleep(0.01)
     ngx.thread.kill(thread)
-    for _ = 1, 50 do
-        if descriptors() <= before then break end
-        ngx.sleep(0.01)
-    end
-    ngx.say(math.max(descriptors() - before, 0))
+    ngx.say(math.max(descriptors.more_than(before), 0))
 --- response_body
 0
 --- modes: plain
@@ -871,7 +863,7 @@ true
 === TEST 34: a thousand requests leave no descriptor open
 --- lua
     local url = "http://127.0.0.1:" .. ngx.var.server_port .. "/hello"
-    local before = descriptors()
+    local before = descriptors.settled()
     local well = 0
     for i = 1, 1000 do
         local res
@@ -883,9 +875,8 @@ true
         end
         well = well + (res and res.status == 200 and 1 or 0)
     end
-    ngx.sleep(0.02)
     -- one is kept, and it has two ends here
-    ngx.say(well, " ", descriptors() - before <= 2)
+    ngx.say(well, " ", descriptors.more_than(before + 2) <= 0)
 --- response_body
 1000 true
 --- modes: plain
@@ -904,11 +895,10 @@ true
     }
     location = /t {
         content_by_lua_block {
-            local before = descriptors()
+            local before = descriptors.settled()
             local res = http.get("http://127.0.0.1:" .. ngx.var.server_port .. "/leave", { keepalive = false })
-            ngx.sleep(0.02)
             ngx.print(res.body)
-            ngx.say(descriptors() - before)
+            ngx.say(descriptors.more_than(before))
         }
     }
 --- response_body
@@ -926,15 +916,13 @@ left
     }
     location = /t {
         content_by_lua_block {
-            local before = descriptors()
+            local before = descriptors.settled()
             local sock = ngx.socket.tcp()
             sock:connect("127.0.0.1", ngx.var.server_port)
             sock:send("GET /asks HTTP/1.0\r\n\r\n")
-            ngx.sleep(0.02)
-            local during = descriptors()
+            local during = descriptors.settled(before + 3)
             sock:close()
-            ngx.sleep(0.02)
-            ngx.say(during - before, " ", descriptors() - before)
+            ngx.say(during - before, " ", descriptors.more_than(before))
         }
     }
 --- response_body

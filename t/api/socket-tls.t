@@ -38,7 +38,9 @@ our $Servers = join '',
         'ssl_client_certificate $TEST_NGINX_CERTS/ca.crt; ssl_verify_client optional;'),
     'server { listen unix:$TEST_NGINX_HTML_DIR/plain.sock; }', "\n",
     <<'EOC';
+lua_package_path "$TEST_NGINX_LUA/?.lua;;";
 init_by_lua_block {
+    descriptors = require "descriptors"
     -- a socket that is connected to a server above
     function open(name, options)
         local sock = ngx.socket.tcp()
@@ -784,21 +786,14 @@ lua ssl certificate verify error: (18: self
 
 === TEST 34: a thousand handshakes leave nothing behind
 --- lua
-    local before = 0
-    local function descriptors()
-        local n = 0
-        for _ in io.popen("ls /proc/" .. ngx.worker.pid() .. "/fd"):lines() do n = n + 1 end
-        return n
-    end
-    local session
+    local before, session = 0
     for i = 1, 1000 do
         local sock = open("server")
         session = assert(sock:sslhandshake(session, "test.example", true))
         sock:close()
-        if i == 100 then ngx.sleep(0.05) before = descriptors() end
+        if i == 100 then before = descriptors.settled() end
     end
-    ngx.sleep(0.05)
-    ngx.say(descriptors() <= before + 5)
+    ngx.say(descriptors.more_than(before + 5) <= 0)
 --- modes: plain
 --- once
 --- timeout: 30

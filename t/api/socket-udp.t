@@ -357,20 +357,18 @@ nilinvalid input parameter
 
 
 === TEST 17: sockets that are forgotten are closed
+--- http_config
+    lua_package_path "$TEST_NGINX_LUA/?.lua;;";
+    init_by_lua_block { descriptors = require "descriptors" }
 --- config
     location = /t {
         content_by_lua_block {
-            local function open()
-                local n = 0
-                for _ in io.popen("ls /proc/" .. ngx.worker.pid() .. "/fd"):lines() do n = n + 1 end
-                return n
-            end
             collectgarbage() collectgarbage()
-            local before = open()
+            local before = descriptors.open()
             for i = 1, 50 do ngx.socket.udp():setpeername("127.0.0.1", 1985) end
             collectgarbage() collectgarbage()
             -- one may still lie on the stack
-            ngx.say(open() - before < 5)
+            ngx.say(descriptors.open() - before < 5)
         }
     }
 --- response_body

@@ -1,6 +1,5 @@
 use lib 't/lib';
 use AutoscaleLua;
-$ENV{TEST_NGINX_ROOT} = $AutoscaleLua::Env::ROOT;
 run_tests();
 
 __DATA__

@@ -6,17 +6,16 @@ use AutoscaleLua;
 use AutoscaleLua::Daemon;
 
 daemon(1990, $^X, "$AutoscaleLua::Env::ROOT/t/lib/AutoscaleLua/moody-peer", 1990, 1991, 1992);
-$ENV{TEST_NGINX_ROOT} = $AutoscaleLua::Env::ROOT;
 worker_connections(4096);
 
 add_block_preprocessor(sub {
     my $block = shift;
     $block->set_value('http_config', <<'EOC');
-    lua_package_path "$TEST_NGINX_ROOT/t/fault/lua/?.lua;;";
+    lua_package_path "$TEST_NGINX_LUA/?.lua;$TEST_NGINX_ROOT/t/fault/lua/?.lua;;";
     lua_socket_log_errors off;
     lua_max_running_timers 20000;
     lua_max_pending_timers 20000;
-    init_by_lua_block { peers = require "peers" open = peers.open }
+    init_by_lua_block { peers = require "peers" open = peers.open descriptors = require "descriptors" }
 EOC
     $block->set_value('config', ($block->config // '') . "location = /ping { content_by_lua_block { ngx.say('pong') } }\n");
 });
@@ -75,20 +74,20 @@ __DATA__
     }
     location = /t {
         content_by_lua_block {
-            local before = peers.descriptors()
+            local before = descriptors.open()
             local client = assert(ngx.socket.connect("127.0.0.1", ngx.var.server_port))
             client:send("GET /threads HTTP/1.1\r\nHost: a\r\n\r\n")
             local pings = peers.with_pings(ngx.var.server_port, function()
                 while begun ~= 1000 do ngx.sleep(0.005) end
                 ngx.sleep(0.1)
             end)
-            ngx.say(begun, " ", peers.descriptors() - before > 250, " ", pings > 2 or pings)
+            ngx.say(begun, " ", descriptors.open() - before > 250, " ", pings > 2 or pings)
             client:close()
             for _ = 1, 200 do
                 if ended then break end
                 ngx.sleep(0.01)
             end
-            ngx.say(ended, " ", peers.more_than(before))
+            ngx.say(ended, " ", descriptors.more_than(before))
         }
     }
 --- timeout: 30
@@ -102,7 +101,7 @@ __DATA__
 --- config
     location = /t {
         content_by_lua_block {
-            local before = peers.descriptors()
+            local before = descriptors.open()
             local options = { pool = "thirty", pool_size = 30, backlog = 1000 }
             local in_use, most, done, reused = 0, 0, 0, 0
             local port = ngx.var.server_port
@@ -127,7 +126,7 @@ __DATA__
                 end
             end)
             ngx.say(done, " ", most <= 30 or most, " ", reused > 9000 or reused, " ", pings > 2 or pings)
-            ngx.say(peers.descriptors() - before <= 30)
+            ngx.say(descriptors.open() - before <= 30)
             -- the queue has an end
             local options = { pool = "one", pool_size = 1, backlog = 2 }
             local held = ngx.socket.tcp()

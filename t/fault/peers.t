@@ -7,21 +7,20 @@ use AutoscaleLua;
 use AutoscaleLua::Daemon;
 
 daemon(1990, $^X, "$AutoscaleLua::Env::ROOT/t/lib/AutoscaleLua/moody-peer", 1990, 1991, 1992);
-$ENV{TEST_NGINX_ROOT} = $AutoscaleLua::Env::ROOT;
 $ENV{TEST_NGINX_FLOOD} ||= 64;    # MiB that a peer sends without end; 1024 by hand
 worker_connections(4096);
 
 add_block_preprocessor(sub {
     my $block = shift;
     $block->set_value('http_config', <<'EOC');
-    lua_package_path "$TEST_NGINX_ROOT/t/fault/lua/?.lua;;";
+    lua_package_path "$TEST_NGINX_LUA/?.lua;$TEST_NGINX_ROOT/t/fault/lua/?.lua;;";
     lua_socket_log_errors off;
     lua_ssl_trusted_certificate $TEST_NGINX_ROOT/t/cert/ca.crt;
     lua_max_running_timers 20000;
     lua_max_pending_timers 20000;
     resolver 127.0.0.1:1992 ipv6=off;
     resolver_timeout 100ms;
-    init_by_lua_block { peers = require "peers" open = peers.open }
+    init_by_lua_block { peers = require "peers" open = peers.open descriptors = require "descriptors" }
     server {
         listen 127.0.0.1:1993 ssl;
         ssl_certificate $TEST_NGINX_ROOT/t/cert/server.crt;
@@ -38,7 +37,7 @@ __DATA__
 
 === TEST 1: a peer that never answers, to each way of receiving
 --- lua
-    local before = peers.descriptors()
+    local before = descriptors.open()
     for _, receive in ipairs {
         function(s) return s:receive() end, function(s) return s:receive(10) end, function(s) return s:receive("*a") end,
         function(s) return s:receiveany(10) end, function(s) return s:receiveuntil("end")() end,
@@ -48,7 +47,7 @@ __DATA__
         local data, err, partial = receive(sock)
         ngx.say(data, " ", err, " ", partial == "", " ", sock:close())
     end
-    ngx.say(peers.more_than(before))
+    ngx.say(descriptors.more_than(before))
 --- response_body
 nil timeout true 1
 nil timeout true 1
@@ -60,7 +59,7 @@ nil timeout true 1
 
 === TEST 2: a byte now and then is slow, but no timeout
 --- lua
-    local before = peers.descriptors()
+    local before = descriptors.open()
     for _, receive in ipairs {
         function(s) return s:receive() end, function(s) return s:receive(12) end,
         function(s) return s:receiveuntil("rld")() end,
@@ -82,7 +81,7 @@ nil timeout true 1
     sock:settimeout(2000)
     ngx.say(partial, sock:receive(4 - #partial))
     sock:close()
-    ngx.say(peers.more_than(before))
+    ngx.say(descriptors.more_than(before))
 --- response_body
 hello, world nil true
 hello, world nil true
@@ -94,7 +93,7 @@ hell
 
 === TEST 3: a peer that resets, in the middle of what is received
 --- lua
-    local before = peers.descriptors()
+    local before = descriptors.open()
     for _, receive in ipairs {
         function(s) return s:receive() end, function(s) return s:receive(10) end, function(s) return s:receive("*a") end,
         function(s) return s:receiveany(2), s:receiveany(10), s:receiveany(10) end,
@@ -106,7 +105,7 @@ hell
         -- it is closed
         ngx.say(sock:send("x"))
     end
-    ngx.say(peers.more_than(before))
+    ngx.say(descriptors.more_than(before))
 --- response_body
 nil connection reset by peer half nil
 nilclosed
@@ -123,7 +122,7 @@ nilclosed
 
 === TEST 4: a peer that closes in the middle of a line
 --- lua
-    local before = peers.descriptors()
+    local before = descriptors.open()
     for _, receive in ipairs {
         function(s) return s:receive() end, function(s) return s:receive(10) end, function(s) return s:receive("*a") end,
         function(s) return s:receiveuntil("end")() end,
@@ -133,7 +132,7 @@ nilclosed
         ngx.say(sock:receive())
         sock:close()
     end
-    ngx.say(peers.more_than(before))
+    ngx.say(descriptors.more_than(before))
 --- response_body
 nilclosedhalf a li
 nilclosed
@@ -148,7 +147,7 @@ nilclosed
 
 === TEST 5: sending to one that has gone
 --- lua
-    local before = peers.descriptors()
+    local before = descriptors.open()
     local sock = open("reset ")
     ngx.sleep(0.03)
     local ok, err = sock:send("x")
@@ -156,7 +155,7 @@ nilclosed
     ngx.say(ok, " ", err == "connection reset by peer" or err == "broken pipe" or err)
     ngx.say(sock:send("x"))
     ngx.say(sock:setkeepalive())
-    ngx.say(peers.more_than(before))
+    ngx.say(descriptors.more_than(before))
 --- response_body
 nil true
 nilclosed
@@ -202,7 +201,7 @@ true true true
 
 === TEST 7: names that are not known, for every reason, and those with many addresses
 --- lua
-    local before = peers.descriptors()
+    local before = descriptors.open()
     local function try(name)
         local sock = ngx.socket.tcp()
         sock:settimeout(1000)
@@ -216,12 +215,12 @@ true true true
         try(name .. ".test")
     end
     -- the resolver has its socket now
-    before = peers.descriptors()
+    before = descriptors.open()
     try("150-ms-late-" .. ngx.var.connection .. ".test")
     local udp = ngx.socket.udp()
     ngx.say(udp:setpeername("silent.test", 53))
     ngx.say(udp:setpeername("zero.test", 53))
-    ngx.say(peers.more_than(before))
+    ngx.say(descriptors.more_than(before))
 --- response_body
 1 nil
 nil fails.test could not be resolved (2: Server failure)
@@ -254,13 +253,13 @@ true
 
 === TEST 9: TLS that comes byte by byte
 --- lua
-    local before = peers.descriptors()
+    local before = descriptors.open()
     local sock = open("relay %d 0", peers.tls)
     ngx.say(sock:sslhandshake(false, "test.example", true))
     sock:send("GET / HTTP/1.0\r\n\r\n")
     ngx.say((sock:receive("*a"):gsub("^.*\r\n\r\n", "")))
     sock:close()
-    ngx.say(peers.more_than(before))
+    ngx.say(descriptors.more_than(before))
 --- response_body
 true
 over tls
@@ -272,14 +271,14 @@ over tls
 
 === TEST 10: TLS that is cut anywhere in the handshake
 --- lua
-    local before = peers.descriptors()
+    local before = descriptors.open()
     for _, n in ipairs { 1, 4, 5, 6, 50, 100, 127, 128, 200, 500, 700 } do
         local sock = open("relay %d %d", peers.tls, n)
         local ok, err = sock:sslhandshake(false, "test.example", true)
         if ok or err ~= "handshake failed" then ngx.say(n, " ", ok, " ", err) end
         if select(2, sock:send("x")) ~= "closed" then ngx.say("not closed") end
     end
-    ngx.say("done ", peers.more_than(before))
+    ngx.say("done ", descriptors.more_than(before))
 --- response_body
 done 0
 
@@ -339,11 +338,11 @@ done 0
                 return status
             end
             ask("/redirect")
-            local before = peers.descriptors()
+            local before = descriptors.open()
             for _, path in ipairs { "/exit", "/exec", "/redirect", "/fails" } do
                 ngx.say(ask(path))
             end
-            ngx.say(peers.more_than(before))
+            ngx.say(descriptors.more_than(before))
         }
     }
 --- response_body
@@ -359,7 +358,7 @@ on purpose
 === TEST 12: more than there is memory for is an error of the one who asked
 --- timeout: 20
 --- lua
-    local before, worker = peers.descriptors(), ngx.worker.pid()
+    local before, worker = descriptors.open(), ngx.worker.pid()
     peers.with_memory(80, function()
         local sock = open("flood 1073741824")
         local data, err, partial = sock:receive("*a")
@@ -374,7 +373,7 @@ on purpose
         ngx.say(sock:receive())
         sock:close()
     end)
-    ngx.say(peers.more_than(before), " ", ngx.worker.pid() == worker)
+    ngx.say(descriptors.more_than(before), " ", ngx.worker.pid() == worker)
 --- response_body
 nil cannot allocate memory 0 closed
 nil Cannot allocate memory 0 closed

@@ -5,7 +5,6 @@
 use lib 't/lib';
 use AutoscaleLua;
 
-$ENV{TEST_NGINX_ROOT} = $AutoscaleLua::Env::ROOT;
 worker_connections(4096);
 
 add_block_preprocessor(sub {
@@ -17,8 +16,8 @@ add_block_preprocessor(sub {
         proxy_http_version 1.1;
 EOC
     $block->set_value('http_config', <<'EOC');
-    lua_package_path "$TEST_NGINX_ROOT/t/fault/lua/?.lua;;";
-    init_by_lua_block { slow = require "slow" peers = require "peers" }
+    lua_package_path "$TEST_NGINX_LUA/?.lua;$TEST_NGINX_ROOT/t/fault/lua/?.lua;;";
+    init_by_lua_block { slow = require "slow" descriptors = require "descriptors" }
     server {
         listen 127.0.0.1:1990;
         lua_check_client_abort on;
@@ -36,13 +35,13 @@ EOC
     location = /ping { content_by_lua_block { ngx.say('pong') } }
     location = /t {
         content_by_lua_block {
-            local before = peers.descriptors()
+            local before = descriptors.open()
             for client in ngx.var.arg_client:gmatch("%w+") do
                 for _, path in ipairs { "/buffered", "/unbuffered", "/unwatched", "/ignored" } do
                     ngx.say(client, " ", path, ": ", slow.run(client, path, ngx.var.arg_stage, ngx.var.arg_cut))
                 end
             end
-            ngx.say(slow.rest(before, peers.descriptors))
+            ngx.say(slow.rest(before))
         }
     }
 EOC

@@ -9,7 +9,6 @@ use AutoscaleLua::Waits;
 use AutoscaleLua::Waits::Streams;
 
 daemon(1990, $^X, "$AutoscaleLua::Env::ROOT/t/lib/AutoscaleLua/moody-peer", 1990, 1991, 1992);
-$ENV{TEST_NGINX_ROOT} = $AutoscaleLua::Env::ROOT;
 worker_connections(4096);
 
 add_block_preprocessor(sub {

@@ -1,7 +1,6 @@
--- What the blocks of t/fault/peers.t share: connections to the peer of t/lib/AutoscaleLua/moody-peer, and counts.
+-- What the blocks of t/fault/peers.t share: connections to the peer of t/lib/AutoscaleLua/moody-peer, their cost.
 local ffi = require "ffi"
 ffi.cdef [[
-    int fcntl(int, int, ...);
     struct limit { unsigned long soft, hard; };
     int getrlimit(int, struct limit *);
     int setrlimit(int, const struct limit *);
@@ -16,24 +15,6 @@ function M.open(...)
     assert(sock:connect("127.0.0.1", M.peer, { pool = "moody" }))
     assert(sock:send(string.format(...) .. "\n"))
     return sock
-end
-
--- How many descriptors the worker has open.
-function M.descriptors()
-    local n = 0
-    for fd = 0, 4095 do
-        if ffi.C.fcntl(fd, 1) >= 0 then n = n + 1 end    -- F_GETFD
-    end
-    return n
-end
-
--- How many more than before; what has been closed at the other end is given time to be noticed.
-function M.more_than(before)
-    for _ = 1, 200 do
-        if M.descriptors() <= before then break end
-        ngx.sleep(0.01)
-    end
-    return M.descriptors() - before
 end
 
 -- Runs `f` while the worker may have only so many MiB more than it has.

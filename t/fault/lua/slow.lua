@@ -1,5 +1,7 @@
 -- What the blocks of t/fault/upstream.t share: a server that answers byte by byte, the scripts of the proxy before it,
 -- and clients that leave in the middle. A case is an argument of the request, by which each of them notes what it sees.
+local descriptors = require "descriptors"
+
 local M = { port = 1990, sent = {}, seen = {}, kept = setmetatable({}, { __mode = "k" }) }
 
 M.header = "HTTP/1.1 200 OK\r\nContent-Length: 40\r\nConnection: close\r\n\r\n"
@@ -129,13 +131,13 @@ function M.run(client, path, stage, cut)
 end
 
 -- Whether nothing is kept: Lua objects, timers, and descriptors but for so many.
-function M.rest(before, descriptors)
+function M.rest(before)
     local n, timers, open
     wait_until(function()
         collectgarbage()
         n = 0
         for _ in pairs(M.kept) do n = n + 1 end
-        timers, open = ngx.timer.running_count() + ngx.timer.pending_count(), descriptors()
+        timers, open = ngx.timer.running_count() + ngx.timer.pending_count(), descriptors.open()
         return n + timers == 0 and open <= before
     end)
     return n .. " objects, " .. timers .. " timers, " .. open - before .. " descriptors"

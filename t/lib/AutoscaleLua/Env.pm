@@ -80,6 +80,8 @@ sub keep_modules {
 sub set_up {
     $ENV{PATH} .= ':/usr/sbin:/sbin';
     $ENV{TEST_NGINX_FAST_SHUTDOWN} = 0;
+    $ENV{TEST_NGINX_ROOT} = $ROOT;
+    $ENV{TEST_NGINX_LUA} = "$ROOT/t/lib/lua";
     $SCRATCH = scratch_directory();
     if (!$ENV{TEST_NGINX_RANDOMIZE}) { $ENV{TEST_NGINX_SERVROOT} //= "$SCRATCH/servroot" }
     $ENV{$_} //= $mode->{env}{$_} for keys %{$mode->{env} // {}};
