@@ -4,25 +4,14 @@ BEGIN { $ENV{AUTOSCALE_TEST_REPEAT} //= 1 }
 use lib 't/lib';
 use AutoscaleLua;
 use AutoscaleLua::Daemon;
-use File::Temp;
+use AutoscaleLua::Gateways;
 
-daemon(6379, qw(redis-server --bind 127.0.0.1 --port 6379 --appendonly no --save), '');
+redis(6379);
 
-# Gateways by name: the directory of each, which is also its prefix. They run from the first block to the last.
+# Gateways by name. They run from the first block to the last.
 my %gateways = (a => 8101, b => 8102);
-my $dirs = File::Temp->newdir;
 for my $name (keys %gateways) {
-    my $dir = "$dirs/$name";
-    mkdir $_ or die "$_: $!" for $dir, "$dir/logs";
-    open my $conf, '>', "$dir/nginx.conf" or die $!;
-    print $conf AutoscaleLua::Env::load_modules(), $> ? '' : "user root;\n", <<"EOC";
-daemon off;
-worker_processes 2;
-pid logs/pid;
-error_log logs/error.log info;
-events { worker_connections 256; }
-http {
-    access_log off;
+    gateway($name, 2, <<"EOC");
     autoscale_zone main:8m keys=16;
     autoscale_limit hour window=1h limit=200 global=redis:127.0.0.1/limits;
     autoscale_limit closed window=1h limit=200 global=redis:127.0.0.1/limits on_failure=deny;
@@ -50,40 +39,18 @@ http {
             }
         }
     }
-}
 EOC
-    close $conf;
 }
 
 add_block_preprocessor(sub {
     my $block = shift;
-    $block->set_value('http_config', <<"HTTP" . <<'HTTP2');
+    $block->set_value('http_config', <<'HTTP' . gateways_lua() . <<'HTTP2');
+    lua_package_path "$TEST_NGINX_LUA/?.lua;;";
     init_by_lua_block {
-        dirs = "$dirs"
-        ports = { a = 8101, b = 8102 }
 HTTP
-        function slurp(path)
-            local file = io.open(path)
-            if not file then return "" end
-            local text = file:read("*a")
-            file:close()
-            return text
-        end
-        function sh(command)
-            -- a child that fails is worth a line in the log
-            local pipe = io.popen("(" .. command .. ") 2>&1; true")
-            local said = pipe:read("*a")
-            pipe:close()
-            return (said:gsub("%s+$", ""))
-        end
-        function within(seconds, f)
-            for _ = 1, seconds * 50 do
-                local value = f()
-                if value then return value end
-                ngx.sleep(0.02)
-            end
-            return false
-        end
+        testing = require "testing"
+        wait_for, sh, redis, stop, logged = testing.wait_for, testing.sh, testing.redis, gateways.stop, gateways.logged
+        ports = { a = 8101, b = 8102 }
         function get(name, path)
             local sock = ngx.socket.tcp()
             sock:settimeouts(1000, 1000, 8000)
@@ -95,21 +62,8 @@ HTTP
         end
         function start(name)
             if get(name, "/take?n=0") then return true end
-            -- without this nginx's own sockets, which would be found in use when it is gone
-            os.execute(([[bash -c 'for fd in /proc/$$/fd/*; do fd=${fd##*/}; ((fd > 2)) && eval "exec $fd>&-"; done
-                exec nginx -p %s/%s/ -e logs/error.log -c %s/%s/nginx.conf' >/dev/null 2>&1 </dev/null &]]):format(dirs, name, dirs, name))
-            return within(5, function() return get(name, "/take?n=0") end)
-        end
-        function stop(name)
-            local pid = slurp(dirs .. "/" .. name .. "/logs/pid"):gsub("%s", "")
-            sh("kill -QUIT " .. pid)
-            return within(5, function() return sh("kill -0 " .. pid) ~= "" end)
-        end
-        function logged(name, text) return slurp(dirs .. "/" .. name .. "/logs/error.log"):find(text, 1, true) ~= nil end
-        function redis()
-            local red = require("nginx.redis"):new()
-            assert(red:connect("127.0.0.1", 6379))
-            return red
+            gateways.start(name)
+            return wait_for(function() return get(name, "/take?n=0") end)
         end
         function calls() return tonumber(redis():info("commandstats"):match("cmdstat_eval:calls=(%d+)") or 0) end
         -- how many of n are let in, and what the last refused one was told
@@ -171,10 +125,10 @@ true
     ngx.say(take("a", "hour", "tokens", 1, "&cost=150&settle=20"))
     ngx.sleep(0.1)
     ngx.say((take("b", "hour", "tokens", 1, "&cost=150")))
-    within(2, function() return (redis():hvals("limits:hour:tokens")[1] or 0) + 0 >= 170 end)
+    wait_for(function() return (redis():hvals("limits:hour:tokens")[1] or 0) + 0 >= 170 end, 2)
     -- a request that costs more than a lease is let in by who owes nothing, and then nobody until that is paid
     ngx.say((take("a", "hour", "tokens", 1, "&cost=150")))
-    within(2, function() return (redis():hvals("limits:hour:tokens")[1] or 0) + 0 >= 320 end)
+    wait_for(function() return (redis():hvals("limits:hour:tokens")[1] or 0) + 0 >= 320 end, 2)
     ngx.sleep(0.05)
     ngx.say((take("a", "hour", "tokens", 1, "&cost=150")), (take("b", "hour", "tokens", 1, "&cost=30")))
     ngx.say((select(2, take("a", "hour", "tokens", 1, "&cost=201"))))
@@ -192,11 +146,11 @@ too
     assert(start("a") and start("b"))
     local function known() return (redis():hvals("limits:hour:late")[1] or 0) + 0 end
     local thread = ngx.thread.spawn(take, "a", "hour", "late", 1, "&cost=150&sleep=0.5&settle=0")
-    ngx.say("charged: ", within(2, function() return known() >= 150 end))
+    ngx.say("charged: ", wait_for(function() return known() >= 150 end, 2))
     ngx.thread.wait(thread)
-    ngx.say("given back: ", within(2, function() return known() <= 40 end))
+    ngx.say("given back: ", wait_for(function() return known() <= 40 end, 2))
     ngx.say((take("b", "hour", "late", 1, "&cost=150")))
-    ngx.say("charged again: ", within(2, function() return known() >= 150 end))
+    ngx.say("charged again: ", wait_for(function() return known() >= 150 end, 2))
 --- response_body
 charged: true
 given back: true
@@ -226,10 +180,10 @@ true
     assert(start("a") and start("b"))
     local long = string.rep("k", 100)
     ngx.say(take("a", "hour", long .. "1", 1, "&cost=200"))
-    within(2, function() return #redis():keys("limits:hour:kkk*") == 1 end)
+    wait_for(function() return #redis():keys("limits:hour:kkk*") == 1 end, 2)
     ngx.sleep(0.05)
     ngx.say((take("b", "hour", long .. "2", 1, "&cost=200")))
-    within(2, function() return #redis():keys("limits:hour:kkk*") == 2 end)
+    wait_for(function() return #redis():keys("limits:hour:kkk*") == 2 end, 2)
     ngx.say(#redis():keys("limits:hour:kkk*"), " ", (take("a", "hour", long .. "1", 1)))
 --- response_body
 1nilnil
@@ -242,26 +196,26 @@ true
     assert(start("a") and start("b"))
     for _, limit in ipairs { "hour", "closed", "open" } do take("a", limit, "away", 5) end
     ngx.sleep(0.1)
-    local pid = sh("pgrep -f 'redis-server 127.0.0.1:6379'")
+    local pid = testing.redis_pid()
     sh("kill -STOP " .. pid)
     ngx.update_time()
     local begin = ngx.now()
     for _, limit in ipairs { "hour", "closed", "open" } do take("a", limit, "away", 100) end
     ngx.update_time()
     ngx.say("fast: ", ngx.now() - begin < 0.3)
-    ngx.say("seen: ", within(4, function()
+    ngx.say("seen: ", wait_for(function()
         for _, limit in ipairs { "hour", "closed", "open" } do take("a", limit, "more", 30) end
         return logged("a", "autoscale_limit hour global=redis:127.0.0.1:6379: ")
             and logged("a", "autoscale_limit closed global=redis:127.0.0.1:6379: ")
             and logged("a", "autoscale_limit open global=redis:127.0.0.1:6379: ")
-    end))
+    end, 4))
     ngx.say(take("a", "open", "fresh", 500))
     ngx.say(take("a", "closed", "fresh", 500))
     local n, err = take("a", "hour", "fresh", 500)
     ngx.say(n, " ", err)
     sh("kill -CONT " .. pid)
-    ngx.say("back: ", within(4, function() return take("a", "closed", "back", 1) == 1 end), " ",
-            within(4, function() return logged("a", "it is there again") end))
+    ngx.say("back: ", wait_for(function() return take("a", "closed", "back", 1) == 1 end, 4), " ",
+            wait_for(function() return logged("a", "it is there again") end, 4))
 --- response_body
 fast: true
 seen: true
@@ -277,14 +231,13 @@ exited on signal 9
 --- lua
     assert(start("a") and start("b"))
     -- whichever of the two workers leases: when both have been killed others do
-    local workers = sh("pgrep -P " .. slurp(dirs .. "/a/logs/pid"):gsub("%s", ""))
-    sh("kill -9 " .. workers:gsub("%s+", " "))
-    within(5, function() return get("a", "/take?n=0") end)
+    gateways.signal("a", "KILL")
+    wait_for(function() return get("a", "/take?n=0") end, 5)
     local before = calls()
-    ngx.say(within(3, function() take("a", "hour", "next", 5) return calls() > before end))
-    sh("kill -9 " .. sh("pgrep -f 'redis-server 127.0.0.1:6379'"))
-    ngx.say(within(4, function() return take("b", "closed", "dead" .. math.random(1e9), 40) == 0 end))
-    ngx.say(within(4, function() return take("b", "open", "dead" .. math.random(1e9), 500) == 500 end))
+    ngx.say(wait_for(function() take("a", "hour", "next", 5) return calls() > before end, 3))
+    sh("kill -9 " .. testing.redis_pid())
+    ngx.say(wait_for(function() return take("b", "closed", "dead" .. math.random(1e9), 40) == 0 end, 4))
+    ngx.say(wait_for(function() return take("b", "open", "dead" .. math.random(1e9), 500) == 500 end, 4))
     ngx.say("stopped: ", stop("a"), " ", stop("b"))
 --- response_body
 true

@@ -5,95 +5,50 @@ BEGIN { $ENV{AUTOSCALE_TEST_REPEAT} //= 1 }
 use lib 't/lib';
 use AutoscaleLua;
 use AutoscaleLua::Daemon;
-use File::Temp;
+use AutoscaleLua::Gateways;
 
 my $lib = "$AutoscaleLua::Env::ROOT/t/lib/AutoscaleLua";
-daemon(6379, qw(redis-server --bind 127.0.0.1 --port 6379 --appendonly no --save), '');
+redis(6379);
 daemon(7000, "$lib/message-fake", 7000);
 
-# Gateways by name: the directory of each, which is also its prefix. They are started and stopped by the blocks.
+# Gateways by name; the blocks start and stop them.
 my %gateways = (a => 8101, b => 8102, m => 8103, u => 8104, c => 8105, d => 8106, e => 8107, f => 8108);
 my %leaders = (m => 'redis:127.0.0.1/multi ttl=2s', u => 'redis:127.0.0.1:7000/error.noauth ttl=2s', map({ $_ => 'redis:127.0.0.1/slow ttl=2s' } qw(c d)), map { $_ => 'redis:127.0.0.1/gap ttl=2s' } qw(e f));
-my $dirs = File::Temp->newdir;
 for my $name (keys %gateways) {
-    my $dir = "$dirs/$name";
-    mkdir $_ or die "$_: $!" for $dir, "$dir/logs";
     my $leader = $leaders{$name} // 'redis:127.0.0.1/lead ttl=2s';
-    my $target = $name =~ /[cd]/ ? "redis:127.0.0.1:7000/publish/$name secret_file=$dir/secret"
+    my $target = $name =~ /[cd]/ ? "redis:127.0.0.1:7000/publish/$name secret_file=DIR/secret"
         : 'redis:127.0.0.1/xadd/' . ($name =~ /[ef]/ ? 'gaps' : 'orders');
     my $cooldown = $name =~ /[ef]/ ? '3s' : '10ms';
-    my $workers = $name eq 'm' ? 2 : 1;
-    open my $secret, '>', "$dir/secret" or die $!;
-    print $secret 'slow:word';
-    close $secret;
-    open my $conf, '>', "$dir/nginx.conf" or die $!;
-    print $conf AutoscaleLua::Env::load_modules(), $> ? '' : "user root;\n", <<"EOC";
-daemon off;
-worker_processes $workers;
-pid logs/pid;
-error_log logs/error.log info;
-events { worker_connections 256; }
-http {
-    access_log off;
+    my $dir = gateway($name, $name eq 'm' ? 2 : 1, <<"EOC");
     autoscale_zone main:8m keys=16;
     autoscale_leader $leader;
     autoscale_target orders $target max=99;
     autoscale_policy $name target=orders { up upstream.backend.latency >= 0ms for=1r by=+1; cooldown up=$cooldown; }
-    upstream backend { server unix:$dir/backend; }
+    upstream backend { server unix:DIR/backend; }
     server { listen 127.0.0.1:$gateways{$name}; location / { proxy_pass http://backend/; } }
-    server { listen unix:$dir/backend; location / { return 200 "ok\n"; } }
-}
+    server { listen unix:DIR/backend; location / { return 200 "ok\n"; } }
 EOC
-    close $conf;
+    open my $secret, '>', "$dir/secret" or die $!;
+    print $secret 'slow:word';
+    close $secret;
 }
 
 add_block_preprocessor(sub {
     my $block = shift;
-    $block->set_value('http_config', <<"HTTP" . <<'HTTP2');
+    $block->set_value('http_config', <<'HTTP' . gateways_lua() . <<'HTTP2');
+    lua_package_path "$TEST_NGINX_LUA/?.lua;;";
     init_by_lua_block {
-        dirs = "$dirs"
-        ports = { a = 8101, b = 8102, m = 8103, u = 8104, c = 8105, d = 8106, e = 8107, f = 8108 }
 HTTP
-        function slurp(path)
-            local file = io.open(path)
-            if not file then return "" end
-            local text = file:read("*a")
-            file:close()
-            return text
-        end
-        function sh(command)
-            -- a child that fails is worth a line in the log
-            local pipe = io.popen("(" .. command .. ") 2>&1; true")
-            local said = pipe:read("*a")
-            pipe:close()
-            return (said:gsub("%s+$", ""))
-        end
-        function within(seconds, f)
-            for _ = 1, seconds * 50 do
-                local value = f()
-                if value then return value end
-                ngx.sleep(0.02)
-            end
-            return false
-        end
+        testing = require "testing"
+        wait_for, sh, redis = testing.wait_for, testing.sh, testing.redis
+        stop, logged, count, log = gateways.stop, gateways.logged, gateways.count, gateways.log
+        master, workers, signal = gateways.master, gateways.workers, gateways.signal
+        ports = { a = 8101, b = 8102, m = 8103, u = 8104, c = 8105, d = 8106, e = 8107, f = 8108 }
         function start(name)
             local before = count(name, "this worker leads now")
-            -- without this nginx's own sockets, which would be found in use when it is gone
-            os.execute(([[bash -c 'for fd in /proc/$$/fd/*; do fd=${fd##*/}; ((fd > 2)) && eval "exec $fd>&-"; done
-                exec nginx -p %s/%s/ -e logs/error.log -c %s/%s/nginx.conf' >/dev/null 2>&1 </dev/null &]]):format(dirs, name, dirs, name))
-            return within(5, function() return count(name, "this worker leads now") > before end)
+            gateways.start(name)
+            return wait_for(function() return count(name, "this worker leads now") > before end)
         end
-        function master(name) return (slurp(dirs .. "/" .. name .. "/logs/pid"):gsub("%s", "")) end
-        function stop(name, signal)
-            local pid = master(name)
-            sh("kill -" .. (signal or "QUIT") .. " " .. pid)
-            return within(5, function() return sh("kill -0 " .. pid) ~= "" end)
-        end
-        function workers(name) return sh("pgrep -P " .. master(name)) end
-        function signal(name, what) sh("kill -" .. what .. " " .. workers(name)) end
-        function log(name) return slurp(dirs .. "/" .. name .. "/logs/error.log") end
-        function logged(name, text) return log(name):find(text, 1, true) ~= nil end
-        function count(name, text) return select(2, log(name):gsub(text, "")) end
         -- the fences of a gateway, in their order
         function fences(name)
             local all = {}
@@ -108,11 +63,6 @@ HTTP
             sock:send("GET / HTTP/1.0\r\n\r\n")
             sock:receive("*a")
             sock:close()
-        end
-        function redis()
-            local red = require("nginx.redis"):new()
-            assert(red:connect("127.0.0.1", 6379))
-            return red
         end
         -- who has written, in order
         function writers(stream)
@@ -138,17 +88,17 @@ __DATA__
 === TEST 1: of two gateways one leads and writes; the other follows at once when that one stops in good order
 --- lua
     assert(start("a"))
-    ngx.say("a leads: ", within(3, function() return leads("a") end))
+    ngx.say("a leads: ", wait_for(function() return leads("a") end, 3))
     assert(start("b"))
     hit("b")
     hit("a")
-    ngx.say(within(3, function() return writers() == "a" end), " b: ", leads("b"))
+    ngx.say(wait_for(function() return writers() == "a" end, 3), " b: ", leads("b"))
     ngx.say(redis():get("lead"):match("^%x+%..+%.%d+%.%d+/%x+%.%d+$") ~= nil, " ", redis():pttl("lead") > 1000)
     ngx.say("stopped: ", stop("a"), " ", redis():get("lead") == ngx.null or redis():get("lead"):find(workers("b"), 1, true) ~= nil)
-    ngx.say("b leads: ", within(1.5, function() return leads("b") end))
+    ngx.say("b leads: ", wait_for(function() return leads("b") end, 1.5))
     -- what it had wanted, and a had no time to answer, it writes itself: the same number
     hit("b")
-    ngx.say(within(3, function() return writers():find("^a b") ~= nil end))
+    ngx.say(wait_for(function() return writers():find("^a b") ~= nil end, 3))
     ngx.say("fence grows: ", fences("b")[1] > fences("a")[1])
     stop("b")
 --- response_body
@@ -165,17 +115,17 @@ fence grows: true
 --- lua
     redis():del("orders", "orders:fence")
     assert(start("a"))
-    assert(within(3, function() return leads("a") end))
+    assert(wait_for(function() return leads("a") end, 3))
     assert(start("b"))
     signal("a", "STOP")
     local stopped = ngx.now()
-    ngx.say("b leads: ", within(4, function() return leads("b") end), " ", ngx.now() - stopped > 0.5)
+    ngx.say("b leads: ", wait_for(function() return leads("b") end, 4), " ", ngx.now() - stopped > 0.5)
     -- a finds a request when it wakes, before anybody has told it that it leads no more
     pcall(hit, "a")
     hit("b")
-    ngx.say(within(3, function() return writers() == "b" end))
+    ngx.say(wait_for(function() return writers() == "b" end, 3))
     signal("a", "CONT")
-    ngx.say(within(3, function() return logged("a", "this gateway leads no more") end))
+    ngx.say(wait_for(function() return logged("a", "this gateway leads no more") end, 3))
     hit("a")
     ngx.sleep(1)
     ngx.say(writers():find("a") == nil, " a: ", leads("a"), ", b: ", leads("b"))
@@ -191,19 +141,19 @@ true a: false, b: true
 === TEST 3: an order on its way to a server when the worker is stopped does not leave it once the lock is another's
 --- lua
     assert(start("c"))
-    assert(within(3, function() return leads("c") end))
+    assert(wait_for(function() return leads("c") end, 3))
     assert(start("d"))
     hit("c")
     -- it has logged in, and waits for the answer
-    assert(within(2, function() return told():find("AUTH slow") end))
+    assert(wait_for(function() return told():find("AUTH slow") end, 2))
     signal("c", "STOP")
-    ngx.say("d leads: ", within(4, function() return leads("d") end))
+    ngx.say("d leads: ", wait_for(function() return leads("d") end, 4))
     signal("c", "CONT")
-    ngx.say(within(2, function() return logged("c", "no longer the leader") or logged("c", "another gateway writes now") end))
+    ngx.say(wait_for(function() return logged("c", "no longer the leader") or logged("c", "another gateway writes now") end, 2))
     ngx.sleep(0.6)
     ngx.say(told():find("PUBLISH c", 1, true) == nil, " ", logged("c", "no longer the leader"))
     hit("d")
-    ngx.say(within(3, function() return told():find("PUBLISH d", 1, true) ~= nil end))
+    ngx.say(wait_for(function() return told():find("PUBLISH d", 1, true) ~= nil end, 3))
     stop("c")
     stop("d")
 --- response_body
@@ -217,18 +167,18 @@ true
 --- lua
     redis():del("lead", "orders", "orders:fence")
     assert(start("a"))
-    assert(within(3, function() return leads("a") end))
-    local pid = sh("pgrep -f 'redis-server 127.0.0.1:6379'")
+    assert(wait_for(function() return leads("a") end, 3))
+    local pid = testing.redis_pid()
     sh("kill -STOP " .. pid)
     local away = ngx.now()
-    ngx.say("a leads: ", not within(2.5, function() return not leads("a") end))
+    ngx.say("a leads: ", not wait_for(function() return not leads("a") end, 2.5))
     ngx.update_time()
     ngx.say("before its end: ", ngx.now() - away < 2.2)
     assert(start("b"))
     ngx.sleep(0.5)
     ngx.say("b leads: ", leads("b"), ", trouble: ", logged("b", "autoscale_leader redis:127.0.0.1:6379: "))
     sh("kill -CONT " .. pid)
-    ngx.say("one leads: ", within(4, function() return leads("a") ~= leads("b") end), " ", logged("a", "it is there again"))
+    ngx.say("one leads: ", wait_for(function() return leads("a") ~= leads("b") end, 4), " ", logged("a", "it is there again"))
     stop("a")
     stop("b")
 --- response_body
@@ -241,15 +191,15 @@ one leads: true true
 === TEST 5: the next worker of the same gateway takes over from one that was killed, with a greater fence
 --- lua
     assert(start("m"))
-    assert(within(3, function() return leads("m") end))
+    assert(wait_for(function() return leads("m") end, 3))
     local holder = redis():get("multi"):match("%d+$")
     sh("kill -KILL " .. holder)
-    ngx.say(within(4, function() return #fences("m") == 2 end))
+    ngx.say(wait_for(function() return #fences("m") == 2 end, 4))
     ngx.say(fences("m")[2] > fences("m")[1], " ", redis():get("multi"):match("%d+$") ~= holder)
     ngx.say("one at a time: ", #fences("m"))
     -- a reload: the new worker goes on
     sh("kill -HUP " .. master("m"))
-    ngx.say(within(5, function() return #fences("m") == 3 end), " ", (fences("m")[3] or 0) > fences("m")[2])
+    ngx.say(wait_for(function() return #fences("m") == 3 end, 5), " ", (fences("m")[3] or 0) > fences("m")[2])
     ngx.sleep(2.2)
     ngx.say("and stays: ", #fences("m"))
     stop("m")
@@ -266,7 +216,7 @@ given back: 0
 === TEST 6: a server that refuses is named once
 --- lua
     assert(start("u"))
-    ngx.say(within(3, function() return logged("u", "autoscale_leader redis:127.0.0.1:7000: NOAUTH said the server") end))
+    ngx.say(wait_for(function() return logged("u", "autoscale_leader redis:127.0.0.1:7000: NOAUTH said the server") end, 3))
     ngx.sleep(1)
     ngx.say(count("u", "NOAUTH"), " ", leads("u"))
     stop("u")
@@ -278,19 +228,19 @@ true
 === TEST 7: decided while the lock changes hands: written once, by who gets it; what the one before had time for is left to it
 --- lua
     assert(start("e"))
-    assert(within(3, function() return leads("e") end))
+    assert(wait_for(function() return leads("e") end, 3))
     assert(start("f"))
     hit("f")
     hit("e")
-    ngx.say("e writes: ", within(3, function() return writers("gaps") == "e" end))
+    ngx.say("e writes: ", wait_for(function() return writers("gaps") == "e" end, 3))
     -- more than two ticks, and then e is seen to be alive
     ngx.sleep(4)
     sh("kill -STOP " .. master("e") .. "; kill -KILL " .. workers("e") .. " " .. master("e"))
     hit("f")
-    ngx.say("f leads: ", leads("f"), ", would: ", within(1, function() return logged("f", "would go from 2 to 3") end))
-    ngx.say("f writes: ", within(4, function() return writers("gaps") == "e f" end))
+    ngx.say("f leads: ", leads("f"), ", would: ", wait_for(function() return logged("f", "would go from 2 to 3") end, 1))
+    ngx.say("f writes: ", wait_for(function() return writers("gaps") == "e f" end, 4))
     ngx.sleep(1.2)
-    ngx.say(writers("gaps"), ", ", within(1, function() return logged("f", "decision 2 is written: 3 replicas") end))
+    ngx.say(writers("gaps"), ", ", wait_for(function() return logged("f", "decision 2 is written: 3 replicas") end, 1))
     stop("f")
 --- response_body
 e writes: true
@@ -302,21 +252,21 @@ e f, true
 === TEST 8: an order under way when its worker is killed, and nobody holds the lock: the next worker keeps it, and writes it once
 --- lua
     redis():del("orders", "orders:fence")
-    sh("rm " .. dirs .. "/m/logs/error.log")
+    gateways.forget_log("m")
     assert(start("m"))
-    assert(within(3, function() return leads("m") end))
+    assert(wait_for(function() return leads("m") end, 3))
     local holder = redis():get("multi"):match("%d+$")
-    local pid = sh("pgrep -f 'redis-server 127.0.0.1:6379'")
+    local pid = testing.redis_pid()
     sh("kill -STOP " .. pid)
     hit("m")
-    ngx.say("decided: ", within(1, function() return logged("m", "from 1 to 2") end))
+    ngx.say("decided: ", wait_for(function() return logged("m", "from 1 to 2") end, 1))
     sh("kill -KILL " .. holder)
-    ngx.say("another one: ", within(4, function() return count("m", "this worker leads now") == 2 end))
+    ngx.say("another one: ", wait_for(function() return count("m", "this worker leads now") == 2 end, 4))
     -- ticks in which it may not write
     ngx.sleep(2.5)
     ngx.say("leads: ", #fences("m") > 1, ", dropped: ", logged("m", "is dropped"))
     sh("kill -CONT " .. pid)
-    ngx.say("written: ", within(4, function() return logged("m", "decision 1 is written: 2 replicas") end))
+    ngx.say("written: ", wait_for(function() return logged("m", "decision 1 is written: 2 replicas") end, 4))
     ngx.sleep(1.2)
     ngx.say(writers(), ", decided: ", count("m", "from %d to %d"))
     stop("m")
@@ -331,25 +281,25 @@ m, decided: 1
 === TEST 9: T22: a worker that leads is stopped: another one leads within two ticks; when the first goes on, it writes nothing
 --- lua
     redis():del("orders", "orders:fence", "multi")
-    sh("rm " .. dirs .. "/m/logs/error.log")
+    gateways.forget_log("m")
     assert(start("m"))
-    assert(within(3, function() return leads("m") end))
+    assert(wait_for(function() return leads("m") end, 3))
     hit("m")
-    ngx.say("written: ", within(2, function() return writers() == "m" end))
+    ngx.say("written: ", wait_for(function() return writers() == "m" end, 2))
     local holder = redis():get("multi"):match("%d+$")
     sh("kill -STOP " .. holder)
     ngx.update_time()
     local stopped = ngx.now()
     -- the one that is stopped is woken for it, too
     pcall(hit, "m")
-    ngx.say("another one: ", within(4, function() return count("m", "this worker leads now") == 2 end))
+    ngx.say("another one: ", wait_for(function() return count("m", "this worker leads now") == 2 end, 4))
     ngx.update_time()
     ngx.say("within two ticks: ", ngx.now() - stopped < 2.5)
-    ngx.say("written: ", within(3, function() return writers() ~= "m" end))
+    ngx.say("written: ", wait_for(function() return writers() ~= "m" end, 3))
     sh("kill -CONT " .. holder)
     ngx.sleep(1.5)
     hit("m")
-    within(2, function() return select(2, writers():gsub("m", "")) > 2 end)
+    wait_for(function() return select(2, writers():gsub("m", "")) > 2 end, 2)
     ngx.sleep(0.5)
     local to = {}
     for i, entry in ipairs(redis():xrange("orders", "-", "+")) do to[i] = entry[2][10] end

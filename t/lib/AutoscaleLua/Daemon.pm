@@ -9,7 +9,7 @@ use File::Temp ();
 use IO::Socket::INET;
 use AutoscaleLua::Env;
 
-our @EXPORT = qw(daemon example);
+our @EXPORT = qw(daemon example redis);
 my (@running, @examples);
 
 # daemon(PORT, COMMAND...): runs the command in a directory of its own, and
@@ -35,6 +35,13 @@ sub daemon {
         select undef, undef, undef, 0.05;
     }
     die "$command[0] does not listen on port $port\n";
+}
+
+# redis(PORT, OPTIONS...): a real Redis that keeps nothing on the disk, at that port if not 0.
+sub redis {
+    my ($port, @options) = @_;
+    my @command = (qw(redis-server --bind 127.0.0.1 --appendonly no --save), '', '--port', $port);
+    return daemon($port, @command, @options);
 }
 
 # example(PORT, NAME): the same for nginx with nginx-conf/NAME, as it is but for
