@@ -16,22 +16,12 @@ add_block_preprocessor(sub {
     server { listen 127.0.0.1:$TEST_NGINX_RAND_PORT_1;
         location / { content_by_lua_block { ngx.sleep(0.12) ngx.say("ok") } }
         location = /fast { return 200 "ok\n"; } }
+    lua_package_path "$TEST_NGINX_LUA/?.lua;;";
     init_by_lua_block {
-        local function log()
-            local file = assert(io.open(ngx.config.prefix() .. "logs/error.log"))
-            local text = file:read("*a")
-            file:close()
-            return text
-        end
-        function wait_for(text)
-            for _ = 1, 300 do
-                if log():find(text, 1, true) then return true end
-                ngx.sleep(0.02)
-            end
-            error("not logged: " .. text)
-        end
+        testing = require "testing"
         -- how often it was logged
-        function logged(text) return select(2, log():gsub(text:gsub("%p", "%%%0"), "")) end
+        function logged(text) return testing.count_plain(testing.error_log(), text) end
+        function wait_for(text) return testing.gets_logged(text) or error("not logged: " .. text) end
         -- makes the policies on slow answers act
         function press()
             wait_for("this worker leads now")

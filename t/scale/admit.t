@@ -12,7 +12,10 @@ add_block_preprocessor(sub {
     autoscale_limit fast rate=1000r/s burst=10;
     autoscale_limit minute window=1m limit=3;
     autoscale_limit few concurrency=2;
+    lua_package_path "$TEST_NGINX_LUA/?.lua;;";
     init_by_lua_block {
+        testing = require "testing"
+        read, wait_for = testing.read, testing.wait_for
         as = require "ngx.autoscale"
         -- how many of n are let in
         function count(n, options)
@@ -21,20 +24,6 @@ add_block_preprocessor(sub {
                 if as.admit(options) then all = all + 1 end
             end
             return all
-        end
-        function within(seconds, f)
-            for _ = 1, seconds * 100 do
-                local value = f()
-                if value then return value end
-                ngx.sleep(0.01)
-            end
-            return false
-        end
-        function read(path)
-            local file = assert(io.open(ngx.config.prefix() .. path))
-            local text = file:read("*a")
-            file:close()
-            return text
         end
     }
 HTTP
@@ -118,12 +107,12 @@ nil nil nilno such ticket$
         content_by_lua_block {
             local ok
             ngx.timer.at(0, function() ok = as.admit { limit = "few", key = "hold", cost = 2 } ~= nil end)
-            within(1, function() return ok ~= nil end)
+            wait_for(function() return ok ~= nil end, 1)
             ngx.say(ok)
         }
     }
     location = /t {
-        content_by_lua_block { ngx.say(within(1, function() return as.admit { limit = "few", key = "hold", cost = 2 } end) ~= false) }
+        content_by_lua_block { ngx.say(wait_for(function() return as.admit { limit = "few", key = "hold", cost = 2 } end, 1) ~= false) }
     }
 --- allow_log
 on purpose
@@ -279,11 +268,11 @@ too large
             local function retry() return math.floor((select(3, as.admit { key = key, rate = 1 }) or 0) + 0.5) end
             as.admit { key = key, rate = 1 }
             abandon("rate")
-            ngx.say(within(1, function() return retry() == 1 end))
+            ngx.say(wait_for(function() return retry() == 1 end, 1))
             local held = as.admit { key = key, concurrency = 1 }
             abandon("place")
             as.settle(held)
-            ngx.say(within(1, function() return as.admit { key = key, concurrency = 1 } end) ~= false)
+            ngx.say(wait_for(function() return as.admit { key = key, concurrency = 1 } end, 1) ~= false)
         }
     }
 --- response_body
@@ -421,7 +410,7 @@ true true 500 500
     location = /hup {
         content_by_lua_block {
             former = true
-            os.execute("kill -HUP " .. read("logs/nginx.pid"))
+            testing.reload()
             ngx.sleep(1)
             ngx.say("reloaded")
         }
@@ -465,7 +454,7 @@ exited on signal 9
                 if not sock:receive("*a"):find("not me") then break end
                 sock:close()
             end
-            ngx.say(within(5, function() return as.admit { key = "dead", concurrency = 3, cost = 3 } end) ~= false)
+            ngx.say(wait_for(function() return as.admit { key = "dead", concurrency = 3, cost = 3 } end, 5) ~= false)
             ngx.say(count(9, { key = "dead", rate = 0.001, burst = 4 }))
         }
     }

@@ -17,40 +17,24 @@ add_block_preprocessor(sub {
         $http .= "autoscale_policy $name target=$name { up upstream.backend.latency >= 0ms for=1r by=+2; }\n";
     }
     $block->set_value('http_config', $http . <<"HTTP");
+    lua_package_path "\$TEST_NGINX_LUA/?.lua;;";
     init_by_lua_block {
+        testing = require "testing"
+        read, wait_for = testing.read, testing.wait_for
         lib, log = "$lib", "$log"
-        function slurp(path)
-            local file = assert(io.open(path:sub(1, 1) == "/" and path or ngx.config.prefix() .. path))
-            local text = file:read("*a")
-            file:close()
-            return text
-        end
-        function wait_for(f)
-            for _ = 1, 400 do
-                local value = f()
-                if value then return value end
-                ngx.sleep(0.02)
-            end
-            return "not within 8 s"
-        end
         function hit()
-            wait_for(function() return slurp("logs/error.log"):find("this worker leads now", 1, true) end)
+            testing.gets_logged("this worker leads now")
             ngx.sleep(0.1)
             ngx.location.capture("/hit")
         end
         function fate(name)
             local said = wait_for(function()
-                return slurp("logs/error.log"):match('"' .. name .. '": decision 1,? ([^\\n]+)')
+                return read("logs/error.log"):match('"' .. name .. '": decision 1,? ([^\\n]+)')
             end)
             return (said:gsub("%d+ ms", "N ms"):gsub("to %d, is not written after N ms, ", ""))
         end
         -- what is in the queue
-        function read()
-            local pipe = io.popen(lib .. "/amqp-read 5672 scale 2>&1")
-            local said = pipe:read("*a")
-            pipe:close()
-            return said
-        end
+        function queued() return testing.sh(lib .. "/amqp-read 5672 scale") end
     }
 HTTP
     $block->set_value('backend', 'location / { return 200 "ok\n"; }');
@@ -69,13 +53,13 @@ exchange amqp:127.0.0.1/orders/up.shop
 --- lua
     hit()
     ngx.say(fate("exchange"))
-    local said = read()
-    local head, json = said:match("^(.-|)({.*})\n$")
+    local said = queued()
+    local head, json = said:match("^(.-|)({.*})$")
     ngx.say(((head or said):gsub("%x%x%x%x%x%x%x%x+", "X")))
     local order = require("cjson").decode(json)
     ngx.say(order.target, " ", order.from, " ", order.to, " ", order.id == head:match("exchange%.1%.%x+"))
     -- it was a farewell, and no lost connection
-    ngx.say(slurp(log):find("client unexpectedly closed", 1, true) == nil)
+    ngx.say(read(log):find("client unexpectedly closed", 1, true) == nil)
 --- response_body
 is written: 3 replicas, after N ms
 orders|up.shop|application/json|2|exchange.1.X|autoscale-lua|True|
@@ -103,7 +87,7 @@ wrong amqp:127.0.0.1//scale secret_file=html/wrong
         -- what newer ones say in more words
         ngx.say(name, ": ", (fate(name):gsub("write access", "access")))
     end
-    ngx.say(select(2, read():gsub("\n", "")), " ", slurp("logs/error.log"):find("app:wrong", 1, true))
+    ngx.say(testing.count(queued() .. "\n", "\n"), " ", read("logs/error.log"):find("app:wrong", 1, true))
 --- response_body
 default: is written: 3 replicas, after N ms
 app: is written: 3 replicas, after N ms

@@ -24,30 +24,16 @@ our $HTTP = <<'CONF';
     autoscale_zone main:4m keys=16;
     lua_shared_dict told 64k;
     autoscale_target orders webhook:http://127.0.0.1:1984/told min=1 max=10;
+    lua_package_path "$TEST_NGINX_LUA/?.lua;;";
     init_by_lua_block {
-        -- what f returns once that is true
-        function wait(f)
-            for _ = 1, 500 do
-                local value = f()
-                if value then return value end
-                ngx.sleep(0.02)
-            end
-        end
-        function read(path)
-            local file = io.open((path:match("^/") and "" or ngx.config.prefix()) .. path)
-            local text = file and file:read("*a") or ""
-            if file then file:close() end
-            return text
-        end
+        testing = require "testing"
+        wait, read, count = testing.wait_for, testing.read, testing.count
         -- the text of a file once it has so many lines
         function lines(path, n)
             return wait(function()
                 local text = read(path)
                 return select(2, text:gsub("\n", "")) >= n and text
             end) or "too few: " .. read(path)
-        end
-        function count(text, what)
-            return select(2, text:gsub(what, ""))
         end
         function settled(n)
             return wait(function()

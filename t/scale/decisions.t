@@ -9,15 +9,10 @@ our $HTTP = <<'CONF';
     autoscale_zone main:4m keys=16;
     lua_shared_dict told 64k;
     autoscale_target orders webhook:http://127.0.0.1:1984/told/orders min=1 max=10;
+    lua_package_path "$TEST_NGINX_LUA/?.lua;;";
     init_by_lua_block {
-        -- what f returns once that is true
-        function wait(f)
-            for _ = 1, 500 do
-                local value = f()
-                if value then return value end
-                ngx.sleep(0.02)
-            end
-        end
+        testing = require "testing"
+        wait = testing.wait_for
         function told(name)
             return wait(function() return ngx.shared.told:get(name) end)
         end
@@ -374,9 +369,7 @@ nilno autoscale_policy and no autoscale_target in http {}
             require("ngx.autoscale").scale("orders", { replicas = 4 })
             wait(function() return decision("target:orders", 1).result end)
             ngx.shared.told:set("worker", ngx.worker.pid())
-            local file = assert(io.open(ngx.config.prefix() .. "logs/nginx.pid"))
-            os.execute("kill -HUP " .. file:read("*a"))
-            file:close()
+            testing.reload()
             ngx.sleep(1)
             ngx.say("reloaded")
         }

@@ -13,32 +13,20 @@ add_block_preprocessor(sub {
     my $block = shift;
     my $zone = $block->zone // 'main:4m keys=16';
     $block->set_value('http_config', "autoscale_zone $zone;\n" . <<'HTTP' . ($block->http_config // ''));
+    lua_package_path "$TEST_NGINX_LUA/?.lua;;";
     init_by_lua_block {
-        local function read(path)
-            local file = assert(io.open(ngx.config.prefix() .. path))
-            local text = file:read("*a")
-            file:close()
-            return text
-        end
-        target = {}
+        testing = require "testing"
+        target = { wait_for = testing.wait_for, logged = testing.is_logged }
         -- what the target was told so far
         function target.log(name) return ngx.location.capture("/target/log/" .. name).body end
         function target.now(name) return ngx.location.capture("/target/now/" .. name).body end
-        -- the same once it has so many lines, or after four seconds
+        -- the same once it has so many lines, or what there is of it
         function target.wait(name, lines)
-            for _ = 1, 200 do
+            local function whole()
                 local log = target.log(name)
-                if select(2, log:gsub("\n", "")) >= lines then return log end
-                ngx.sleep(0.02)
+                return testing.count(log, "\n") >= lines and log
             end
-            return "too few: " .. target.log(name)
-        end
-        function target.wait_for(f)
-            for _ = 1, 200 do
-                local value = f()
-                if value then return value end
-                ngx.sleep(0.02)
-            end
+            return testing.wait_for(whole) or "too few: " .. target.log(name)
         end
         -- so many requests at once
         function target.load(uri, n)
@@ -49,7 +37,7 @@ add_block_preprocessor(sub {
         -- who leads, and how many have
         function target.leader()
             local count, last = 0, nil
-            for pid in read("logs/error.log"):gmatch("(%d+)#%d+: this worker leads now") do
+            for pid in testing.error_log():gmatch("(%d+)#%d+: this worker leads now") do
                 count, last = count + 1, pid
             end
             return last, count
@@ -60,8 +48,6 @@ add_block_preprocessor(sub {
             os.execute("kill -" .. signal .. " " .. pid)
             return target.wait_for(function() return select(2, target.leader()) > count end)
         end
-        function target.logged(text) return read("logs/error.log"):find(text, 1, true) ~= nil end
-        function target.master() return (read("logs/nginx.pid"):gsub("%s", "")) end
     }
 HTTP
     $block->set_value('backend', 'location / { content_by_lua_block { ngx.sleep(0.12) ngx.say("ok") } } location = /fast { return 200 "ok\n"; }');
@@ -204,7 +190,7 @@ exited on signal 9
             assert(target.wait_for(target.leader))
             target.load("/slow", 3)
             ngx.print(target.wait("t5-slow-1200", 1), target.wait("t5-hang-1", 1))
-            os.execute("kill -HUP " .. target.master())
+            testing.reload()
             -- the new workers have the traffic, this one ends its requests
             ngx.sleep(0.5)
         }
@@ -295,7 +281,7 @@ autoscale_policy orders target=orders { up upstream.backend.latency > 100ms for=
             end
             file:close()
             local before = select(2, target.leader())
-            os.execute("kill -HUP " .. target.master())
+            testing.reload()
             target.wait_for(function() return select(2, target.leader()) > before end)
             ngx.print(target.log("t8"), target.log("t8b"))
         }

@@ -32,7 +32,9 @@ resolver 127.0.0.1:9545 valid=1s;
 resolver_timeout 1s;
 upstream app { server 127.0.0.1:1 down; autoscale_balance peak_ewma; autoscale_peers $line; }
 CONF
+lua_package_path "$TEST_NGINX_LUA/?.lua;;";
 init_by_lua_block {
+    testing = require "testing"
     as = require "ngx.autoscale"
     local http, json = require "autoscale.http", require "cjson"
 
@@ -54,12 +56,7 @@ init_by_lua_block {
 
     -- the peers, once they are these
     function shows(wanted, seconds, states)
-        local deadline = ngx.now() + (seconds or 8)
-        repeat
-            if show(states) == wanted then return wanted end
-            ngx.sleep(0.02)
-        until ngx.now() > deadline
-        return "they are " .. show(states)
+        return testing.wait_for(function() return show(states) == wanted end, seconds) and wanted or "they are " .. show(states)
     end
 
     function asked(service)

@@ -29,7 +29,10 @@ server {
 CONF
     }
     $block->set_value('http_config', $expand->($http . <<'CONF'));
+lua_package_path "$TEST_NGINX_LUA/?.lua;;";
 init_by_lua_block {
+    testing = require "testing"
+    wait_for, reload = testing.wait_for, testing.reload
     as = require "ngx.autoscale"
     names = { ["A"] = "a", ["B"] = "b", ["C"] = "c", ["D"] = "d", ["E"] = "e" }
 
@@ -42,19 +45,11 @@ init_by_lua_block {
         return table.concat(all, " ")
     end
 
-    function wait_for(f, seconds)
-        local deadline = ngx.now() + (seconds or 8)
-        repeat
-            local value = f()
-            if value then return value end
-            ngx.sleep(0.02)
-        until ngx.now() > deadline
-        return false
-    end
-
     function shows(wanted, seconds)
         return wait_for(function() return show() == wanted end, seconds) and wanted or "it is " .. show()
     end
+
+    function write(name, ...) testing.write(name, table.concat({ ... }, "\n"), "\n") end
 
     -- who answers so many requests at once, each name once
     function answers(n)
@@ -69,20 +64,6 @@ init_by_lua_block {
         end
         table.sort(list)
         return table.concat(list, " ")
-    end
-
-    function write(name, ...)
-        local path = ngx.config.prefix() .. name
-        local file = assert(io.open(path .. ".new", "w"))
-        file:write(table.concat({ ... }, "\n"), "\n")
-        file:close()
-        assert(os.rename(path .. ".new", path))
-    end
-
-    function reload()
-        local file = assert(io.open(ngx.config.prefix() .. "logs/nginx.pid"))
-        os.execute("kill -HUP " .. file:read("*l"))
-        file:close()
     end
 }
 CONF

@@ -8,15 +8,10 @@ our $HTTP = <<'CONF';
     autoscale_zone main:4m keys=16;
     lua_shared_dict runs 64k;
     autoscale_target orders webhook:http://127.0.0.1:1984/told min=1 max=10;
+    lua_package_path "$TEST_NGINX_LUA/?.lua;;";
     init_by_lua_block {
-        -- what f returns once that is true
-        function wait(f)
-            for _ = 1, 500 do
-                local value = f()
-                if value then return value end
-                ngx.sleep(0.02)
-            end
-        end
+        testing = require "testing"
+        wait = testing.wait_for
         -- what the policy says of itself, once there is `what` in it
         function explains(what)
             return wait(function()
@@ -107,9 +102,9 @@ from 1 to 10: 99 wanted by "by_lua_block 1" (very many)
     wait(function() return ngx.shared.runs:get("n") > 2 end)
     local _, last = require("ngx.autoscale").policy("p"):explain()
     ngx.say((last.rules[1].says:gsub("%d+", "N")))
-    local log = assert(io.open(ngx.config.prefix() .. "logs/error.log")):read("*a")
-    ngx.say(select(2, log:gsub('policy "p": by_lua_block 1 failed: by_lua%(.-%):3: oh, 1', "")), " ",
-            select(2, log:gsub("by_lua_block 1 failed: by_lua", "")) )
+    local log = testing.error_log()
+    ngx.say(testing.count(log, 'policy "p": by_lua_block 1 failed: by_lua%(.-%):3: oh, 1'), " ",
+            testing.count(log, "by_lua_block 1 failed: by_lua"))
 --- response_body
 from 1 to 3: 3 wanted by "by_lua_block 2"
 failed: by_lua(nginx.conf:N):N: oh, N

@@ -17,17 +17,11 @@ add_block_preprocessor(sub {
     $block->set_value('http_config', $conf . <<'CONF');
 autoscale_zone main:4m keys=64;
 lua_shared_dict poll 1m;
+lua_package_path "$TEST_NGINX_LUA/?.lua;;";
 init_by_lua_block {
+    testing = require "testing"
     as = require "ngx.autoscale"
-    function wait(f, seconds)
-        local deadline = ngx.now() + (seconds or 5)
-        repeat
-            local value = f()
-            if value then return value end
-            ngx.sleep(0.01)
-        until ngx.now() > deadline
-        return nil
-    end
+    function wait(f, seconds) return testing.wait_for(f, seconds or 5) end
     function asked() return (ngx.shared.poll:incr("asked", 1, 0)) end
 }
 CONF
@@ -284,8 +278,7 @@ connections: 1
     }
     location = /hup {
         content_by_lua_block {
-            local file = assert(io.open(ngx.config.prefix() .. "logs/nginx.pid"))
-            os.execute("kill -HUP " .. file:read("*a"))
+            testing.reload()
             ngx.say("reloaded")
         }
     }
@@ -401,8 +394,7 @@ cannot be had
         content_by_lua_block {
             ngx.sleep(0.2)
             ngx.shared.poll:set("pid", ngx.worker.pid())
-            local file = assert(io.open(ngx.config.prefix() .. "logs/nginx.pid"))
-            os.execute("kill -HUP " .. file:read("*a"))
+            testing.reload()
             ngx.say("reloaded")
         }
     }

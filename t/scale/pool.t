@@ -41,26 +41,15 @@ CONF
         return $text;
     };
     $block->set_value('http_config', $expand->($http . <<'CONF'));
+lua_package_path "$TEST_NGINX_LUA/?.lua;;";
 init_by_lua_block {
+    testing = require "testing"
+    function wait_for(f) return testing.wait_for(f) and true end
     names = { ["A"] = "a", ["B"] = "b", ["C"] = "c", ["D"] = "d", ["E"] = "e" }
     local as = require "ngx.autoscale"
 
     -- the members that requests are sent to, and what the others do
-    function states(upstream)
-        local all = {}
-        for peer in as.peers(upstream or "APP") do
-            all[#all + 1] = (names[peer.addr] or peer.addr) .. ":" .. peer.state
-        end
-        return table.concat(all, " ")
-    end
-
-    function wait_for(f)
-        for _ = 1, 300 do
-            if f() then return true end
-            ngx.sleep(0.01)
-        end
-        return false
-    end
+    function states(upstream) return testing.peer_states(upstream or "APP", names) end
 
     -- has n peers take requests, of which there are `right`
     function scale(n, upstream, right)
@@ -400,18 +389,11 @@ true b=5
 --- config
     location = /hup {
         content_by_lua_block {
-            local function write(file, text)
-                file = assert(io.open(ngx.config.prefix() .. "html/" .. file .. ".conf", "w"))
-                file:write(text)
-                file:close()
-            end
             local addrs = {}
             for addr, name in pairs(names) do addrs[name] = addr end
-            write("mode", "autoscale " .. ngx.var.arg_mode .. ";")
-            write("servers", (ngx.var.arg_servers:gsub("%a", function(name) return "server " .. addrs[name] .. ";" end)))
-            local file = assert(io.open(ngx.config.prefix() .. "logs/nginx.pid"))
-            os.execute("kill -HUP " .. file:read("*a"))
-            file:close()
+            testing.write("html/mode.conf", "autoscale " .. ngx.var.arg_mode .. ";")
+            testing.write("html/servers.conf", (ngx.var.arg_servers:gsub("%a", function(name) return "server " .. addrs[name] .. ";" end)))
+            testing.reload()
             ngx.sleep(0.5)
             ngx.say(states("steady"))
         }

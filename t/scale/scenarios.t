@@ -9,18 +9,13 @@ use AutoscaleLua;
 our $HTTP = <<'CONF';
     autoscale_zone main:16m keys=16;
     lua_shared_dict now 64k;
+    lua_package_path "$TEST_NGINX_LUA/?.lua;;";
     init_by_lua_block {
+        testing = require "testing"
         as = require "ngx.autoscale"
 
-        -- what f returns once that is true, or nil after twelve seconds
-        function wait(f)
-            local deadline = ngx.now() + 12
-            repeat
-                local value = f()
-                if value then return value end
-                ngx.sleep(0.02)
-            until ngx.now() > deadline
-        end
+        -- what f returns once that is true, or nothing after twelve seconds
+        function wait(f) return testing.wait_for(f, 12) end
 
         -- ends the test with what was awaited in vain
         function never(what, policy)

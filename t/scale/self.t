@@ -8,17 +8,11 @@ add_block_preprocessor(sub {
     my $conf = $block->http_config // '';
     $block->set_value('http_config', $conf . <<'CONF');
 autoscale_zone main:4m keys=64;
+lua_package_path "$TEST_NGINX_LUA/?.lua;;";
 init_by_lua_block {
+    testing = require "testing"
+    wait = testing.wait_for
     as = require "ngx.autoscale"
-    function wait(f)
-        local deadline = ngx.now() + 8
-        repeat
-            local value = f()
-            if value then return value end
-            ngx.sleep(0.02)
-        until ngx.now() > deadline
-        return nil
-    end
 }
 CONF
 });

@@ -13,21 +13,10 @@ add_block_preprocessor(sub {
     upstream canary { server 127.0.0.1:$TEST_NGINX_RAND_PORT_2; }
     server { listen 127.0.0.1:$TEST_NGINX_RAND_PORT_1; return 200 "s"; }
     server { listen 127.0.0.1:$TEST_NGINX_RAND_PORT_2; location / { return 200 "c"; } location = /ask/bad { return 500; } }
+    lua_package_path "$TEST_NGINX_LUA/?.lua;;";
     init_by_lua_block {
-        function logged(text)
-            local file = assert(io.open(ngx.config.prefix() .. "logs/error.log"))
-            local log = file:read("*a")
-            file:close()
-            return log:find(text, 1, true) ~= nil
-        end
-        function wait_for(f)
-            for _ = 1, 250 do
-                local value = f()
-                if value then return value end
-                ngx.sleep(0.02)
-            end
-            return "never"
-        end
+        testing = require "testing"
+        logged, wait_for = testing.is_logged, testing.wait_for
         -- what so many users get
         function ask(users, uri)
             local seen = {}
@@ -141,16 +130,12 @@ autoscale_split $kept { stable 50%; canary 50%; guard canary.error_rate@1m < 1% 
 --- config
     location = /reload { content_by_lua_block {
         local as = require "ngx.autoscale"
-        local path = ngx.config.prefix() .. "html/split.conf"
         if ngx.var.arg_share then
-            local file = assert(io.open(path, "w"))
             local share = tonumber(ngx.var.arg_share)
-            file:write("autoscale_split $kept { stable ", 100 - share, "%; canary ", share, "%; guard canary.error_rate@1m < 99% min=10r; key $arg_user; }\n")
-            file:close()
+            testing.write("html/split.conf", "autoscale_split $kept { stable ", 100 - share, "%; canary ", share,
+                          "%; guard canary.error_rate@1m < 99% min=10r; key $arg_user; }\n")
         end
-        local file = assert(io.open(ngx.config.prefix() .. "logs/nginx.pid"))
-        os.execute("kill -HUP " .. file:read("*n"))
-        file:close()
+        testing.reload()
         ngx.say(wait_for(function() return ngx.worker.exiting() end))
     } }
     location = /state { content_by_lua_block {

@@ -50,8 +50,11 @@ add_block_preprocessor(sub {
     $block->set_value('http_config', <<"CONF" . ($block->http_config // ''));
 include $dir/$file.conf;
 upstream app { server 127.0.0.1:11; server 127.0.0.1:12; }
+lua_package_path "\$TEST_NGINX_LUA/?.lua;;";
 init_by_lua_block {
+    testing = require "testing"
     dir = "$dir"
+    function logged(pattern) return testing.wait_for(function() return testing.error_log():find(pattern) and true end) end
     function exists(name)
         local file = io.open(dir .. "/" .. name)
         return file and file:close() or false
@@ -60,23 +63,6 @@ init_by_lua_block {
         local all = {}
         for peer in require("ngx.autoscale").peers("app") do all[#all + 1] = peer.weight end
         return table.concat(all, " ")
-    end
-    function wait(f)
-        local deadline = ngx.now() + 6
-        repeat
-            local value = f()
-            if value then return value end
-            ngx.sleep(0.02)
-        until ngx.now() > deadline
-        return false
-    end
-    function logged(pattern)
-        return wait(function()
-            local log = io.open(ngx.config.prefix() .. "logs/error.log")
-            local found = log:read("*a"):find(pattern)
-            log:close()
-            return found and true
-        end)
     end
 }
 CONF
@@ -185,8 +171,7 @@ qr/\[error\].*state file ".*closed\/gateway" cannot be written: Permission denie
         content_by_lua_block {
             ngx.sleep(0.1)
             assert(require("ngx.autoscale").set("app", "127.0.0.1:11", { weight = 5 }))
-            local file = assert(io.open(ngx.config.prefix() .. "logs/nginx.pid"))
-            os.execute("kill -HUP " .. file:read("*a"))
+            testing.reload()
             ngx.sleep(0.5)
             ngx.say(exists("reload"))
         }
@@ -280,11 +265,8 @@ invalid state=/tmp: write the name of a file
             ngx.sleep(0.1)
             -- for this memory alone: the next one begins with what was written before
             assert(require("ngx.autoscale").set("app", "127.0.0.1:11", { weight = 5 }))
-            local conf = assert(io.open(dir .. "/resized.conf", "w"))
-            conf:write("autoscale_zone main:5m keys=64 state=", dir, "/resized;")
-            conf:close()
-            local file = assert(io.open(ngx.config.prefix() .. "logs/nginx.pid"))
-            os.execute("kill -HUP " .. file:read("*a"))
+            testing.write(dir .. "/resized.conf", "autoscale_zone main:5m keys=64 state=", dir, "/resized;")
+            testing.reload()
             ngx.sleep(1)
             ngx.say(weights())
         }

@@ -25,39 +25,15 @@ add_block_preprocessor(sub {
         $http .= "autoscale_policy $name target=$name { up upstream.backend.latency >= 0ms for=1r by=+2; }\n";
     }
     $block->set_value('http_config', $http . <<'HTTP' . ($block->http_config // ''));
+    lua_package_path "$TEST_NGINX_LUA/?.lua;;";
     init_by_lua_block {
-        function slurp(path)
-            local file = assert(io.open(path:sub(1, 1) == "/" and path or ngx.config.prefix() .. path))
-            local text = file:read("*a")
-            file:close()
-            return text
-        end
-        function spit(path, text)
-            local file = assert(io.open(ngx.config.prefix() .. path, "w"))
-            file:write(text)
-            file:close()
-        end
-        function sh(command)
-            local pipe = io.popen(command .. " 2>&1")
-            local said = pipe:read("*a")
-            pipe:close()
-            return said
-        end
-        function wait_for(f, seconds)
-            for _ = 1, (seconds or 5) * 50 do
-                local value = f()
-                if value then return value end
-                ngx.sleep(0.02)
-            end
-            return "not within " .. (seconds or 5) .. " s"
-        end
-        function logged(text, seconds)
-            return wait_for(function() return slurp("logs/error.log"):find(text, 1, true) ~= nil end, seconds)
-        end
+        testing = require "testing"
+        read, write, sh, wait_for, redis, times = testing.read, testing.write, testing.sh, testing.wait_for, testing.redis, testing.count_plain
+        logged = function(text, seconds) return testing.gets_logged(text, seconds or 5) end
         -- what is said of a policy's first decision
         function fate(name)
             local said = wait_for(function()
-                return slurp("logs/error.log"):match('"' .. name .. '": decision 1,? ([^\n]+)')
+                return testing.error_log():match('"' .. name .. '": decision 1,? ([^\n]+)')
             end)
             return (said:gsub("%d+ ms", "N ms"):gsub("to %d, is not written after N ms, ", ""))
         end
@@ -65,7 +41,7 @@ add_block_preprocessor(sub {
         function comes_to(name, wanted)
             local all = {}
             wait_for(function()
-                for said in slurp("logs/error.log"):gmatch('"' .. name .. '": decision 1,? ([^\n]+)') do
+                for said in testing.error_log():gmatch('"' .. name .. '": decision 1,? ([^\n]+)') do
                     local text = said:gsub("%d+ ms", "N ms"):gsub("to %d, is not written after N ms, ", "")
                     all[text] = true
                     all.last = text
@@ -78,11 +54,6 @@ add_block_preprocessor(sub {
             assert(logged("this worker leads now") == true)
             ngx.sleep(0.1)
             ngx.location.capture("/hit")
-        end
-        function redis(port)
-            local red = require("nginx.redis"):new()
-            assert(red:connect("127.0.0.1", port or 6379))
-            return red
         end
         function entries(red, stream)
             local all = {}
@@ -100,9 +71,6 @@ add_block_preprocessor(sub {
             local all = sock:receive("*a")
             sock:close()
             return all
-        end
-        function times(text, what)
-            return select(2, text:gsub(what:gsub("%p", "%%%0"), ""))
         end
     }
 HTTP
@@ -162,7 +130,7 @@ plain redis:127.0.0.1:6381/xadd/tls timeout=300ms
         -- a server that is spoken to in the clear may say nothing, or leave
         ngx.say(name, " ", (fate(name):gsub("read: .*", "read: ...")))
     end
-    ngx.say(slurp("logs/error.log"):find("wrong", 1, true) == nil)
+    ngx.say(testing.error_log():find("wrong", 1, true) == nil)
 --- response_body
 user is written: 3 replicas, after N ms
 password is written: 3 replicas, after N ms
@@ -195,13 +163,13 @@ echo redis:127.0.0.1:7000/xadd/x secret_file=html/echo
     hit()
     ngx.say(fate("rotates"))
     red:acl("setuser", "app", "resetpass", ">second")
-    spit("html/rotates", "app:second\n")
+    write("html/rotates", "app:second\n")
     ngx.sleep(0.2)
     ngx.location.capture("/hit")
     ngx.say(logged("decision 2 is written: 3 replicas"), " ", #entries(red, "rotates"))
     ngx.say(fate("echo"))
     ngx.say(times(told(), "AUTH echo hidden"))
-    ngx.say(slurp("logs/error.log"):match("hidden") or slurp("logs/error.log"):match("second"))
+    ngx.say(testing.error_log():match("hidden") or testing.error_log():match("second"))
 --- response_body
 is written: 2 replicas, after N ms
 true 2
@@ -357,4 +325,4 @@ queue amqp:127.0.0.1:7001/notes/good
 true
 id=notify-X json={"text":"slow"}
 true
-not within 0.5 s
+false
