@@ -313,7 +313,10 @@ true
 
 === TEST 12: each part has its timeout
 --- lua
+    -- made before the clock is looked at
+    local all, part = string.rep("x", 20000000), string.rep("x", 1000000)
     local function late(options)
+        ngx.update_time()
         local begun = ngx.now()
         local res, err = http.request(options)
         ngx.update_time()
@@ -325,8 +328,8 @@ true
     late { url = raw .. "/never", timeout = { total = 50 } }
     late { url = raw .. "/pause", timeout = 50 }
     late { url = raw .. "/pause", timeout = { read = 5000, total = 60 } }
-    late { url = raw .. "/deaf", method = "POST", body = string.rep("x", 20000000), timeout = { send = 50 } }
-    late { url = raw .. "/deaf", method = "POST", body = function() return string.rep("x", 1000000) end, timeout = { send = 50 } }
+    late { url = raw .. "/deaf", method = "POST", body = all, timeout = { send = 50 } }
+    late { url = raw .. "/deaf", method = "POST", body = function() return part end, timeout = { send = 50 } }
     late { url = "https://127.0.0.1:8892/", timeout = { connect = 50 } }
     late { url = "https://127.0.0.1:8892/", timeout = { total = 50 } }
     late { url = "https://silent:1/", proxy = "http://127.0.0.1:8891", timeout = { connect = 50 } }

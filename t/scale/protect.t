@@ -24,6 +24,7 @@ HTTP
                 local now = seen:incr("now", 1, 0)
                 if now > (seen:get("most") or 0) then seen:set("most", now) end
                 seen:rpush("order", arg.n or "?")
+                if arg.hold then testing.wait_for(function() return seen:get(arg.hold) end) end
                 ngx.sleep(tonumber(arg.s) or 0.1)
                 seen:incr("now", -1)
                 ngx.say("body ", #(ngx.req.get_body_data() or ""))
@@ -40,48 +41,10 @@ HTTP
             }
         }
     }
+    lua_package_path "$TEST_NGINX_LUA/?.lua;;";
     init_by_lua_block {
-        -- asks this very server: status, body, seconds, header of the answer
-        function get(path, more)
-            more = more or {}
-            local began = ngx.now()
-            local sock = ngx.socket.tcp()
-            sock:settimeout(more.timeout or 5000)
-            assert(sock:connect("127.0.0.1", more.port or tonumber(ngx.var.server_port)))
-            local body = more.body or ""
-            sock:send((more.method or (body ~= "" and "POST" or "GET")) .. " " .. path .. " HTTP/1.0\r\nHost: x\r\n"
-                .. (body ~= "" and "Content-Length: " .. #body .. "\r\n" or "") .. (more.header or "") .. "\r\n" .. body)
-            if more.hang_up then
-                ngx.sleep(more.hang_up)
-                sock:close()
-                return "gone"
-            end
-            local answer, err, part = sock:receive("*a")
-            sock:close()
-            ngx.update_time()
-            answer = answer or part or err
-            local head, rest = answer:match("^(.-)\r\n\r\n(.*)$")
-            return (head or ""):match("^HTTP/1%.%d (%d+)"), (rest or answer):gsub("%s+$", ""), ngx.now() - began, head
-        end
-
-        -- asks for each at its time: {seconds, path, more}; the results in their order
-        function all(list)
-            local threads, results = {}, {}
-            for i, one in ipairs(list) do
-                threads[i] = ngx.thread.spawn(function()
-                    ngx.sleep(one[1])
-                    results[i] = { get(one[2], one[3]) }
-                end)
-            end
-            for _, thread in ipairs(threads) do ngx.thread.wait(thread) end
-            return results
-        end
-
-        function statuses(results)
-            local list = {}
-            for i, r in ipairs(results) do list[i] = r[1] end
-            return table.concat(list, " ")
-        end
+        testing, queue = require "testing", require "queue"
+        get, all, statuses, left, comes_to = queue.get, queue.all, queue.statuses, queue.left, queue.comes_to
 
         function order()
             local list = {}
@@ -90,18 +53,6 @@ HTTP
                 if not n then return table.concat(list, " ") end
                 list[#list + 1] = n
             end
-        end
-
-        -- nothing waits, nothing is in flight
-        function left()
-            local json
-            for _ = 1, 100 do
-                local _, body = get("/status")
-                json = body:match('"name":"app",("active":%d+,"waiting":%d+,"queued":%d+)')
-                if json == '"active":0,"waiting":0,"queued":0' then return "nothing left" end
-                ngx.sleep(0.01)
-            end
-            return json
         end
     }
 HTTP2
@@ -185,19 +136,26 @@ upstream sent unsupported FastCGI protocol version
         location / { proxy_pass http://app; }
     }
 --- lua
-    local function curl(more)
+    local procs = {}
+    local function curl(name, more)
         local pipe = require "ngx.pipe"
-        local proc = assert(pipe.spawn({ "curl", "-s", "-m", "5", "--http2-prior-knowledge", unpack(more) }))
+        local proc = assert(pipe.spawn({ "curl", "-s", "-m", "8", "--http2-prior-knowledge", unpack(more) }))
+        procs[name] = proc
         local text = proc:stdout_read_all()
         proc:wait()
         return text
     end
     local url = "http://127.0.0.1:$TEST_NGINX_RAND_PORT_3/"
-    local first = ngx.thread.spawn(curl, { url .. "?s=0.2&n=a" })
-    ngx.sleep(0.05)
+    local first = ngx.thread.spawn(curl, "a", { url .. "?hold=go&s=0&n=a" })
+    comes_to(1, 0)
+    local second = ngx.thread.spawn(curl, "b", { url .. "?n=b" })
+    comes_to(1, 1)
+    local third = ngx.thread.spawn(curl, "c", { "-d", "hello", url .. "?n=c" })
+    comes_to(1, 2)
     -- it gives up while it waits, and takes nobody's place
-    local second = ngx.thread.spawn(curl, { "-m", "0.05", url .. "?n=b" })
-    local third = ngx.thread.spawn(curl, { "-d", "hello", url .. "?n=c" })
+    procs.b:kill(15)
+    comes_to(1, 1)
+    ngx.shared.seen:set("go", true)
     for _, thread in ipairs{ first, second, third } do
         local _, text = ngx.thread.wait(thread)
         ngx.print(text == "" and "nothing\n" or text)
@@ -446,3 +404,52 @@ stalled cache updating
 /own 200 77
 /same 503 [1-9]\d*
 nothing left
+
+
+
+=== TEST 18: a client that goes in the moment in which its turn has come is not asked for
+--- modes: plain
+--- config
+    location /first/ {
+        proxy_http_version 1.1;
+        proxy_set_header Connection "";
+        proxy_pass http://app/;
+        # the upstream is let go, and who is next knows it, but has not gone on yet
+        log_by_lua_block { require("ffi").C.close(client) }
+    }
+    location /next/ {
+        proxy_http_version 1.1;
+        proxy_set_header Connection "";
+        proxy_pass http://app/;
+        log_by_lua_block { ngx.shared.seen:set("next", ngx.var.status .. " " .. (ngx.var.upstream_addr or "nobody")) }
+    }
+--- lua
+    local ffi = require "ffi"
+    ffi.cdef [[
+        struct to { uint16_t family, port; uint32_t addr; char rest[8]; };
+        int socket(int, int, int);
+        int connect(int, const struct to *, unsigned);
+        long write(int, const char *, size_t);
+        int close(int);
+    ]]
+    local bit = require "bit"
+    local port = tonumber(ngx.var.server_port)
+    local to = ffi.new("struct to", 2, ffi.abi("le") and bit.rshift(bit.bswap(port), 16) or port)
+    ffi.copy(ffi.cast("char *", to) + 4, "\127\0\0\1", 4)
+    local first = ngx.thread.spawn(get, "/first/?hold=go&s=0&n=a")
+    comes_to(1, 0)
+    -- no socket of nginx, so that a script of another request can close it
+    client = ffi.C.socket(2, 1, 0)
+    assert(ffi.C.connect(client, to, 16) == 0)
+    local request = "GET /next/?n=b HTTP/1.1\r\nHost: x\r\n\r\n"
+    assert(ffi.C.write(client, request, #request) == #request)
+    comes_to(1, 1)
+    ngx.shared.seen:set("go", true)
+    local _, status = ngx.thread.wait(first)
+    ngx.say(status, " ", testing.wait_for(function() return ngx.shared.seen:get("next") end))
+    ngx.say(order(), " ", left())
+--- response_body
+200 499 nobody
+a nothing left
+--- error_log
+client closed its connection while the request waited
