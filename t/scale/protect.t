@@ -45,6 +45,7 @@ HTTP
     init_by_lua_block {
         testing, queue = require "testing", require "queue"
         get, all, statuses, left, comes_to = queue.get, queue.all, queue.statuses, queue.left, queue.comes_to
+        begin, finish = queue.begin, queue.finish
 
         function order()
             local list = {}
@@ -223,9 +224,17 @@ attempt to abort with pending subrequests
 
 
 === TEST 7: the most urgent first
---- protect: limit=1 queue=10 timeout=2s priority=$arg_p
+--- protect: limit=1 queue=10 timeout=4s priority=$arg_p
 --- lua
-    all{ {0, "/p/?s=0.2&n=a"}, {0.02, "/p/?p=batch&n=e&s=0.01"}, {0.04, "/p/?n=c&s=0.01"}, {0.06, "/p/?n=d&s=0.01"}, {0.08, "/p/?p=0&n=b&s=0.01"} }
+    local r = {}
+    begin(r, "/p/?hold=go&s=0&n=a")
+    comes_to(1, 0)
+    for i, args in ipairs{ "p=batch&n=e", "n=c", "n=d", "p=0&n=b" } do
+        begin(r, "/p/?s=0.01&" .. args)
+        comes_to(1, i)
+    end
+    ngx.shared.seen:set("go", true)
+    finish(r)
     ngx.say(order(), " ", left())
 --- response_body
 a b c d e nothing left
@@ -233,10 +242,20 @@ a b c d e nothing left
 
 
 === TEST 8: keys take turns, and the longest flow makes way when the queue is full
---- protect: limit=1 queue=4 timeout=2s fair=$arg_t
+--- protect: limit=1 queue=4 timeout=4s fair=$arg_t
 --- lua
-    local r = all{ {0, "/p/?s=0.2&n=a"}, {0.02, "/p/?t=x&n=x1&s=0.01"}, {0.04, "/p/?t=x&n=x2&s=0.01"}, {0.06, "/p/?t=x&n=x3&s=0.01"},
-        {0.08, "/p/?t=x&n=x4&s=0.01"}, {0.1, "/p/?t=y&n=y1&s=0.01"}, {0.12, "/p/?t=x&n=x5&s=0.01"} }
+    local r = {}
+    begin(r, "/p/?hold=go&s=0&n=a")
+    comes_to(1, 0)
+    for i = 1, 4 do
+        begin(r, "/p/?t=x&s=0.01&n=x" .. i)
+        comes_to(1, i)
+    end
+    begin(r, "/p/?t=y&s=0.01&n=y1")
+    queue.is_over(r[2])
+    queue.is_over(begin(r, "/p/?t=x&s=0.01&n=x5"))
+    ngx.shared.seen:set("go", true)
+    finish(r)
     ngx.say(statuses(r), " ", order())
     ngx.say(left())
 --- response_body

@@ -46,6 +46,25 @@ function M.statuses(results)
     return table.concat(list, " ")
 end
 
+-- Begins a request whose result is the next one of the list, as M.all has them.
+function M.begin(list, path, more)
+    local one = {}
+    list[#list + 1] = one
+    one.thread = ngx.thread.spawn(function() one[1], one[2], one[3], one[4] = M.get(path, more) end)
+    return one
+end
+
+-- Returns once one of them has its answer.
+function M.is_over(one)
+    assert(testing.wait_for(function() return one[1] end), "no answer, or a late one")
+end
+
+-- Waits for all of them.
+function M.finish(list)
+    for _, one in ipairs(list) do ngx.thread.wait(one.thread) end
+    return list
+end
+
 -- what the upstream has: in flight, not answered yet, in the queue
 function M.levels()
     local _, body = M.get("/status")
