@@ -149,9 +149,13 @@ nilclosed
 --- lua
     local before = descriptors.open()
     local sock = open("reset ")
-    ngx.sleep(0.03)
-    local ok, err = sock:send("x")
-    if ok then ok, err = sock:send("x") end
+    -- until it is known here that it has gone
+    local ok, err
+    for _ = 1, 200 do
+        ngx.sleep(0.01)
+        ok, err = sock:send("x")
+        if not ok then break end
+    end
     ngx.say(ok, " ", err == "connection reset by peer" or err == "broken pipe" or err)
     ngx.say(sock:send("x"))
     ngx.say(sock:setkeepalive())

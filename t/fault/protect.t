@@ -29,7 +29,7 @@ ${\($> ? '' : "user root;\n")}$load
 worker_processes $workers;
 error_log $dir/logs/error.log info;
 pid $dir/nginx.pid;
-worker_shutdown_timeout 2s;
+worker_shutdown_timeout 1500ms;
 events { }
 http { access_log off; $temp $http }
 CONF
@@ -162,7 +162,7 @@ push @waiters, begin($new, '/?s=0.02');
 is(join(' ', map { (answer($_))[0] } @holders, @waiters), join(' ', (200) x 7), 'workers that drain serve those that wait in them');
 ok(left(), 'nothing is left of them');
 
-# what drains for too long is closed
+# what drains for too long is closed: soon enough that nobody has waited in it for so long that he is refused
 ($a, $b) = two();
 @holders = map { begin($a, '/?s=5') } 1 .. 2;
 sleep 0.05;

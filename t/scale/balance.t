@@ -23,7 +23,7 @@ proxy_set_header Connection "";
 CONF
         . $server->('one', "$say ngx.say('one ', ngx.var.connection_requests)")
         . $server->('two', "$say ngx.say('two ', ngx.var.connection_requests)")
-        . $server->('slow', 'ngx.sleep(0.05) ngx.say("slow")')
+        . $server->('slow', 'ngx.sleep(0.2) ngx.say("slow")')
         . $server->('bad', 'ngx.exit(500)')
         . $server->('full', 'ngx.exit(429)'));
     $block->set_value('config', ($block->config // '') . <<'CONF');
