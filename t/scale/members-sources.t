@@ -157,11 +157,12 @@ is well again after
     tell("slices/sick", { { name = "a", endpoints = ready("10.3.0.1") } })
     ngx.say(shows("10.3.0.1:80", 15))
     tell("fault/sick", { "refuse" })
-    local deadline = ngx.now() + 8
-    repeat ngx.sleep(0.05) until asked("sick"):find("WATCH refuse", 1, true) or ngx.now() > deadline
+    testing.wait_for(function() return asked("sick"):find("WATCH refuse", 1, true) end)
     ngx.say(show())
     tell("slices/sick", { { name = "a", endpoints = ready("10.3.0.2") } })
     ngx.say(shows("10.3.0.2:80"))
+    -- it lists, and then watches on
+    testing.wait_for(function() return asked("sick"):find("WATCH refuse, LIST 200, WATCH 200", 1, true) end)
     ngx.say(asked("sick"))
 --- response_body_like
 ^10.3.0.1:80
