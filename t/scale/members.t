@@ -370,7 +370,7 @@ autoscale_peers file:html/two every=100ms drain=1s;
  "nil 127.0.0.7:2:up 127.0.0.7:3:up a:up\n127.0.0.7:2 file:html/two\n127.0.0.7:3 file:html/two\n", "nil a:up\n"]
 
 
-=== TEST 10: 200 peers come and go under load, and no request is lost
+=== TEST 10: a thousand peers come and go within a minute under load, and no request is lost
 --- modes: workers
 --- once
 --- http_config
@@ -381,7 +381,7 @@ autoscale_peers file:html/two every=100ms drain=1s;
     location = /one { content_by_lua_block { ngx.print(answers(1)) } }
 --- lua
     local port = ("E"):match("%d+$")
-    local lost, sent, over = 0, 0, false
+    local lost, sent, all, over = 0, 0, 0, false
     local function load()
         while not over do
             local res = ngx.location.capture("/p/")
@@ -391,24 +391,31 @@ autoscale_peers file:html/two every=100ms drain=1s;
         end
     end
     local threads = { ngx.thread.spawn(load), ngx.thread.spawn(load) }
-    local function each(f)
-        for i = 1, 200 do
-            f("127.0.0." .. 50 + i .. ":" .. port)
+    local function addr(i) return "127." .. math.floor(i / 200) .. ".1." .. i % 200 + 1 .. ":" .. port end
+    local function each(from, to, f)
+        for i = from, to do
+            f(addr(i))
             if i % 4 == 0 then ngx.sleep(0.002) end
         end
     end
-    for _ = 1, 2 do
-        each(function(addr) assert(as.peer_add("APP", addr)) end)
-        -- half of the fleet at once
-        for i = 1, 100 do assert(as.peer_remove("APP", "127.0.0." .. 50 + i .. ":" .. port, { drain = 5 })) end
-        each(function(addr) as.peer_remove("APP", addr, { drain = 0 }) end)
-    end
+    local began = ngx.now()
+    each(1, 1000, function(one) assert(as.peer_add("APP", one)) end)
+    for _ in as.peers("APP") do all = all + 1 end
+    -- half of the fleet at once, the others one after the other
+    for i = 1, 500 do assert(as.peer_remove("APP", addr(i), { drain = 5 })) end
+    each(501, 1000, function(one) assert(as.peer_remove("APP", one, { drain = 0 })) end)
+    ngx.update_time()
+    local took = ngx.now() - began
+    -- some that have gone, and some that may drain still, come back
+    each(401, 600, function(one) assert(as.peer_add("APP", one)) end)
+    each(401, 600, function(one) assert(as.peer_remove("APP", one, { drain = 0 })) end)
     over = true
     for _, thread in ipairs(threads) do ngx.thread.wait(thread) end
-    ngx.say(lost, " ", sent > 100, " ", shows("a:up", 4))
+    ngx.log(ngx.INFO, "1,000 peers came and went in ", took, " s, in which there were ", sent, " requests")
+    ngx.say(lost, " lost, ", sent > 100, ", ", all, " at most, within a minute: ", took < 60, ", ", shows("a:up"))
 --- response_body
-0 true a:up
---- timeout: 30
+0 lost, true, 1001 at most, within a minute: true, a:up
+--- timeout: 80
 
 
 === TEST 11: the worker that watches is killed, and so is one that adds: another one takes over

@@ -8,9 +8,10 @@ use AutoscaleLua;
 add_block_preprocessor(sub {
     my $block = shift;
     my $protect = $block->protect // 'limit=1 queue=10 timeout=2s';
+    my $zone = $block->zone // 'main:8m';
     my $server = $block->server // 'server 127.0.0.1:$TEST_NGINX_RAND_PORT_1;';
     $block->set_value('http_config', ($block->http_config // '') . <<"HTTP" . <<'HTTP2');
-    autoscale_zone main:8m;
+    autoscale_zone $zone;
     lua_shared_dict seen 1m;
     upstream app { zone app 64k; $server autoscale_protect $protect; keepalive 8; }
 HTTP
@@ -472,3 +473,27 @@ nothing left
 a nothing left
 --- error_log
 client closed its connection while the request waited
+
+
+
+=== TEST 19: who waits goes to a peer that comes, before any worker's next tick
+--- zone: main:8m tick=60s
+--- protect: limit=auto queue=10 timeout=9s
+--- server: autoscale_balance least_request slow_start=0; server 127.0.0.1:$TEST_NGINX_RAND_PORT_1 max_conns=1;
+--- http_config
+    server { listen 127.0.0.1:$TEST_NGINX_RAND_PORT_2; location / { return 200 "other"; } }
+--- lua
+    local r = {}
+    begin(r, "/p/?hold=go&s=0&n=a")
+    comes_to(1, 0)
+    for i = 1, 4 do begin(r, "/p/?s=0&n=b") comes_to(1, i) end
+    assert(require("ngx.autoscale").peer_add("app", "127.0.0.1:$TEST_NGINX_RAND_PORT_2"))
+    for i = 2, 5 do queue.is_over(r[i]) end
+    -- the first one has its place still
+    ngx.say(queue.levels())
+    ngx.shared.seen:set("go", true)
+    for _, one in ipairs(finish(r)) do ngx.print(one[1], " ", one[2], ", ") end
+    ngx.say(left())
+--- response_body
+"active":1,"waiting":1,"queued":0
+200 body 0, 200 other, 200 other, 200 other, 200 other, nothing left

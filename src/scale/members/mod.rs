@@ -150,9 +150,9 @@ pub fn add(shell: &Shell, main: &MainConf, number: usize, addr: &str, terms: Ter
     let entry = taking(shell, main, number)?;
     let addr = address::parse(addr).map_err(|e| e.to_string())?;
     let zone = &shell.zone;
+    // the balancers learn of it with the next request, and of a thousand at once as of one
     zone.add_peer(entry, addr.as_bytes(), Source::SCRIPT, terms, clock::monotonic())
         .map_err(|e| e.to_string())?;
-    shell.sync();
     Ok(())
 }
 
@@ -164,7 +164,6 @@ pub fn remove(shell: &Shell, main: &MainConf, number: usize, addr: &str, drain_s
     let unknown = || format!("upstream \"{name}\" has no peer \"{addr}\"");
     let peer = zone.find_peer(entry, addr.as_bytes()).ok_or_else(unknown)?;
     if zone.withdraw_peer(peer, Source::SCRIPT, drain_s, clock::monotonic()) {
-        shell.sync();
         return Ok(());
     }
     if zone.is_configured(peer) {

@@ -259,6 +259,8 @@ impl Protect {
     /// Looks after those that this worker holds: who may go, who has waited for too long.
     fn look(&self, shell: &Shell) {
         let Some(queues) = &self.queues else { return };
+        // a peer that has come may have room
+        shell.sync();
         let now = clock::monotonic();
         let mut crowds = HashMap::<usize, Crowd>::new();
         for ticket in self.held.borrow().iter().filter(|ticket| !ticket.is_decided()) {
