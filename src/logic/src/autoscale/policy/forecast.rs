@@ -22,6 +22,8 @@ const NEWER: f32 = 0.25;
 /// The profile of a period. A float is NaN until it is known.
 #[derive(Clone, Copy, Debug)]
 pub struct Season {
+    /// What tells the signal that it is learnt from from others, as [`super::Policy::adopt`] has it; 0 before that.
+    pub(super) of: u64,
     /// Smoothed mean of a slot, and in how many periods it was seen.
     profile: [(f32, f32); SLOTS],
     /// The last slots' own means, by the number of the slot.
@@ -43,6 +45,7 @@ pub struct Season {
 impl Default for Season {
     fn default() -> Self {
         Self {
+            of: 0,
             profile: [(0.0, 0.0); SLOTS],
             lately: [-1.0; LATELY],
             slot: 0,
@@ -63,8 +66,8 @@ impl PartialEq for Season {
     fn eq(&self, other: &Self) -> bool {
         self.profile == other.profile
             && self.lately == other.lately
-            && (self.slot, self.count, self.judged, self.slot_ms, self.lead, self.at_us)
-                == (other.slot, other.count, other.judged, other.slot_ms, other.lead, other.at_us)
+            && (self.of, self.slot, self.count, self.judged, self.slot_ms, self.lead, self.at_us)
+                == (other.of, other.slot, other.count, other.judged, other.slot_ms, other.lead, other.at_us)
             && (self.sum, self.error, self.naive) == (other.sum, other.error, other.naive)
     }
 }
@@ -100,7 +103,7 @@ impl Season {
         let (slots, slot_ms) = slots(period_ms);
         let lead = lead_ms.div_ceil(slot_ms).clamp(1, LATELY as u64 - 1);
         if (self.slot_ms, self.lead) != (slot_ms, lead) {
-            *self = Self { slot_ms, lead, ..Self::default() };
+            *self = Self { of: self.of, slot_ms, lead, ..Self::default() };
         }
         self.at_us = now_us;
         let slot = unix_ms / slot_ms;
@@ -154,19 +157,22 @@ impl Season {
             let (mean, seen) = self.profile[(slot % slots) as usize];
             (seen >= PERIODS).then_some(f64::from(mean))
         };
-        let (then, now) = (profile(from + lead)?, profile(from)?);
-        // how today compares with the profile; a quiet hour says little about a busy one, so within bounds
-        let level = if now > 0.0 { (self.lately(from)? / now).clamp(0.5, 2.0) } else { 1.0 };
+        let then = profile(from + lead)?;
+        // how today compares with the profile; a quiet hour says little about a busy one, so within bounds. After a gap nobody knows
+        let level = match (self.lately(from), profile(from)) {
+            (Some(lately), Some(usual)) if usual > 0.0 => (lately / usual).clamp(0.5, 2.0),
+            _ => 1.0,
+        };
         Some(then * level)
     }
 
-    /// The highest value expected within the lead.
-    pub fn forecast(&self, period_ms: u64) -> Result<Forecast, Silent> {
+    /// The highest value expected within the lead from now on, whenever it last learnt. Time in milliseconds, of the wall clock.
+    pub fn forecast(&self, period_ms: u64, unix_ms: u64) -> Result<Forecast, Silent> {
         let (slots, slot_ms) = slots(period_ms);
         if slot_ms != self.slot_ms || self.judged == 0 {
             return Err(Silent::Learning);
         }
-        let from = self.slot.saturating_sub(1);
+        let from = (unix_ms / slot_ms).saturating_sub(1);
         let values = (1..=self.lead + 1).map(|lead| self.ahead(slots, from, lead));
         let value = values.collect::<Option<Vec<_>>>().ok_or(Silent::Learning)?;
         if self.error >= self.naive {
@@ -177,6 +183,7 @@ impl Season {
     }
 
     pub(super) fn pass(&mut self, io: &mut Pass<'_>) {
+        io.u64(&mut self.of);
         self.profile.iter_mut().for_each(|(mean, seen)| io.floats(mean, seen));
         self.lately.iter_mut().for_each(|value| io.f64(value));
         io.u64(&mut self.slot);
@@ -229,16 +236,35 @@ mod tests {
         // up to Thursday, 8:46 of the fifth week
         let until = 4 * WEEK + 8 * 3_600_000 + 46 * MINUTE;
         learn(&mut season, WEEK, lead, (0, until - 16 * MINUTE), office);
-        let before = season.forecast(WEEK).unwrap().value;
+        let before = season.forecast(WEEK, until - 16 * MINUTE).unwrap().value;
         assert!((before - 100.0).abs() < 1.0, "{before} half an hour before");
         learn(&mut season, WEEK, lead, (until - 16 * MINUTE, until), office);
-        let value = season.forecast(WEEK).unwrap().value;
+        let value = season.forecast(WEEK, until).unwrap().value;
         assert!((value - 120.0).abs() < 1.0, "{value} a quarter of an hour before");
         // Saturday is quiet
         let until = until + 2 * DAY;
         learn(&mut season, WEEK, lead, (until - 2 * DAY, until), office);
-        let value = season.forecast(WEEK).unwrap().value;
+        let value = season.forecast(WEEK, until).unwrap().value;
         assert!((value - 100.0).abs() < 1.0, "{value} on Saturday");
+    }
+
+    #[test]
+    fn what_was_learnt_last_does_not_say_what_time_it_is() {
+        let mut season = Season::default();
+        let lead = 15 * MINUTE;
+        // up to Monday, 8:46 of the fifth week; then the gateway or the signal is away
+        let until = 4 * WEEK + 4 * DAY + 8 * 3_600_000 + 46 * MINUTE;
+        learn(&mut season, WEEK, lead, (0, until), office);
+        let at = |season: &Season, ms: u64| season.forecast(WEEK, ms).unwrap().value;
+        assert!((at(&season, until) - 120.0).abs() < 1.0);
+        assert!((at(&season, until + 5 * 3_600_000) - 100.0).abs() < 1.0, "in the afternoon");
+        assert!((at(&season, until + DAY) - 120.0).abs() < 1.0, "on the next morning");
+        // how that day compares is not known before a slot of it is over; it may be twice as busy
+        season.learn(WEEK, lead, until + DAY, 1, 200.0);
+        assert!((at(&season, until + DAY) - 120.0).abs() < 1.0);
+        season.learn(WEEK, lead, until + DAY + 15 * MINUTE, 1, 200.0);
+        let busier = at(&season, until + DAY + 15 * MINUTE);
+        assert!((180.0..240.0).contains(&busier), "{busier}");
     }
 
     #[test]
@@ -246,9 +272,9 @@ mod tests {
         let mut season = Season::default();
         let wave = |_: u64, minute: u64| 100.0 + minute as f64;
         learn(&mut season, DAY, 5 * MINUTE, (0, 2 * DAY), wave);
-        assert_eq!(season.forecast(DAY), Err(Silent::Learning));
+        assert_eq!(season.forecast(DAY, 2 * DAY), Err(Silent::Learning));
         learn(&mut season, DAY, 5 * MINUTE, (2 * DAY, 3 * DAY), wave);
-        assert!(season.forecast(DAY).is_ok());
+        assert!(season.forecast(DAY, 3 * DAY).is_ok());
     }
 
     #[test]
@@ -258,14 +284,14 @@ mod tests {
         let walk = |day: u64, minute: u64| 100.0 + (((day * 1440 + minute) * 7919) % 1009) as f64 / 10.0;
         let drift = |day: u64, minute: u64| walk(day, minute - minute % 37) + day as f64 * 50.0;
         learn(&mut season, DAY, 5 * MINUTE, (0, 6 * DAY), drift);
-        assert_eq!(season.forecast(DAY), Err(Silent::Inferior));
+        assert_eq!(season.forecast(DAY, 6 * DAY), Err(Silent::Inferior));
     }
 
     #[test]
     fn another_period_begins_anew() {
         let mut season = Season::default();
         learn(&mut season, DAY, 5 * MINUTE, (0, 4 * DAY), office);
-        assert_eq!(season.forecast(WEEK), Err(Silent::Learning));
+        assert_eq!(season.forecast(WEEK, 4 * DAY), Err(Silent::Learning));
         season.learn(WEEK, 5 * MINUTE, 4 * DAY, 1, 5.0);
         assert_eq!(season.judged, 0);
     }

@@ -236,6 +236,22 @@ impl Policy {
         }
         let rest = self.rules.len().min(before.len());
         state.rules[rest..].fill(state::RuleState::default());
+        self.adopt_season(&mut state.season);
+    }
+
+    /// What was learnt of one signal foresees no other one, whatever its window.
+    fn adopt_season(&self, season: &mut forecast::Season) {
+        let ahead = self.rules.iter().find_map(|rule| match &rule.does {
+            Does::Forecast(ahead) => Some(ahead),
+            _ => None,
+        });
+        let Some(ahead) = ahead else { return };
+        let signal = self.signals[ahead.slot].signal.to_string();
+        let of = mark(signal.split('@').next().unwrap_or(&signal));
+        if season.of != 0 && season.of != of {
+            *season = forecast::Season::default();
+        }
+        season.of = of;
     }
 
     /// Whether a rule looks at requests one by one, so that it is worth asking [`Policy::due`] as they end.
@@ -269,10 +285,8 @@ impl State {
 }
 
 impl Rule {
-    /// FNV-1a (Fowler, Noll, Vo) of its text.
     fn mark(&self) -> u64 {
-        let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        self.text.bytes().fold(0xcbf2_9ce4_8422_2325, step) | 1
+        mark(&self.text)
     }
 
     fn watches_requests(&self, policy: &Policy) -> bool {
@@ -280,6 +294,12 @@ impl Rule {
         matches!(line.hold, Hold::Requests(_))
             || matches!(policy.signals[line.condition.slot].signal.window, Window::Requests(_))
     }
+}
+
+/// FNV-1a (Fowler, Noll, Vo) of a text; not 0.
+fn mark(text: &str) -> u64 {
+    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, step) | 1
 }
 
 #[cfg(test)]

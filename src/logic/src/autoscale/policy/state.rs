@@ -115,9 +115,9 @@ impl Default for State {
 }
 
 /// Changes whenever the layout does.
-const VERSION: u64 = 0x6173_706f_6c00_0003;
+const VERSION: u64 = 0x6173_706f_6c00_0004;
 const RULE_WORDS: usize = 9;
-const SEASON_WORDS: usize = SLOTS + LATELY + 9;
+const SEASON_WORDS: usize = SLOTS + LATELY + 10;
 /// How many 64-bit words a state takes.
 pub const WORDS: usize = 2 + 11 + RULES * RULE_WORDS + BUCKETS * 2 + EVENTS * 2 + SEASON_WORDS;
 
@@ -169,8 +169,9 @@ impl State {
         }
     }
 
-    /// Requests are counted anew: none of them is spent.
+    /// Requests are counted anew, and so are commands: none of them is spent, or carried out.
     pub fn recount(&mut self) {
+        self.asked = 0;
         self.rules.iter_mut().for_each(|rule| rule.spent = 0);
     }
 

@@ -274,7 +274,7 @@ impl Policy {
                 if let (Some(value), false) = (reading.value, stale) {
                     state.season.learn(ahead.period_ms, ahead.lead_ms, input.unix_ms, input.now.us, value);
                 }
-                match state.season.forecast(ahead.period_ms) {
+                match state.season.forecast(ahead.period_ms, input.unix_ms) {
                     Ok(forecast) if ahead.observe => Verdict::Observed(hpa::ceil(forecast.value / ahead.per)),
                     Ok(forecast) => Verdict::Floor(hpa::ceil(forecast.value / ahead.per)),
                     Err(Silent::Inferior) => Verdict::Inferior,

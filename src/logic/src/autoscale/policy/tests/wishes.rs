@@ -267,6 +267,25 @@ fn a_forecast_says_how_much_it_has_seen() {
 }
 
 #[test]
+fn a_season_stays_with_its_signal() {
+    let policy = |track: &str| {
+        Rig::new(lines(&format!("track {track}; forecast period=1d lead=5m; limit max=99;")), 2).policy
+    };
+    let mut state = State::default();
+    let before = policy("upstream.app.rate@5s per=10");
+    before.adopt(&mut state);
+    state.season.learn(86_400_000, 300_000, 86_400_000, 1, 5.0);
+    let learnt = state.season;
+    // another window, or another division, is the same load
+    for same in ["upstream.app.rate@30s per=10", "upstream.app.rate@5s per=7"] {
+        policy(same).adopt(&mut state);
+        assert!(state.season == learnt, "{same}");
+    }
+    policy("upstream.app.inflight per=10").adopt(&mut state);
+    assert!(state.season != learnt && state.season.seen_s() == 0.0);
+}
+
+#[test]
 fn a_target_that_does_not_go_where_it_is_told_is_not_told_again_at_once() {
     let mut rig = Rig::new(lines("up upstream.app.rate > 1 by=+1; cooldown up=60s; limit max=9;"), 2);
     rig.writes = false;
