@@ -5,6 +5,12 @@
 BEGIN { $ENV{AUTOSCALE_TEST_REPEAT} //= 1 }
 use lib 't/lib';
 use AutoscaleLua;
+use AutoscaleLua::State qw(state_file entry policy season SLOT);
+use File::Temp ();
+
+# State files lie here.
+my $dir = File::Temp::tempdir(CLEANUP => 1);
+chmod 0777, $dir;
 
 our $HTTP = <<'CONF';
     autoscale_zone main:16m keys=16;
@@ -86,10 +92,17 @@ our $CONFIG = <<'CONF';
     location = /who { return 200 $server_addr; }
 CONF
 
-# `pools: a b` are upstreams of four peers and targets of the same names, `signals: x=1` is ext.x, 1 at first.
+# `pools: a b` are upstreams of four peers and targets of the same names, `signals: x=1` is ext.x, 1 at first; `state` is what an
+# earlier nginx has left.
 add_block_preprocessor(sub {
     my $block = shift;
-    my $conf = '';
+    my ($conf, $http) = ('', $HTTP);
+    if (defined $block->state) {
+        open my $out, '>:raw', "$dir/state" or die $!;
+        print $out $block->state;
+        close $out;
+        $http =~ s/keys=16/$& state=$dir\/state/;
+    }
     for my $pool (split ' ', $block->pools) {
         my $servers = join ' ', map { "server 127.0.0.$_:\$TEST_NGINX_SERVER_PORT;" } 1 .. 4;
         $conf .= "upstream $pool { $servers }\nautoscale_target $pool pool:$pool min=1;\n";
@@ -99,7 +112,7 @@ add_block_preprocessor(sub {
         my $url = "http://127.0.0.1:\$TEST_NGINX_SERVER_PORT/now/$name?first=$first";
         $conf .= "autoscale_signal $name $url every=100ms stale=30s path=/value;\n";
     }
-    $block->set_value('http_config', $HTTP . $conf . $block->http_config);
+    $block->set_value('http_config', $http . $conf . $block->http_config);
     $block->set_value('config', $CONFIG);
     $block->set_value('timeout', 40);
 });
@@ -127,6 +140,24 @@ sub sale {
     autoscale_policy abroad target=abroad { schedule $india before=15m tz=Asia/Kolkata min=4; }
     autoscale_policy later target=later { schedule $later before=15m for=1h min=3; schedule $earlier before=15m for=1h min=4; }
 CONF
+}
+
+# Four weeks of a load of 18, of 38 in one hour of each of the five days that begin with today's, give or take what repeats in no
+# week, and pools of two. The hour begins with the next quarter of an hour, for `later` an hour afterwards; `away` has seen nothing in
+# the last two hours.
+sub weeks {
+    my $now = int time / SLOT;
+    my $load = sub {
+        my ($begin) = @_;
+        return sub {
+            my ($slot) = @_;
+            my $into = ($slot - $begin) % 672;
+            return ($into < 5 * 96 && $into % 96 < 4 ? 38 : 18) + ($slot * 7919 % 101 - 50) / 200;
+        };
+    };
+    my ($next, $later) = map { $load->($now + $_) } 1, 5;
+    my %seasons = (map({ $_ => [ time, $next ] } qw(morning watched observed)), later => [ time, $later ], away => [ time - 7200, $next ]);
+    return state_file(1, map { (entry('pool', $_, 2), policy($_, season(@{ $seasons{$_} }))) } sort keys %seasons);
 }
 
 run_tests();
@@ -173,7 +204,45 @@ from 1 to 3: 3 wanted by "track ext.load per=10" (it is 30), has seen N s of 172
 from 1 to 3: 3 wanted by "track ext.load per=10" (it is 30), has seen N s of 1209600 s, 3 peers
 
 
-=== TEST 2: T7: what swings beyond both lines is no reason, what stays beyond one for long enough is
+=== TEST 2: T13: from four weeks of history in the state file, replicas are there before the load is; who observes only says so
+--- pools: morning later away watched observed
+--- signals: load=18
+--- state eval: main::weeks()
+--- http_config
+    autoscale_policy morning  target=morning  { track ext.load per=10; forecast period=1w lead=15m; }
+    autoscale_policy later    target=later    { track ext.load per=10; forecast period=1w lead=15m; }
+    autoscale_policy away     target=away     { track ext.load per=10; forecast period=1w lead=15m; }
+    autoscale_policy watched  target=watched  { track ext.load per=10; forecast period=1w lead=15m observe; }
+    autoscale_policy observed target=observed { track ext.load per=10; forecast period=1w lead=15m; mode observe; }
+--- lua
+    local function say(policy, d, count)
+        ngx.say(policy, ": ", d.reason, "; ", d.rules[2].says, "; ", peers(policy, count), " peers")
+    end
+    -- the last look, once it had the load
+    local function looked(policy)
+        return wait(function()
+            local _, last = as.policy(policy):explain()
+            return last and last.rules[1].says == "2 replicas" and last
+        end) or never(policy, policy)
+    end
+    for _, policy in ipairs { "morning", "away" } do
+        local d = change(policy, 1)
+        d.reason = d.reason:gsub(" %(it is 18%)", "")
+        say(policy, d, 4)
+    end
+    for _, policy in ipairs { "later", "watched", "observed" } do say(policy, looked(policy), 2) end
+    -- nor has any other change been made, and the load itself has not come
+    ngx.say(#changes("morning"), #changes("away"), #changes("later"), #changes("watched"), ", ", (as.get("ext.load")))
+--- response_body
+morning: from 2 to 4: 4 wanted by "forecast period=1w lead=15m"; at least 4 replicas; 4 peers
+away: from 2 to 4: 4 wanted by "forecast period=1w lead=15m"; at least 4 replicas; 4 peers
+later: stays at 2: no rule asks for a change; at least 2 replicas; 2 peers
+watched: stays at 2: no rule asks for a change; "forecast period=1w lead=15m observe": would ask for at least 4 replicas; would ask for at least 4 replicas; 2 peers
+observed: would go from 2 to 4: 4 wanted by "forecast period=1w lead=15m" (it is 18); at least 4 replicas; 2 peers
+1100, 18
+
+
+=== TEST 3: T7: what swings beyond both lines is no reason, what stays beyond one for long enough is
 --- pools: swing steady
 --- signals: swing=50 steady=50
 --- http_config
@@ -220,7 +289,7 @@ true
 1 change, 2 peers
 
 
-=== TEST 3: T9, T15: an average over a window acts later than the level does, a slope earlier
+=== TEST 4: T9, T15: an average over a window acts later than the level does, a slope earlier
 --- pools: high average climbing slow
 --- signals: load=40 latency=1000
 --- http_config

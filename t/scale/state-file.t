@@ -2,7 +2,7 @@
 use lib 't/lib';
 use AutoscaleLua;
 # modes: plain workers
-use Compress::Raw::Zlib ();
+use AutoscaleLua::State qw(entry);
 use File::Temp ();
 
 # Each block has a nginx of its own; their files lie here.
@@ -12,18 +12,12 @@ mkdir "$dir/closed", 0755;
 
 sub write_file { my ($name, $text) = @_; open my $out, '>:raw', "$dir/$name" or die $!; print $out $text; close $out }
 
-# A file as the module writes it: version, boot, clocks, entries, CRC-32.
+# What is said about peers, by name; of a pool, where the name is a reference to its own.
 sub state_file {
-    my ($version, @peers) = @_;
-    my $text = 'autoscal' . pack 'Q<*', $version, 0, 1, 1, scalar @peers;
-    while (my ($name, $bits) = splice @peers, 0, 2) {
-        # a reference is to the name of a pool
-        (my $kind, $name) = ref $name ? (3, $$name) : (2, $name);
-        $text .= pack('Q<', $kind << 32 | length $name) . $name . "\0" x (-length($name) % 8) . pack 'Q<2', 1, $bits;
-    }
-    # the count is of entries, not of the list's elements
-    substr $text, 40, 8, pack 'Q<', (unpack 'Q<', substr $text, 40, 8) / 2;
-    return $text . pack 'Q<', Compress::Raw::Zlib::crc32($text);
+    my ($version, @said) = @_;
+    my @entries;
+    while (my ($name, $word) = splice @said, 0, 2) { push @entries, ref $name ? entry(pool => $$name, $word) : entry(peer => $name, $word) }
+    return AutoscaleLua::State::state_file($version, @entries);
 }
 
 my @weights = ('app/127.0.0.1:12' => 9 << 16, 'gone/127.0.0.1:12' => 5 << 16);
