@@ -3,8 +3,9 @@
 //! `SET NX PX` with a value that nobody else has, renewed and released only by who holds it (redis.io, "Distributed Locks with Redis").
 //! No lock keeps a process that was stopped from writing after its end; therefore the holder stops by its own clock, measured from
 //! *before* it asked, with a margin for clocks that run at different speeds, and each leader has a greater fencing number than those
-//! before it (Kleppmann 2016, "How to do distributed locking"). The number begins at the server's time in milliseconds, so that a
-//! server that has lost its data does not begin again at one.
+//! before it (Kleppmann 2016, "How to do distributed locking"). The number is not less than the server's time in milliseconds, as with
+//! leaders of other kinds ([`crate::autoscale::outward::fence`]): so it grows when gateways come here from one of those, and when the
+//! server has lost its data.
 
 use super::resp::Reply;
 
@@ -16,13 +17,12 @@ local holder = redis.call('get', KEYS[1])
 local mine = holder == ARGV[1]
 if holder and not mine and string.sub(holder, 1, #ARGV[3]) ~= ARGV[3] then return {0, redis.call('pttl', KEYS[1])} end
 redis.call('set', KEYS[1], ARGV[1], 'PX', ARGV[2])
-local fence = mine and redis.call('get', KEYS[2])
-if not fence then
-    local now = redis.call('time')
-    redis.call('set', KEYS[2], string.format('%.0f', now[1] * 1000 + math.floor(now[2] / 1000)), 'NX')
-    fence = redis.call('incr', KEYS[2])
-end
-return {1, tonumber(fence)}";
+local before = tonumber(redis.call('get', KEYS[2]) or 0) or 0
+if mine and before > 0 then return {1, before} end
+local now = redis.call('time')
+local fence = math.max(before + 1, now[1] * 1000 + math.floor(now[2] / 1000))
+redis.call('set', KEYS[2], string.format('%.0f', fence))
+return {1, fence}";
 
 /// Gives the lock `KEYS[1]` back if its value still is `ARGV[1]`.
 pub const RELEASE: &str =

@@ -8,6 +8,7 @@
 use super::{Board, BEAT, FENCE, LEADER, SEAT};
 use crate::autoscale::metrics::columns::Owner;
 use crate::autoscale::metrics::word::{get, put};
+use crate::autoscale::outward::fence;
 use std::sync::atomic::Ordering::{AcqRel, Acquire};
 
 /// A leader that has not been at work for so many ticks, and so long, is stuck or stopped.
@@ -44,7 +45,7 @@ impl Board<'_> {
         self.beat(candidate.now_us);
         word.compare_exchange(seen, mine, AcqRel, Acquire).ok()?;
         put(&self.head[SEAT], candidate.seat as u64 + 1);
-        let next = |fence: u64| Some((fence + 1).max(candidate.unix_ms));
+        let next = |before: u64| Some(fence::next(before, candidate.unix_ms));
         let before = self.head[FENCE].fetch_update(AcqRel, Acquire, next);
         before.ok().and_then(next)
     }

@@ -7,15 +7,22 @@
 //! - Every change names the `resourceVersion` that it was made from: of those who try at once, one succeeds.
 //! - The holder gives up before others may take over: it writes only for two thirds of the lease after it *asked* for the renewal that
 //!   succeeded (client-go's 10 s of 15 s). The last third is for what is under way, and for clocks that run at different speeds.
-//! - A record says how often the holder has changed. Together with the time at which the object was made, by the API server's clock, that
-//!   is the fence: it grows with each leader, also when somebody deletes the Lease.
+//!
+//! The fence grows with each leader, and is of the scale that all kinds of leaders have, milliseconds since 1970 ([`super::fence`]): so it
+//! grows, too, when gateways come here from a lock in Redis, or go there. It lies in an annotation, which a new holder writes along with
+//! its name. It is never less than what the API server itself tells: when the object was made, and how often the holder has changed; so
+//! it grows when somebody deletes the Lease, or takes the annotation away.
 //!
 //! A gateway has many workers, one of which competes. The next one of the same gateway takes over at once: that the one before is gone is
 //! known from shared memory.
 
+use super::fence;
 use super::message::micro_time;
 use jiff::Timestamp;
 use serde_json::{json, Map, Value};
+
+/// The annotation with the fence.
+const FENCE: &str = "autoscale-lua/fence";
 
 /// A Lease as the API server has it.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +32,7 @@ pub struct Record {
     version: String,
     transitions: u64,
     created_s: i64,
+    noted: u64,
     /// What else is in it is somebody's, and stays.
     object: Map<String, Value>,
 }
@@ -37,6 +45,8 @@ impl Record {
         let created = metadata.get("creationTimestamp").and_then(Value::as_str);
         let created_s =
             created.and_then(|text| text.parse::<Timestamp>().ok()).map_or(0, Timestamp::as_second);
+        let noted =
+            metadata.get("annotations").and_then(|all| all.get(FENCE)?.as_str()?.parse().ok()).unwrap_or(0);
         let spec = object.get("spec").and_then(Value::as_object).cloned().unwrap_or_default();
         let text = |name: &str| spec.get(name).and_then(Value::as_str).map(str::to_string);
         let number = |name: &str| spec.get(name).and_then(Value::as_u64);
@@ -46,24 +56,38 @@ impl Record {
             version,
             transitions: number("leaseTransitions").unwrap_or(0),
             created_s,
+            noted,
             object,
         })
     }
 
-    /// Grows with each holder; small enough for a double.
+    /// Grows with each holder.
     fn fence(&self) -> u64 {
-        (self.created_s.max(0) as u64 * (1 << 20)).saturating_add(self.transitions).saturating_add(1)
+        // holders do not change a thousand times a second: who makes the object anew is above those before
+        let told = (self.created_s.max(0) as u64).saturating_mul(1000).saturating_add(self.transitions) + 1;
+        self.noted.max(told)
     }
 
-    /// The object with another spec.
-    fn with(&self, spec: Map<String, Value>) -> String {
+    /// The object with another spec, and with this fence.
+    fn with(&self, spec: Map<String, Value>, fence: u64) -> String {
         let mut object = self.object.clone();
-        let slot = object.entry("spec").or_insert_with(|| json!({}));
-        match slot.as_object_mut() {
-            Some(old) => old.extend(spec),
-            None => *slot = Value::Object(spec),
+        merge(&mut object, "spec", spec);
+        if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+            merge(metadata, "annotations", noted(fence));
         }
         Value::Object(object).to_string()
+    }
+}
+
+fn noted(fence: u64) -> Map<String, Value> {
+    Map::from_iter([(FENCE.into(), json!(fence.to_string()))])
+}
+
+/// Puts these members into the object `name` of `object`.
+fn merge(object: &mut Map<String, Value>, name: &str, members: Map<String, Value>) {
+    match object.entry(name).or_insert_with(|| json!({})) {
+        Value::Object(old) => old.extend(members),
+        slot => *slot = Value::Object(members),
     }
 }
 
@@ -174,8 +198,11 @@ impl Election {
             || found.holder.starts_with(&self.who.gateway)
             || now.saturating_sub(seen_at) >= lasts;
         let step = match (mine, free) {
-            (true, _) => Step::Update(found.with(self.spec(None, unix_us))),
-            (false, true) => Step::Update(found.with(self.spec(Some(found.transitions + 1), unix_us))),
+            (true, _) => Step::Update(found.with(self.spec(None, unix_us), found.fence())),
+            (false, true) => {
+                let fence = fence::next(found.fence(), unix_us / 1000);
+                Step::Update(found.with(self.spec(Some(found.transitions + 1), unix_us), fence))
+            }
             (false, false) => Step::Wait,
         };
         if !mine {
@@ -207,7 +234,8 @@ impl Election {
         let spec = json!({
             "holderIdentity": "", "leaseDurationSeconds": 1, "acquireTime": now, "renewTime": now,
         });
-        (found.holder == self.who.me).then(|| found.with(spec.as_object().cloned().unwrap_or_default()))
+        let spec = spec.as_object().cloned().unwrap_or_default();
+        (found.holder == self.who.me).then(|| found.with(spec, found.fence()))
     }
 
     /// The spec of a holder; one that is new has a number of transitions, and says when it began.
@@ -228,7 +256,11 @@ impl Election {
         json!({
             "apiVersion": "coordination.k8s.io/v1",
             "kind": "Lease",
-            "metadata": {"name": self.who.lease, "namespace": self.who.namespace},
+            "metadata": {
+                "name": self.who.lease,
+                "namespace": self.who.namespace,
+                "annotations": noted(fence::next(0, unix_us / 1000)),
+            },
             "spec": self.spec(Some(0), unix_us),
         })
         .to_string()

@@ -156,16 +156,37 @@ fn a_deleted_lease_does_not_turn_the_fence_back() {
 }
 
 #[test]
+fn the_fence_is_of_the_scale_of_the_clock() {
+    // of the object alone: seconds of its making, which is later than the clock of these tests
+    let made_ms = 1_767_225_600_000;
+    let (mut server, mut a, mut b) = (Server::default(), election("a", "1"), election("b", "1"));
+    assert_eq!(round(&mut a, &mut server, 0), Some(made_ms + 1001));
+    // another kind of leader has led meanwhile, for a year: who takes the Lease then is later than that
+    let year = 365 * 86_400_000 * 3;
+    let fence = (0..2).filter_map(|n| round(&mut b, &mut server, year + n * 15_000)).last();
+    assert_eq!(fence, Some(1_700_000_000_000 + year + 15_000));
+    // its clock steps back, and the next one's is slow
+    assert_eq!(round(&mut b, &mut server, year + 20_000), fence);
+    server.lease.as_mut().unwrap()["spec"]["holderIdentity"] = json!("");
+    assert_eq!(round(&mut a, &mut server, 30_000), fence.map(|fence| fence + 1));
+    // whoever strips it of what is noted does not make it begin at nothing
+    server.lease.as_mut().unwrap()["metadata"].as_object_mut().unwrap().remove("annotations");
+    assert_eq!(server.get().map(|record| record.fence()), Some(made_ms + 1003));
+}
+
+#[test]
 fn a_lease_that_others_made_keeps_what_is_in_it() {
     let mut server = Server::default();
     server.store(json!({
-        "metadata": {"name": "autoscale", "labels": {"team": "shop"}, "creationTimestamp": "2026-01-01T00:00:00Z"},
+        "metadata": {"name": "autoscale", "labels": {"team": "shop"}, "annotations": {"note": "ours"},
+            "creationTimestamp": "2026-01-01T00:00:00Z"},
         "spec": {"strategy": "OldestEmulationVersion"},
     }));
     let mut a = election("a", "1");
     assert!(round(&mut a, &mut server, 0).is_some());
     let lease = server.lease.unwrap();
     assert_eq!(lease["metadata"]["labels"]["team"], "shop");
+    assert_eq!(lease["metadata"]["annotations"]["note"], "ours");
     assert_eq!(lease["spec"]["strategy"], "OldestEmulationVersion");
     assert_eq!(lease["spec"]["holderIdentity"], "a_1");
 }

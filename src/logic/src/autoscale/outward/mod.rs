@@ -8,8 +8,10 @@
 //! | [`scale`] | the Kubernetes scale subresource |
 //! | [`stored`] | numbers in etcd and Consul, which an older leader must not overwrite |
 //! | [`kafka`] | records for Kafka's REST proxy |
+//! | [`fence`] | the scale by which who writes late is told from who leads |
 //! | [`lease`] | the election by a Kubernetes Lease |
 
+pub mod fence;
 pub mod kafka;
 pub mod lease;
 pub mod message;
