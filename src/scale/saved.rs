@@ -175,7 +175,7 @@ fn remembered(zone: &Zone<'_>) -> Vec<Entry> {
     });
     // there is one since the configuration was read, or nobody needs it
     let board = zone.board();
-    let words = vec![board.known_epoch(), board.began_ms()];
+    let words = vec![board.known_epoch(), board.began_ms(), board.fence()];
     let epoch = Entry { what: What::Epoch, name: Vec::new(), words };
     core::iter::once(epoch).chain(places).chain(peers).chain(pools).collect()
 }
@@ -188,6 +188,8 @@ pub fn begin(zone: &Zone<'_>, saved: Option<&Saved>) {
         zone.board().epoch(*epoch);
     }
     zone.board().begin(clock::unix_ms(), words.get(1).copied().unwrap_or(0));
+    // whoever keeps fences refuses one that a clock which was set back would begin with
+    zone.board().after_fence(words.get(2).copied().unwrap_or(0));
 }
 
 /// How many policies go on where they were.

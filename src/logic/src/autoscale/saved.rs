@@ -28,8 +28,8 @@ pub enum What {
     Peer,
     /// How many peers of a pool are wanted, by the upstream's name: one word.
     Pool,
-    /// What tells the gateway's decisions from those of another, and when the memory began that this was written from, in milliseconds
-    /// since 1970: two words, without a name.
+    /// What tells the gateway's decisions from those of another, when the memory began that this was written from, in milliseconds since
+    /// 1970, and the fence of its last leader: three words, without a name.
     Epoch,
 }
 

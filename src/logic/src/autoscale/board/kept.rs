@@ -85,7 +85,7 @@ mod tests {
         let place = one.find("web").unwrap();
         assert_eq!(place.kept(), None);
         let pending = Pending { id: 7, at_us: 9_000_000, from: 2, to: 4 };
-        let state = State { decisions: 7, up_us: 5_000_000, pending, ..State::default() };
+        let state = State { decisions: 7, up_us: 5_000_000, asked: 99, pending, ..State::default() };
         let replicas = Replicas { wanted: 4, ready: 3 };
         place.bind(77);
         place.learn(Known { replicas, at_us: 8_000_000, source: Source::Written });
@@ -98,6 +98,8 @@ mod tests {
         assert!(place.take_up(&words, -4_000_000, 0));
         let kept = place.state().unwrap();
         assert_eq!((kept.decisions, kept.up_us, kept.pending.at_us), (7, 1_000_000, 5_000_000));
+        // turns of commands begin at the wall clock, which may have been set back since
+        assert_eq!(kept.asked, 0);
         assert_eq!(place.known(), Some(Known { replicas, at_us: 4_000_000, source: Source::Written }));
         assert!(note.reason.starts_with(&place.noted(7).unwrap().reason));
         // the same target: what is known of it holds

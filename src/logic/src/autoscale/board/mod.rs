@@ -87,6 +87,16 @@ impl<'a> Board<'a> {
         put(&self.head[BEGAN], unix_ms.max(before_ms + 1));
     }
 
+    /// The fence of the last leader.
+    pub fn fence(&self) -> u64 {
+        self.head[FENCE].load(Acquire)
+    }
+
+    /// Leaders from now on have greater fences than this, whatever the clock says.
+    pub fn after_fence(&self, fence: u64) {
+        self.head[FENCE].fetch_max(fence, AcqRel);
+    }
+
     pub fn began_ms(&self) -> u64 {
         get(&self.head[BEGAN])
     }

@@ -46,6 +46,12 @@ fn one_leads_until_it_resigns_dies_or_is_silent() {
     assert_eq!(board.compete(&candidate(4, 118), |_| true), Some(503));
     assert_eq!(board.compete(&candidate(5, 118), |_| true), None, "the new one is at work from the start");
     assert_eq!(board.silent_since(), 118_000_000);
+    // what a state file says of the one before; this clock is behind it
+    assert_eq!(board.fence(), 503);
+    board.after_fence(700);
+    board.after_fence(600);
+    assert!(board.resign(owner(4)));
+    assert_eq!(board.compete(&candidate(5, 119), |_| true), Some(701));
 }
 
 #[test]
