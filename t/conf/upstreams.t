@@ -8,6 +8,7 @@ use AutoscaleLua::Env;
 use Test::More;
 
 my $SCRATCH = AutoscaleLua::Env::scratch();
+mkdir "$SCRATCH/logs";    # where an nginx that is not Debian's writes until it has read what to do
 my $ZONE = 'autoscale_zone main:4m keys=64;';
 
 # What `nginx -t` says of these lines in http {} and in an upstream {}, whose first line is the fifth one of the file.

@@ -77,12 +77,28 @@ sub keep_modules {
     return $library;
 }
 
+# Files that start nginx themselves take the binary that Test::Nginx is told to
+# take, too: it is the `nginx` of the PATH.
+sub use_binary {
+    my $binary = abs_path(shift) // die "TEST_NGINX_BINARY is not there\n";
+    make_path("$SCRATCH/bin");
+    symlink $binary, "$SCRATCH/bin/nginx" or die "symlink: $!\n";
+    $ENV{PATH} = "$SCRATCH/bin:$ENV{PATH}";
+}
+
+# The version of that nginx as a number: 1.29.7 is 1029007.
+sub nginx_version {
+    my ($major, $minor, $patch) = `nginx -v 2>&1` =~ m{nginx/(\d+)\.(\d+)\.(\d+)} or die "nginx -v says no version\n";
+    return ($major * 1000 + $minor) * 1000 + $patch;
+}
+
 sub set_up {
     $ENV{PATH} .= ':/usr/sbin:/sbin';
     $ENV{TEST_NGINX_FAST_SHUTDOWN} = 0;
     $ENV{TEST_NGINX_ROOT} = $ROOT;
     $ENV{TEST_NGINX_LUA} = "$ROOT/t/lib/lua";
     $SCRATCH = scratch_directory();
+    use_binary($ENV{TEST_NGINX_BINARY}) if $ENV{TEST_NGINX_BINARY};
     if (!$ENV{TEST_NGINX_RANDOMIZE}) { $ENV{TEST_NGINX_SERVROOT} //= "$SCRATCH/servroot" }
     $ENV{$_} //= $mode->{env}{$_} for keys %{$mode->{env} // {}};
     if ($MODE eq 'valgrind') {
