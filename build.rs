@@ -9,6 +9,8 @@ const VERSIONS: &[(u64, &str)] = &[
     (1_023_000, "nginx_multi_headers"),
     // it has a function of its own for the first message of a TLS client
     (1_029_002, "nginx_client_hello"),
+    // upstreams keep connections unless they say otherwise
+    (1_029_007, "nginx_keeps_by_default"),
 ];
 
 /// Binds a request's bit fields for [`ngx::bits`]: bindgen before 0.73, which `nginx-sys` is made with, places those that

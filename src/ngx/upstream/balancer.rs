@@ -157,6 +157,8 @@ unsafe extern "C" fn init_upstream(cf: *mut ngx_conf_t, us: *mut ngx_http_upstre
         conf.tries.set(all.iter().filter(|s| s.down == 0).map(|s| s.naddrs).sum());
         conf.init_before.set((*us).peer.init);
         (*us).peer.init = Some(init);
+        #[cfg(nginx_keeps_by_default)]
+        super::default_keepalive::turn_off(cf, us);
     }
     Rc::OK.0
 }

@@ -14,6 +14,8 @@ use crate::conf::SrvConf;
 mod address;
 mod attempt;
 mod balancer;
+#[cfg(nginx_keeps_by_default)]
+mod default_keepalive;
 mod exit;
 mod keepalive;
 mod key;
