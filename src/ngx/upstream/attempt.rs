@@ -103,7 +103,7 @@ impl Balancing {
         let u = self.peer().upstream();
         // SAFETY: the upstream is the live request's; nginx only reads the scheme.
         unsafe {
-            if on && (*(*u).conf).ssl.is_null() {
+            if on && !has_tls(&*(*u).conf) {
                 return Err(Refusal::NoTls);
             }
             (*u).set_ssl(u32::from(on));
@@ -187,6 +187,20 @@ impl Balancing {
                 _ => Err(Refusal::Recreate),
             }
         }
+    }
+}
+
+/// Whether a location has what a handshake wants. Since 1.23.3 nginx has a place for it in any case, and fills it where TLS is used.
+#[cfg(upstream_tls)]
+fn has_tls(conf: &ngx_http_upstream_conf_t) -> bool {
+    // SAFETY: null, or the location's settings, which live as long as its configuration.
+    let Some(settings) = (unsafe { conf.ssl.as_ref() }) else { return false };
+    #[cfg(ngx_feature = "ssl")]
+    return !settings.ctx.is_null();
+    #[cfg(not(ngx_feature = "ssl"))]
+    {
+        let _ = settings;
+        true
     }
 }
 
