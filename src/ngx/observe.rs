@@ -239,11 +239,13 @@ unsafe extern "C" fn free(pc: *mut ngx_peer_connection_t, data: *mut c_void, sta
     unsafe {
         let watch = data.cast::<Watch>();
         let shell = (*watch).request.main_conf().shell();
+        let mut is_given_back = false;
         if let (Some(shell), Some(flight)) = (shell, (*watch).flight.as_mut()) {
             let request = (*watch).request;
             let (upstream, rank) = ((*watch).upstream as usize, (*watch).rank);
             guard(|| {
                 let outcome = outcome(request, pc, state);
+                is_given_back = outcome.is_given_back();
                 shell.protect.learn(shell, flight, rank, Some(&outcome));
                 collect::end(shell, upstream, flight, &outcome);
             });
@@ -261,7 +263,8 @@ unsafe extern "C" fn free(pc: *mut ngx_peer_connection_t, data: *mut c_void, sta
             // now that the balancer has counted it, too
             guard(|| shell.protect.freed(shell, (*watch).upstream as usize));
         }
-        if let (Some(shell), true) = (shell, state != 0 && (*pc).tries > 0) {
+        // what is given back costs no try, and the budget neither
+        if let (Some(shell), true) = (shell, state != 0 && (*pc).tries > 0 && !is_given_back) {
             let upstream = (*watch).upstream as usize;
             if guard(|| shell.protect.may_retry(shell, upstream)) == Some(false) {
                 // nginx answers with what it has

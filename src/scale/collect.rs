@@ -44,6 +44,12 @@ impl Outcome {
         }
     }
 
+    /// nginx gives the try back: the peer had closed the connection that was kept, before it could know of the request.
+    #[inline]
+    pub fn is_given_back(&self) -> bool {
+        self.reused && self.status == 0 && self.failed && !self.timed_out
+    }
+
     /// What there is to learn from it about the peer's health.
     #[inline]
     pub fn verdict(&self) -> Verdict {
@@ -105,13 +111,16 @@ pub fn end(shell: &Shell, number: usize, flight: &mut Flight<'_>, outcome: &Outc
     let (now, class) = (clock::monotonic(), outcome.class());
     if let Some((peer, us)) = flight.tried(now) {
         // the peer had every right to close a connection that was kept: that is no failure of it
-        if !(outcome.reused && outcome.status == 0 && outcome.failed && !outcome.timed_out) {
+        if !outcome.is_given_back() {
             shell.learn(number, peer, balance::Ended { class, status: outcome.status, us }, now);
         }
     }
     shell.judge(number, flight, outcome, now);
     if outcome.retried {
         flight.fail(&shell.zone, class, now);
+        if outcome.is_given_back() {
+            flight.give_back();
+        }
     } else {
         flight.end(&shell.zone, class, now);
     }

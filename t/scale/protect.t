@@ -497,3 +497,85 @@ client closed its connection while the request waited
 --- response_body
 "active":1,"waiting":1,"queued":0
 200 body 0, 200 other, 200 other, 200 other, 200 other, nothing left
+
+
+=== TEST 20: a kept connection that its peer has closed costs no budget
+--- modes: plain
+--- protect: limit=100 retry_budget=20%
+--- server: server 127.0.0.1:$TEST_NGINX_RAND_PORT_2 max_fails=0; server 127.0.0.1:$TEST_NGINX_RAND_PORT_2 max_fails=0; server 127.0.0.1:$TEST_NGINX_RAND_PORT_2 max_fails=0;
+--- http_config
+    server {
+        listen 127.0.0.1:$TEST_NGINX_RAND_PORT_2;
+        location / {
+            content_by_lua_block {
+                if ngx.var.connection_requests == "2" then
+                    ngx.shared.seen:incr("closed", 1, 0)
+                    ngx.exit(444)
+                end
+                ngx.say("here")
+            }
+        }
+        location /fail { content_by_lua_block { ngx.shared.seen:incr("tries", 1, 0) ngx.exit(500) } }
+    }
+--- config
+    location /kept/ {
+        proxy_http_version 1.1;
+        proxy_set_header Connection "";
+        proxy_next_upstream error timeout http_500;
+        proxy_pass http://app/;
+    }
+--- lua
+    local good, n = 0, 0
+    repeat
+        n = n + 1
+        if get("/kept/") == "200" then good = good + 1 end
+    until ngx.shared.seen:get("closed") == 120 or n == 1000
+    ngx.say(n == good or good .. " of " .. n, " ", ngx.shared.seen:get("closed"))
+    ngx.say(get("/kept/fail"))
+    ngx.say(ngx.shared.seen:get("tries"))
+--- response_body_like
+^true 120
+500.*
+3$
+--- no_error_log
+has spent its retry budget
+
+
+=== TEST 21: a backend that speaks HTTP/2: who waited is sent there, bodies and kept connections and all, and nobody is ejected
+--- modes: plain
+--- skip_eval: 2: AutoscaleLua::Env::nginx_version() < 1029004
+--- server: server 127.0.0.1:$TEST_NGINX_RAND_PORT_2; server 127.0.0.1:1 backup; autoscale_eject failures=1;
+--- http_config
+    server {
+        listen 127.0.0.1:$TEST_NGINX_RAND_PORT_2;
+        http2 on;
+        client_body_buffer_size 64k;
+        location / {
+            content_by_lua_block {
+                ngx.req.read_body()
+                ngx.shared.seen:rpush("order", ngx.var.arg_n or "?")
+                ngx.sleep(tonumber(ngx.var.arg_s) or 0.05)
+                ngx.say(ngx.req.http_version(), " body ", #(ngx.req.get_body_data() or ""), " ", ngx.var.connection_requests)
+            }
+        }
+    }
+--- config
+    location /h2/ { proxy_http_version 2; proxy_pass http://app/; }
+    location /unbuffered/ { proxy_http_version 2; proxy_buffering off; proxy_request_buffering off; proxy_pass http://app/; }
+--- lua
+    local r = all{ {0, "/h2/?s=0.2&n=a"}, {0.05, "/h2/?n=b", { body = "hello" }},
+                   {0.1, "/unbuffered/?n=c", { body = ("x"):rep(20000) }}, {0.15, "/unbuffered/?n=d"} }
+    ngx.say(statuses(r), " ", order())
+    for i = 1, 4 do ngx.say(r[i][2]) end
+    for peer in require("ngx.autoscale").peers("app") do
+        if not peer.backup then ngx.say(peer.state) end
+    end
+    ngx.say(left())
+--- response_body
+200 200 200 200 a b c d
+2 body 0 1
+2 body 5 2
+2 body 20000 3
+2 body 0 4
+up
+nothing left

@@ -50,6 +50,8 @@ pub struct Flight<'k> {
     stage: Stage,
     /// The answer is a stream: it ends when somebody stops listening.
     stream: bool,
+    /// The last try was none: the one that follows is no retry.
+    given_back: bool,
     /// How the last try failed, when no other one has followed.
     failed: Option<Class>,
 }
@@ -104,6 +106,7 @@ impl<'k> Flight<'k> {
             tries: 0,
             stage: Stage::Waiting,
             stream: false,
+            given_back: false,
             failed: None,
         };
         flight.count(zone, Moment::Start, Change::Enter(ACTIVE + WAITING), now);
@@ -119,9 +122,10 @@ impl<'k> Flight<'k> {
         if !self.peer.is_none() {
             self.fail(zone, Class::ConnectFailure, now);
         }
-        if self.tries > 0 {
+        if self.tries > 0 && !self.given_back {
             self.retry(zone, now);
         }
+        self.given_back = false;
         if self.stage == Stage::Answering {
             self.stage = Stage::Waiting;
             self.change_all(zone, Change::Enter(WAITING));
@@ -184,6 +188,11 @@ impl<'k> Flight<'k> {
         }
         self.peer = Ref::NONE;
         self.failed = Some(class);
+    }
+
+    /// The try that has just failed was none: its connection had been closed while nobody used it.
+    pub fn give_back(&mut self) {
+        self.given_back = true;
     }
 
     /// How long the open try has taken; the time to the first byte of a stream.

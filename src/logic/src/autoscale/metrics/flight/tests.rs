@@ -109,6 +109,23 @@ fn a_retry_counts_on_the_peer_that_failed() {
 }
 
 #[test]
+fn what_follows_a_try_that_was_given_back_is_no_retry() {
+    with_world(|world| {
+        let zone = &world.zone;
+        let mut flight = world.start(0);
+        flight.attempt(zone, world.peers[0], at(0));
+        flight.fail(zone, Class::ConnectFailure, at(1));
+        flight.give_back();
+        flight.attempt(zone, world.peers[0], at(1));
+        assert_eq!(world.upstream(1).retries, 0);
+        flight.fail(zone, Class::ConnectFailure, at(2));
+        flight.attempt(zone, world.peers[1], at(2));
+        flight.end(zone, Class::Success, at(3));
+        assert_eq!((world.upstream(3).retries, world.peer(1, 3).average(Time::Latency)), (1, Some(1_000.0)));
+    });
+}
+
+#[test]
 fn a_retry_after_the_first_byte_waits_again() {
     with_world(|world| {
         let zone = &world.zone;
