@@ -190,7 +190,8 @@ impl Balancing {
     }
 }
 
-/// Whether a location has what a handshake wants. Since 1.23.3 nginx has a place for it in any case, and fills it where TLS is used.
+/// Whether a location has what a handshake wants. Newer nginx (1.26 for one) has a place for it in any case, and fills it
+/// where TLS is used.
 #[cfg(upstream_tls)]
 fn has_tls(conf: &ngx_http_upstream_conf_t) -> bool {
     // SAFETY: null, or the location's settings, which live as long as its configuration.
