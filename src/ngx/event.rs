@@ -1,7 +1,7 @@
 //! Timers and posted events that own their cancel: dropping one disarms it.
 
 use core::any::Any;
-use core::cell::UnsafeCell;
+use core::cell::{RefCell, UnsafeCell};
 use core::ptr;
 use core::time::Duration;
 
@@ -105,6 +105,7 @@ impl Posted {
 
     /// After the event loop has looked for new events: what asks for this again and again starves nobody.
     pub fn next(fire: impl FnOnce() + 'static) -> Posted {
+        keep_worker();
         Posted::on(&raw mut ffi::ngx_posted_next_events, fire)
     }
 
@@ -119,6 +120,40 @@ impl Posted {
     pub fn held(self) -> Box<dyn Any> {
         self.0.held()
     }
+}
+
+struct Keeper(RefCell<Option<Timer>>);
+
+// SAFETY: a worker has one thread that arms events.
+unsafe impl Sync for Keeper {}
+
+static KEEPER: Keeper = Keeper(RefCell::new(None));
+
+/// A worker that is to stop ends as soon as it has no timer left, whatever is posted for the next turn of its loop: one timer for all
+/// of that keeps it until then.
+#[inline]
+fn keep_worker() {
+    if KEEPER.0.borrow().is_none() {
+        keep_for_a_while();
+    }
+}
+
+#[cold]
+fn keep_for_a_while() {
+    /// So much later, at the most, does a worker stop.
+    const A_WHILE: Duration = Duration::from_millis(100);
+    let fire = || {
+        KEEPER.0.replace(None);
+        // SAFETY: nginx makes the queue before it runs any event; only its head is looked at.
+        let is_posted = unsafe {
+            let queue = &raw mut ffi::ngx_posted_next_events;
+            !ptr::eq((*queue).next, queue)
+        };
+        if is_posted {
+            keep_for_a_while();
+        }
+    };
+    KEEPER.0.replace(Some(Timer::after(A_WHILE, fire)));
 }
 
 /// A call that the event loop makes soon, as a part of what it is about: posting it allocates nothing.

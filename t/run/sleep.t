@@ -82,3 +82,20 @@ API disabled
 --- modes: plain
 --- response_body
 pong 200
+
+
+=== TEST 6: a worker that is to stop waits for who sleeps no time at all
+--- modes: plain workers
+--- once
+--- lua
+    local file = assert(io.open(ngx.config.prefix() .. "logs/nginx.pid"))
+    os.execute("kill -HUP " .. file:read("*a"))
+    local over, turns = ngx.now() + 0.8, 0
+    repeat
+        ngx.sleep(0)
+        ngx.update_time()
+        turns = turns + 1
+    until ngx.now() > over
+    ngx.say(turns > 1, " ", ngx.worker.exiting())
+--- response_body
+true true
