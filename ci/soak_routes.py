@@ -244,6 +244,11 @@ ROUTES = [
         proxy_set_header Connection "";
         proxy_read_timeout 1s;
         proxy_pass http://kept;""", b"ok\n", gateway_error),
+    Route("/held", """
+        proxy_http_version 1.1;
+        proxy_set_header Connection "";
+        proxy_read_timeout 1s;
+        proxy_pass http://held;""", b"ok\n", lambda status, body: status in (502, 503, 504)),
     Route("/precontent", """
         set $made "";
         precontent_by_lua_block {
@@ -294,6 +299,16 @@ http {
     resolver_timeout 400ms;
     autoscale_zone soak:8m;
     upstream backend { server 127.0.0.1:%(backend)d max_fails=0; keepalive 8; }
+    upstream held {
+        zone held 64k;
+        server 127.0.0.1:%(backend)d;
+        server 127.0.0.2:%(backend)d;
+        server 127.0.0.3:%(backend)d;
+        autoscale_balance peak_ewma;
+        autoscale_protect limit=4 queue=100 timeout=1s;
+        autoscale_eject;
+        keepalive 8;
+    }
     upstream balanced {
         server 0.0.0.1;
         balancer_by_lua_block { assert(require("ngx.balancer").set_current_peer("127.0.0.1", %(backend)d)) }
@@ -464,7 +479,7 @@ class Servers:
 
     async def start(self):
         loop = asyncio.get_running_loop()
-        self.open.append(await asyncio.start_server(self.backend, "127.0.0.1", BACKEND))
+        self.open.append(await asyncio.start_server(self.backend, ["127.0.0.1", "127.0.0.2", "127.0.0.3"], BACKEND))
         self.open.append(await asyncio.start_server(self.redis, "127.0.0.1", FAULTY_REDIS))
         for answer, port in ((self.pong, UDP), (self.name, DNS)):
             transport, _ = await loop.create_datagram_endpoint(lambda a=answer: Datagrams(a), ("127.0.0.1", port))
