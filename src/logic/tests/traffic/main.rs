@@ -89,9 +89,18 @@ fn a_cold_peer_is_not_overrun() {
 #[test]
 fn twice_the_load_is_served_at_capacity() {
     let ours = run("overload", PROTECT);
-    assert!(ours.goodput >= 0.97 && ours.p99 <= 155.0 && ours.errors == 0.0, "{ours:?}");
+    assert!(ours.goodput >= 0.97 && ours.p99 <= 150.0 && ours.errors == 0.0, "{ours:?}");
     let least_conn = run("overload", LEAST_CONN);
     assert!(least_conn.goodput < 0.1, "{least_conn:?}");
+}
+
+/// A slot that is lost to few and unlucky samples costs a sixteenth of what there is.
+#[test]
+fn who_is_hardly_known_is_not_held_to_less_than_he_can_do() {
+    let ours = run("early 0.9", PROTECT);
+    assert!(ours.wait <= 48.0 && ours.served > 0.995, "{ours:?}");
+    let ours = run("early overload", PROTECT);
+    assert!(ours.goodput >= 0.97 && ours.p99 <= 150.0, "{ours:?}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::sim::{Mode, Scenario};
 
-pub const NAMES: [&str; 17] = [
+pub const NAMES: [&str; 19] = [
     "healthy 0.7",
     "healthy 0.9",
     "slow peer",
@@ -20,6 +20,8 @@ pub const NAMES: [&str; 17] = [
     "overload, 1 slot",
     "2 peers of 32",
     "40 peers 0.9",
+    "early 0.9",
+    "early overload",
 ];
 
 /// The first peer does that from second 3 on.
@@ -61,6 +63,13 @@ pub fn named(name: &str) -> Scenario {
         "overload, 1 slot" => Scenario { slots: 1, rate: |_| 800.0, ..overload },
         "2 peers of 32" => Scenario { peers: 2, slots: 32, rate: |_| 6400.0, seconds: 5.0, ..overload },
         "40 peers 0.9" => Scenario { peers: 40, rate: |_| 3600.0, seconds: 6.0, ..healthy },
+        // little is known of the peers yet
+        "early 0.9" => {
+            Scenario { warm: 1.2, seconds: 5.2, rate: |t| if t < 1.2 { 560.0 } else { 720.0 }, ..healthy }
+        }
+        "early overload" => {
+            Scenario { warm: 1.2, seconds: 5.2, rate: |t| if t < 1.2 { 480.0 } else { 1600.0 }, ..healthy }
+        }
         _ => unreachable!("{name}"),
     }
 }

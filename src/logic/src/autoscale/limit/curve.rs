@@ -49,22 +49,27 @@ fn half(level: usize) -> usize {
     LEVELS.partition_point(|n| *n <= half).saturating_sub(1)
 }
 
-/// Near levels differ by little, and it costs as little to take one for the other.
+/// The evidence (see [`Fit::against`]) that it takes to give a peer more. Near levels differ by little, and it costs as little to take one
+/// for the other.
 fn for_more(now: usize) -> f32 {
     let next = LEVELS.get(now + 1).map_or(1.5, |next| f32::from(*next) / f32::from(LEVELS[now]));
-    FOR_MORE * ((next - 1.0) * 2.0).powi(2)
+    FOR_MORE * ((next - 1.0) * 2.0).min(1.0).powi(2)
+}
+
+/// The evidence that it takes to give it less: the more of its work may be lost, the more.
+fn for_less(now: usize, less: usize) -> f32 {
+    let times = f32::from(LEVELS[now]) / f32::from(LEVELS[less]);
+    FOR_LESS * ((times - 1.0) * 2.0).max(1.0).sqrt()
 }
 
 /// Samples fade by half in so many units of time, which a full turn of the windows takes too.
 const TURN: u64 = 256;
 /// One unit of so many is for one more in flight.
 const UP_EVERY: u64 = 16;
-/// Where too little is known of half as many in flight, so many units of so many are for that.
+/// As long as half as many in flight may do as well, so many units of so many are for that.
 const DOWN: u64 = 2;
 const DOWN_EVERY: u64 = 16;
-const DOWN_KNOWN: f32 = 6.0;
-const UNDECIDED: f32 = 0.5;
-/// The evidence (see [`Fit::against`]) that it takes to give a peer more, or less: too little costs work, too much only time.
+/// For steps of a half at most: too little costs work, too much only time.
 const FOR_MORE: f32 = 1.5;
 const FOR_LESS: f32 = 3.0;
 /// What no number of slots explains any more: the peer has changed.
@@ -186,7 +191,7 @@ impl<'a> Learnt<'a> {
         // beyond what was tried, one step at a time
         let best = fit.best().min(top + 2).min(LEVELS.len() - 1);
         let gain = fit.against[before.slots] - fit.against[best];
-        let enough = if best > before.slots { for_more(before.slots) } else { FOR_LESS };
+        let enough = if best > before.slots { for_more(before.slots) } else { for_less(before.slots, best) };
         let slots = match before.slots {
             _ if gain > enough => best,
             // it is at its limit, answers as fast as ever, and nobody knows what more would do
@@ -201,9 +206,7 @@ impl<'a> Learnt<'a> {
         let verdict = Verdict {
             slots,
             up: levels.get(slots + 1).is_some_and(|level| level.samples < 30.0),
-            down: slots > 0
-                && (levels[..=half(slots)].iter().map(|level| level.samples).sum::<f32>() < DOWN_KNOWN
-                    || slots > fit.best() && fit.against[slots] - fit.against[fit.best()] > UNDECIDED),
+            down: slots > 0 && fit.against[half(slots)] - fit.against[slots] < FOR_LESS,
             unit: (service_us as u32).max(1).ilog2().clamp(SHORTEST, LONGEST),
             phase: if fresh { (now.us >> 4) as u8 } else { before.phase },
             service_us,
