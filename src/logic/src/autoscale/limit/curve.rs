@@ -97,6 +97,7 @@ struct Verdict {
 impl Verdict {
     const NONE: Self = Self { slots: FIRST, up: false, down: false, unit: USUAL, phase: 0, service_us: 0.0 };
 
+    #[inline]
     fn of(word: u64) -> Self {
         let bits = low(word) as u32;
         match (bits & 0xff) as usize {
@@ -118,6 +119,7 @@ impl Verdict {
         pair(self.service_us.to_bits(), bits)
     }
 
+    #[inline]
     fn limit(&self, now: Now) -> u32 {
         let at = ((now.us >> self.unit) + u64::from(self.phase)) % TURN;
         let level = match at {
@@ -133,6 +135,7 @@ impl<'a> Learnt<'a> {
     pub const WORDS: usize = LEVELS_AT + WORDS;
 
     /// `words` are [`Learnt::WORDS`] many, zero to begin with.
+    #[inline]
     pub fn over(words: &'a [Word]) -> Self {
         Self(&words[..Self::WORDS])
     }
@@ -201,7 +204,7 @@ impl<'a> Learnt<'a> {
         if fit.against[best] > NONSENSE {
             self.levels().fade(0.5);
         }
-        let service_us = fit.service_us[slots];
+        let service_us = fit.service_us(slots);
         let fresh = get(&self.0[VERDICT]) == 0;
         let verdict = Verdict {
             slots,

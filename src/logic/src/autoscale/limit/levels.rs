@@ -6,6 +6,29 @@ use crate::autoscale::metrics::word::{get, put, Word};
 
 /// The numbers in flight that are told apart; those between count for the nearest.
 pub const LEVELS: [u16; 20] = [1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 96, 128, 192, 256, 512];
+/// Their natural logarithms.
+pub const LN_LEVELS: [f32; LEVELS.len()] = [
+    0.0,
+    core::f32::consts::LN_2,
+    1.0986123,
+    1.3862944,
+    1.609438,
+    1.7917595,
+    2.0794415,
+    core::f32::consts::LN_10,
+    2.4849067,
+    2.7725887,
+    2.9957323,
+    3.1780539,
+    3.465736,
+    3.871201,
+    4.158883,
+    4.564348,
+    4.8520303,
+    5.2574954,
+    5.5451775,
+    6.2383246,
+];
 pub const WORDS: usize = LEVELS.len() / 2;
 
 /// An average remembers so many samples.
@@ -85,6 +108,14 @@ impl Levels<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_logarithms_are_those_of_the_levels() {
+        LEVELS
+            .iter()
+            .zip(LN_LEVELS)
+            .for_each(|(n, ln)| assert!((f32::from(*n).ln() - ln).abs() < 1e-6, "{n}"));
+    }
 
     #[test]
     fn numbers_count_for_the_nearest_level() {
