@@ -25,24 +25,20 @@ use crate::native::guard;
 use crate::scale::balance::{Seated, Team, Tried};
 use crate::scale::Shell;
 
-/// Per request, in its pool: what nginx passes to the callbacks.
+/// Per request, in its pool: what nginx passes to the callbacks. Small, because a pool that is full costs another page.
 struct Attempts {
     request: Request,
-    upstream: Upstream,
-    /// The number of the upstream.
-    number: usize,
     team: Shared<Team>,
     tried: Tried,
-    /// The peer of the attempt that is open.
-    current: Option<usize>,
+    /// The number of the upstream.
+    number: u32,
     /// How many attempts were left when the last one ended.
-    left: ngx_uint_t,
-    /// What round robin's functions for TLS sessions want.
-    #[cfg(upstream_tls)]
-    listed: ngx_http_upstream_rr_peer_data_t,
+    left: u32,
+    /// The peer of the attempt that is open.
+    current: Option<u32>,
     /// The key of the session of a peer that is not on nginx's list.
     #[cfg(upstream_tls)]
-    key: Option<Key>,
+    key: Option<&'static Key>,
 }
 
 impl Cf {
@@ -94,9 +90,9 @@ unsafe extern "C" fn init(r: *mut ngx_http_request_t, us: *mut ngx_http_upstream
         let team = guard(|| {
             let upstream = Upstream::from_raw(us)?;
             let number = upstream.conf()?.upstream.number.get()?;
-            Some((upstream, number, request.main_conf().shell()?.team(number)?))
+            Some((number as u32, request.main_conf().shell()?.team(number)?))
         });
-        let Some((upstream, number, team)) = team.flatten() else {
+        let Some((number, team)) = team.flatten() else {
             // a process without a part in the zone
             return ffi::ngx_http_upstream_init_round_robin_peer(r, us);
         };
@@ -107,14 +103,11 @@ unsafe extern "C" fn init(r: *mut ngx_http_request_t, us: *mut ngx_http_upstream
         (*pc).tries = team.tries();
         place.write(Attempts {
             request,
-            upstream,
-            number,
             team,
             tried: Tried::default(),
-            current: None,
+            number,
             left: 0,
-            #[cfg(upstream_tls)]
-            listed: core::mem::zeroed(),
+            current: None,
             #[cfg(upstream_tls)]
             key: None,
         });
@@ -124,7 +117,6 @@ unsafe extern "C" fn init(r: *mut ngx_http_request_t, us: *mut ngx_http_upstream
         (*pc).free = Some(free);
         #[cfg(upstream_tls)]
         {
-            (*place).listed.peers = (*us).peer.data.cast();
             (*pc).set_session = Some(set_session);
             (*pc).save_session = Some(save_session);
         }
@@ -144,17 +136,30 @@ impl Attempts {
         let request = self.request;
         let shell = request.main_conf().shell()?;
         // SAFETY: nginx's live attempt. One that failed on a kept connection says nothing of the peer: nginx gives it back.
-        let is_given_back = unsafe { (*pc).tries } > self.left;
+        let is_given_back = unsafe { (*pc).tries } > self.left as ngx_uint_t;
         if let Some(last) = self.current.take().filter(|_| !is_given_back) {
             // whatever else became of it
-            self.team.mark(last, &mut self.tried);
+            self.team.mark(last as usize, &mut self.tried);
         }
         let chosen = match self.hinted(pc, shell) {
-            None => shell.choose(self.number, &self.team, &self.tried)?,
+            None => shell.choose(self.number as usize, &self.team, &self.tried)?,
             Some(hinted) => hinted,
         };
-        self.current = Some(chosen);
+        self.current = Some(chosen as u32);
         Some(chosen)
+    }
+
+    fn upstream(&self) -> Option<Upstream> {
+        self.request.main_conf().observed().get(self.number as usize)?.upstream()
+    }
+
+    /// Nobody was chosen: the log names the upstream.
+    #[cold]
+    fn name(&self, pc: *mut ngx_peer_connection_t) {
+        if let Some(upstream) = self.upstream() {
+            // SAFETY: nginx's live attempt; the block outlives it.
+            unsafe { (*pc).name = &raw mut (*upstream.raw()).host };
+        }
     }
 
     /// The peer that the client was with before, where nginx's `sticky` asks for it and it can be had.
@@ -168,7 +173,7 @@ impl Attempts {
             _ => false,
         };
         let found = (0..self.team.seats().len()).find(is_hinted)?;
-        shell.suits(self.number, &self.team, &self.tried, found).then_some(found)
+        shell.suits(self.number as usize, &self.team, &self.tried, found).then_some(found)
     }
 
     #[cfg(not(upstream_sid))]
@@ -186,24 +191,23 @@ unsafe extern "C" fn get(pc: *mut ngx_peer_connection_t, data: *mut c_void) -> n
         (*pc).set_cached(0);
         (*pc).connection = ptr::null_mut();
         let Some(chosen) = guard(|| attempts.choose(pc)).flatten() else {
-            (*pc).name = &raw mut (*attempts.upstream.raw()).host;
+            guard(|| attempts.name(pc));
             return Rc::BUSY.0;
         };
-        let (address, peer) = match attempts.team.seated(chosen) {
+        let address = match attempts.team.seated(chosen) {
             Some(Seated::Listed(peer)) => {
                 peer.begin();
                 #[cfg(upstream_sid)]
                 {
                     (*pc).sid = &raw mut (*peer.as_ptr()).sid;
                 }
-                (peer.address(), peer.as_ptr())
+                peer.address()
             }
-            Some(Seated::Added(endpoint)) => (endpoint.address(), ptr::null_mut()),
+            Some(Seated::Added(endpoint)) => endpoint.address(),
             None => return Rc::ERROR.0,
         };
         #[cfg(upstream_tls)]
         {
-            attempts.listed.current = peer;
             attempts.key = None;
         }
         ((*pc).sockaddr, (*pc).socklen, (*pc).name) = address;
@@ -219,7 +223,7 @@ unsafe extern "C" fn free(pc: *mut ngx_peer_connection_t, data: *mut c_void, sta
         let team = &*attempts.team;
         // who is alone has nobody that takes over, and is not spared
         let is_single = team.is_single();
-        let current = attempts.current;
+        let current = attempts.current.map(|i| i as usize);
         if let Some(Seated::Listed(peer)) = current.and_then(|i| team.seated(i)) {
             let failed = state & ffi::NGX_PEER_FAILED as ngx_uint_t != 0;
             if failed && !is_single {
@@ -242,22 +246,22 @@ unsafe extern "C" fn free(pc: *mut ngx_peer_connection_t, data: *mut c_void, sta
             }
         }
         (*pc).tries = if is_single { 0 } else { (*pc).tries.saturating_sub(1) };
-        attempts.left = (*pc).tries;
+        attempts.left = u32::try_from((*pc).tries).unwrap_or(u32::MAX);
     }
 }
 
 #[cfg(upstream_tls)]
 unsafe extern "C" fn set_session(pc: *mut ngx_peer_connection_t, data: *mut c_void) -> ngx_int_t {
-    // SAFETY: `data` is what `init` made; round robin gets what it wants.
+    // SAFETY: `data` is what `init` made; round robin gets what it wants, and keeps nothing of it.
     unsafe {
         let attempts = &mut *data.cast::<Attempts>();
-        if !attempts.listed.current.is_null() {
-            return ffi::ngx_http_upstream_set_round_robin_peer_session(
-                pc,
-                (&raw mut attempts.listed).cast(),
-            );
+        match guard(|| attempts.listed()) {
+            Some(Some(mut listed)) => {
+                ffi::ngx_http_upstream_set_round_robin_peer_session(pc, (&raw mut listed).cast())
+            }
+            Some(None) => guard(|| attempts.offer_session(pc)).unwrap_or(Rc::ERROR.0),
+            None => Rc::ERROR.0,
         }
-        guard(|| attempts.offer_session(pc)).unwrap_or(Rc::ERROR.0)
     }
 }
 
@@ -266,25 +270,53 @@ unsafe extern "C" fn save_session(pc: *mut ngx_peer_connection_t, data: *mut c_v
     // SAFETY: as in `set_session`.
     unsafe {
         let attempts = &mut *data.cast::<Attempts>();
-        if !attempts.listed.current.is_null() {
-            ffi::ngx_http_upstream_save_round_robin_peer_session(pc, (&raw mut attempts.listed).cast());
-        } else {
-            guard(|| attempts.remember_session(pc));
-        }
+        guard(|| match attempts.listed() {
+            Some(mut listed) => {
+                ffi::ngx_http_upstream_save_round_robin_peer_session(pc, (&raw mut listed).cast());
+            }
+            None => attempts.remember_session(pc),
+        });
     }
 }
 
 /// Sessions with peers that are not on nginx's list are kept by the worker.
 #[cfg(upstream_tls)]
 impl Attempts {
+    /// What round robin's functions for TLS sessions want, where the current peer is on nginx's list.
+    fn listed(&self) -> Option<ngx_http_upstream_rr_peer_data_t> {
+        let Seated::Listed(peer) = self.team.seated(self.current? as usize)? else { return None };
+        let upstream = self.upstream()?;
+        // SAFETY: plain data; the block lives as long as its configuration, and its peers are round robin's.
+        unsafe {
+            let mut listed: ngx_http_upstream_rr_peer_data_t = core::mem::zeroed();
+            listed.peers = (*upstream.raw()).peer.data.cast();
+            listed.current = peer.as_ptr();
+            Some(listed)
+        }
+    }
+
+    /// In the request's pool, which lives as long as the attempts.
+    #[cold]
+    fn keep(&self, key: Key) -> Option<&'static Key> {
+        // SAFETY: the pool is that of a live request; the memory is written before it is lent.
+        unsafe {
+            let kept = ffi::ngx_palloc((*self.request.raw()).pool, size_of::<Key>()).cast::<Key>();
+            if kept.is_null() {
+                return None;
+            }
+            kept.write(key);
+            Some(&*kept)
+        }
+    }
+
     #[cold]
     fn offer_session(&mut self, pc: *mut ngx_peer_connection_t) -> ngx_int_t {
         // SAFETY: nginx's live attempt at a peer whose address the team keeps.
         unsafe {
             let address = Address { sockaddr: (*pc).sockaddr, socklen: (*pc).socklen, name: (*pc).name };
-            self.key = Key::new(self.request, &address, (*pc).local, &[]);
+            self.key = Key::new(self.request, &address, (*pc).local, &[]).and_then(|key| self.keep(key));
             #[cfg(ngx_feature = "ssl")]
-            if let (Some(conf), Some(key)) = (self.upstream.conf(), &self.key) {
+            if let (Some(conf), Some(key)) = (self.upstream().as_ref().and_then(Upstream::conf), self.key) {
                 return conf.balancing.sessions.offer(key, (*pc).connection);
             }
         }
@@ -294,7 +326,7 @@ impl Attempts {
     #[cold]
     fn remember_session(&self, pc: *mut ngx_peer_connection_t) {
         #[cfg(ngx_feature = "ssl")]
-        if let (Some(conf), Some(key)) = (self.upstream.conf(), &self.key) {
+        if let (Some(conf), Some(key)) = (self.upstream().as_ref().and_then(Upstream::conf), self.key) {
             // SAFETY: as in `offer_session`.
             unsafe { conf.balancing.sessions.remember(key, (*pc).connection) };
         }
