@@ -182,6 +182,8 @@ main::told(map { $_ => "kubernetes:shop/deployment/$_ $main::Api" } qw(early wit
     show(names)
     ngx.sleep(1.2)
     show(names)
+    -- the order itself, and not another decision of the same number
+    for _, name in ipairs(names) do ngx.say(is_logged('policy "' .. name .. '": decision 1 is written: 7 replicas')) end
 --- response_body
 early: HELD
 within: HELD
@@ -189,12 +191,49 @@ early: SET 7, PATCH 200
 within: SET 7, PATCH 200
 early: SET 7, PATCH 200
 within: SET 7, PATCH 200
+true
+true
 --- error_log
 it is tried again: 
 --- timeout: 20
 
 
-=== TEST 7: the API server may be named, with the CA that is to be there
+=== TEST 7: what the gateway that leads does to the target is taken for the answer here, too: it begins the cooldown
+--- once
+--- http_config eval
+main::told(map { $_ => "kubernetes:shop/deployment/$_ $main::Api" } qw(done still))
+    . "autoscale_leader kubernetes:shop/held ttl=2s $main::Api;\n" . $AutoscaleLua::Targets::FAKE_LUA
+--- lua
+    local http, cjson, as = require "autoscale.http", require "cjson", require "ngx.autoscale"
+    -- before the first tick; nobody renews it, and it lasts longer than this block
+    kubernetes("POST", "/apis/coordination.k8s.io/v1/namespaces/shop/leases", { metadata = { name = "held" },
+        spec = { holderIdentity = "rival", leaseDurationSeconds = 60, leaseTransitions = 0 } })
+    await(function() return noted("done", "GET scale") ~= "" and noted("still", "GET scale") ~= "" end)
+    local path = "/apis/apps/v1/namespaces/shop/deployments/done/scale"
+    local scale = cjson.decode(kubernetes("GET", path).body)
+    local before, from = noted("done", "GET scale"), scale.spec.replicas
+    local token = assert(io.open("$TEST_NGINX_SECRETS/token")):read("*l")
+    http.request { method = "PATCH", url = "https://127.0.0.1:9443" .. path, tls = { verify = false },
+        headers = { Authorization = "Bearer " .. token, ["Content-Type"] = "application/merge-patch+json" },
+        body = cjson.encode { metadata = { resourceVersion = scale.metadata.resourceVersion }, spec = { replicas = from + 2 } } }
+    -- it is asked every ten seconds
+    await(function() return #noted("done", "GET scale") > #before end)
+    load()
+    local function explains(policy, what)
+        return await(function()
+            local reason = as.policy(policy):explain()
+            return reason:find(what, 1, true) and (reason:gsub("[%d.]+ s more", "N s more"))
+        end)
+    end
+    ngx.say(from, ", done: ", (explains("done", "but the cooldown"):gsub('".*"', "RULE")))
+    ngx.say("still: ", await(function() return is_logged 'policy "still": would go from 3 to 7' end), ", done: ", is_logged 'policy "done": would go')
+--- response_body
+3, done: stays at 5: 9 wanted by RULE (it is 9), but the cooldown lasts N s more
+still: true, done: false
+--- timeout: 40
+
+
+=== TEST 8: the API server may be named, with the CA that is to be there
 --- http_config
     autoscale_zone main:8m;
     autoscale_leader kubernetes:shop/lease api=https://127.0.0.1:9443 ca_file=/nowhere;
