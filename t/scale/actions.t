@@ -52,6 +52,8 @@ HTTP
 CONF
 });
 
+# longer than anything here waits for
+timeout(20);
 run_tests();
 
 __DATA__

@@ -129,7 +129,7 @@ CONF
 location /p { proxy_pass http://app; proxy_read_timeout 60ms; proxy_connect_timeout 200ms; proxy_next_upstream off; }
 location /next { proxy_pass http://app; proxy_read_timeout 60ms; }
 CONF
-    $block->set_value('timeout', 12) if !defined $block->timeout;
+    $block->set_value('timeout', 20) if !defined $block->timeout;
     $block->set_value('once', 1) if !defined $block->once;
     $block->set_value('allow_log', ($block->allow_log // '') . "connect() failed\ntimed out\nprematurely closed\nno live upstreams");
 });

@@ -58,6 +58,8 @@ HTTP
 CONF
 });
 
+# longer than anything here waits for
+timeout(20);
 run_tests();
 
 __DATA__

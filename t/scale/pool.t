@@ -92,6 +92,8 @@ CONF
     $block->set_value('lua', $expand->($block->lua)) if defined $block->lua;
 });
 
+# longer than anything here waits for
+timeout(20);
 run_tests();
 
 __DATA__

@@ -69,6 +69,8 @@ HTTP2
 CONF
 });
 
+# longer than anything here waits for
+timeout(20);
 run_tests();
 
 __DATA__

@@ -31,6 +31,8 @@ HTTP
     $block->set_value('config', "location /ask { proxy_pass http://\$$name; }\n" . ($block->config // ''));
 });
 
+# longer than anything here waits for
+timeout(20);
 run_tests();
 
 __DATA__
