@@ -9,6 +9,7 @@ run_tests();
 __DATA__
 
 === TEST 1: two ticks without descriptors: what is in flight counts as before, who waits is served
+--- modes: workers
 --- http_config
     autoscale_zone main:8m;
     lua_shared_dict told 64k;
