@@ -67,7 +67,7 @@ pub use location::Location;
 pub use log::{cycle_log_level, debug_cycle, log_cycle, log_cycle_bytes, Level, LogContext, ServerLog};
 pub use module::{cycle_main_conf, full_path, prefix};
 pub use observe::Observed;
-pub use pause::{sleep, within};
+pub use pause::{sleep, within, within_request};
 pub use pcre::{
     Limits as RegexLimits, Regex, Workplace as RegexPlace, AVAILABLE as HAS_PCRE,
     IN_THREADS as PCRE_IN_THREADS,

@@ -17,7 +17,16 @@ pub fn sleep(time: Duration) -> impl Future<Output = ()> {
 
 /// What the future comes to within the time; it is dropped after it.
 pub async fn within<T>(time: Duration, future: impl Future<Output = T>) -> Option<T> {
-    let (mut future, mut over) = (pin!(future), pin!(sleep(time)));
+    race(future, sleep(time)).await
+}
+
+/// The same for what a request waits for: a worker that is to stop waits for it, too.
+pub async fn within_request<T>(time: Duration, future: impl Future<Output = T>) -> Option<T> {
+    race(future, until_fired(move |fire| Timer::after(time, fire).held())).await
+}
+
+async fn race<T>(future: impl Future<Output = T>, over: impl Future<Output = ()>) -> Option<T> {
+    let (mut future, mut over) = (pin!(future), pin!(over));
     poll_fn(|cx| match future.as_mut().poll(cx) {
         Poll::Ready(value) => Poll::Ready(Some(value)),
         Poll::Pending => over.as_mut().poll(cx).map(|()| None),

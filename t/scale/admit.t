@@ -575,3 +575,17 @@ kept: false
     return ok, err:match("API disabled in the context of [a-z_]+_by_lua%* with max_wait") ~= nil
 --- result
 false, true
+
+
+=== TEST 27: a worker that is to stop waits for who stands in line
+--- modes: plain
+--- once
+--- lua
+    local key = ngx.var.request_id
+    as.admit { key = key, concurrency = 1 }
+    local file = assert(io.open(ngx.config.prefix() .. "logs/nginx.pid"))
+    os.execute("kill -HUP " .. file:read("*a"))
+    local ticket, why = as.admit { key = key, concurrency = 1, max_wait = 0.8 }
+    ngx.say(tostring(ticket), " ", why, " ", ngx.worker.exiting())
+--- response_body
+nil timeout true

@@ -17,7 +17,7 @@ use logic::autoscale::metrics::Now;
 use logic::autoscale::signal::hint;
 use slab::Slab;
 
-use crate::ngx::{clock, job, within};
+use crate::ngx::{clock, job, within_request};
 use crate::run::Host;
 
 mod global;
@@ -340,7 +340,7 @@ impl Admission {
             }
             // nginx's timers are of milliseconds
             let pause = Duration::from_millis(pause.div_ceil(1000));
-            within(pause, standing.poked()).await;
+            within_request(pause, standing.poked()).await;
         }
     }
 }
