@@ -4,7 +4,7 @@ use logic::autoscale::outward::scale::refusal;
 use logic::text::url::{bracketed, Url};
 
 use super::call::{Answer, Ask};
-use super::{files, Env, Failure};
+use super::{files, Env, Failure, Retry};
 use crate::http::Response;
 
 /// Where a pod finds what its service account needs.
@@ -143,9 +143,13 @@ impl<'a> Cluster<'a> {
     }
 }
 
-/// What a refusal of the API server comes to.
+/// What a refusal of the API server comes to. Rights may come: while it starts it knows of none, and tokens are replaced.
 pub fn refused(answer: &Answer, what: &str) -> Failure {
-    answer.failure(what, refusal(&answer.body))
+    let failure = answer.failure(what, refusal(&answer.body));
+    match answer.status {
+        401 | 403 => Failure { retry: Retry::Soon, ..failure },
+        _ => failure,
+    }
 }
 
 /// The same as the end of a log line.

@@ -24,13 +24,16 @@ use super::cluster::{refused, Cluster, Query};
 use super::{Env, Failure, Order, Written};
 use crate::ngx::{clock, cycle_main_conf, sleep};
 
+/// For how long a workload that may not be read is left alone, in milliseconds: while it starts, an API server allows nothing.
+const SCALE_ONLY_MS: u64 = 60_000;
+
 /// What a worker has learnt about clusters.
 #[derive(Default)]
 pub struct Known {
     /// Kinds by API and `GROUP.KIND`.
     kinds: RefCell<HashMap<(String, String), Resource>>,
-    /// Workloads that may not be read, by target; their scale subresource is.
-    scale_only: RefCell<HashMap<String, ()>>,
+    /// Workloads that may not be read, by target, and when they are tried again (as [`clock::msec`]); their scale subresource is read.
+    scale_only: RefCell<HashMap<String, u64>>,
 }
 
 /// One workload.
@@ -132,7 +135,8 @@ impl<'a> Workload<'a> {
     async fn read_object(&self, tries: &Tries) -> Result<Option<(u32, u32)>, Failure> {
         let Some(resource) = Resource::known(self.kind) else { return Ok(None) };
         let scale_only = cycle_main_conf().map(|main| &main.clusters.scale_only);
-        if scale_only.is_some_and(|names| names.borrow().contains_key(&self.target.name)) {
+        let until = scale_only.and_then(|names| names.borrow().get(&self.target.name).copied());
+        if until.is_some_and(|until| clock::msec() < until) {
             return Ok(None);
         }
         let path = resource.object(self.namespace, self.name);
@@ -140,7 +144,7 @@ impl<'a> Workload<'a> {
         match answer.status {
             403 => {
                 if let Some(names) = scale_only {
-                    names.borrow_mut().insert(self.target.name.clone(), ());
+                    names.borrow_mut().insert(self.target.name.clone(), clock::msec() + SCALE_ONLY_MS);
                 }
                 Ok(None)
             }
