@@ -12,6 +12,7 @@ use ::ngx::ffi::{
     ngx_uint_t,
 };
 
+use super::clock;
 use super::conf::Cf;
 use super::request::Request;
 use super::text::bytes;
@@ -222,8 +223,7 @@ unsafe extern "C" fn get(pc: *mut ngx_peer_connection_t, data: *mut c_void) -> n
             let upstream = (*watch).upstream as usize;
             let rank = guard(|| {
                 collect::attempt(shell, flight, bytes(*(*pc).name));
-                shell.begun(upstream, flight);
-                shell.protect.attempted(shell, upstream, flight)
+                shell.begun(upstream, flight)
             });
             (*watch).rank = rank.unwrap_or(0);
         } else {
@@ -244,14 +244,15 @@ unsafe extern "C" fn free(pc: *mut ngx_peer_connection_t, data: *mut c_void, sta
             let request = (*watch).request;
             let (upstream, rank) = ((*watch).upstream as usize, (*watch).rank);
             guard(|| {
-                let outcome = outcome(request, pc, state);
+                let (outcome, now) = (outcome(request, pc, state), clock::monotonic());
                 is_given_back = outcome.is_given_back();
-                shell.protect.learn(shell, flight, rank, Some(&outcome));
-                collect::end(shell, upstream, flight, &outcome);
+                shell.protect.learn(shell, flight, rank, Some(&outcome), now);
+                collect::end(shell, upstream, flight, &outcome, now);
+                if flight.is_ended() {
+                    shell.request_ended(upstream);
+                }
             });
-            if flight.is_ended() {
-                guard(|| shell.request_ended((*watch).upstream as usize));
-            } else {
+            if !flight.is_ended() {
                 // whether another try follows is not known yet
                 end_with_pool(watch, shell);
             }
@@ -420,14 +421,15 @@ pub fn header_sent(request: Request) {
         let connect = connect.filter(|_| u.peer.cached() == 0).map(|t| t as u32);
         let content_type = u.headers_in.content_type.as_ref().map_or(&[][..], |h| bytes(h.value));
         let stream = u.upgrade() != 0 || content_type.starts_with(b"text/event-stream");
-        collect::first_byte(shell, flight, connect, stream);
+        let now = clock::monotonic();
+        collect::first_byte(shell, flight, connect, stream, now);
         if let Some(peer) = flight.peer() {
-            shell.heed(watch.upstream as usize, peer, request);
+            shell.heed(watch.upstream as usize, peer, request, now);
         }
         if stream {
             shell.stream_began(watch.upstream as usize, flight);
             // it holds no place any more
-            shell.protect.learn(shell, flight, watch.rank, None);
+            shell.protect.learn(shell, flight, watch.rank, None, now);
             shell.protect.freed(shell, watch.upstream as usize);
         }
     }

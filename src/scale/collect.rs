@@ -6,6 +6,7 @@ use logic::autoscale::metrics::flight::{Flight, MOST_KEYS};
 use logic::autoscale::metrics::series::Class;
 use logic::autoscale::metrics::table::Ref;
 use logic::autoscale::metrics::zone::KeyRef;
+use logic::autoscale::metrics::Now;
 
 use super::Shell;
 use crate::ngx::{clock, Request};
@@ -100,15 +101,15 @@ pub fn attempt(shell: &Shell, flight: &mut Flight<'_>, peer: &[u8]) {
 
 /// The response header has come. `connect_ms` is `None` on a kept connection.
 #[inline]
-pub fn first_byte(shell: &Shell, flight: &mut Flight<'_>, connect_ms: Option<u32>, stream: bool) {
+pub fn first_byte(shell: &Shell, flight: &mut Flight<'_>, connect_ms: Option<u32>, stream: bool, now: Now) {
     let connect_us = connect_ms.map(|ms| ms.saturating_mul(1000));
-    flight.first_byte(&shell.zone, connect_us, stream, clock::monotonic());
+    flight.first_byte(&shell.zone, connect_us, stream, now);
 }
 
 /// The try at a peer of upstream `number` is over, and with it the request unless another one may follow.
 #[inline]
-pub fn end(shell: &Shell, number: usize, flight: &mut Flight<'_>, outcome: &Outcome) {
-    let (now, class) = (clock::monotonic(), outcome.class());
+pub fn end(shell: &Shell, number: usize, flight: &mut Flight<'_>, outcome: &Outcome, now: Now) {
+    let class = outcome.class();
     if let Some((peer, us)) = flight.tried(now) {
         // the peer had every right to close a connection that was kept: that is no failure of it
         if !outcome.is_given_back() {

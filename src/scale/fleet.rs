@@ -77,7 +77,7 @@ impl Fleet {
         upstream: Option<Upstream>,
         entry: Ref<Group>,
         (plan, read_us): (Option<Plan>, u64),
-        zone: &Zone<'_>,
+        zone: &Zone<'static>,
         now: Now,
     ) -> Fleet {
         let mut fleet = Fleet {
@@ -104,7 +104,7 @@ impl Fleet {
     }
 
     /// Reads who can be chosen, when that has changed.
-    fn refresh(&self, zone: &Zone<'_>, now: Now) {
+    fn refresh(&self, zone: &Zone<'static>, now: Now) {
         if self.team.borrow().is_current(zone) {
             return;
         }
@@ -116,7 +116,7 @@ impl Fleet {
     }
 
     /// The zone knows those of the team from now on, whether something is sent to them or not.
-    fn meet(&self, zone: &Zone<'_>, now: Now) {
+    fn meet(&self, zone: &Zone<'static>, now: Now) {
         let team = self.team.borrow();
         // those that were there before this configuration, or before the names were resolved again
         let named: Vec<_> = team.listed().map(|(entry, _)| entry).collect();
@@ -136,7 +136,7 @@ impl Fleet {
 
     /// Who can be chosen now.
     #[inline]
-    pub fn team(&self, zone: &Zone<'_>, now: impl FnOnce() -> Now) -> Rc<Team> {
+    pub fn team(&self, zone: &Zone<'static>, now: impl FnOnce() -> Now) -> Rc<Team> {
         if !self.team.borrow().is_listed() {
             self.refresh(zone, now());
         }
@@ -144,7 +144,7 @@ impl Fleet {
     }
 
     /// The addresses of the team in their order, and the generation of that order.
-    pub fn addresses(&self, zone: &Zone<'_>, now: Now, mut f: impl FnMut(&[u8])) -> i32 {
+    pub fn addresses(&self, zone: &Zone<'static>, now: Now, mut f: impl FnMut(&[u8])) -> i32 {
         self.refresh(zone, now);
         self.team.borrow().seats().iter().for_each(|seat| f(&seat.addr));
         self.generation.get()
@@ -153,7 +153,7 @@ impl Fleet {
     /// The best peer for the next request, of those whose numbers are not excluded.
     pub fn choose(
         &self,
-        zone: &Zone<'_>,
+        zone: &Zone<'static>,
         generation: i32,
         excluded: &[i32],
         random: u64,
@@ -173,19 +173,19 @@ impl Fleet {
     pub fn pick(
         &self,
         team: &Team,
-        zone: &Zone<'_>,
+        zone: &Zone<'static>,
         tried: &Tried,
         (worker, random, now): (Worker, u64, Now),
     ) -> Option<usize> {
         let mut view = self.view(team, zone, tried, (worker, now));
-        let rule = view.settings.unwrap_or(&self.rule);
-        let chosen = pick(&view, rule, random);
+        view.heeds_limits = self.heeds_limits;
+        let chosen = pick(&view, view.rule, random);
         if chosen.is_some() || !view.heeds_limits {
             return chosen;
         }
         // whoever comes here has waited, or is not to: what was learnt keeps nobody away
         view.heeds_limits = false;
-        pick(&view, rule, random)
+        pick(&view, view.rule, random)
     }
 
     /// A team as the rule sees it.
@@ -193,17 +193,16 @@ impl Fleet {
     pub fn view<'a>(
         &'a self,
         team: &'a Team,
-        zone: &'a Zone<'a>,
+        zone: &'a Zone<'static>,
         tried: &'a Tried,
         (worker, now): (Worker, Now),
     ) -> View<'a> {
-        let settings = self.balance().map(|balance| &balance.settings);
-        let controls = zone.controls();
-        View { team, zone, tried, worker, settings, heeds_limits: self.heeds_limits, controls, now }
+        let method = self.balance().map(|balance| &balance.settings);
+        View::new(team, zone, tried, (method.unwrap_or(&self.rule), method.is_some()), (worker, now))
     }
 
     /// Makes the list for [`Fleet::row`] and says how long it is.
-    pub fn list(&self, zone: &Zone<'_>, now: Now) -> usize {
+    pub fn list(&self, zone: &Zone<'static>, now: Now) -> usize {
         self.refresh(zone, now);
         let team = self.team.borrow();
         let mut roster: Vec<Listed> = Vec::with_capacity(team.seats().len());
@@ -227,7 +226,7 @@ impl Fleet {
     }
 
     /// What there is to say of peer `i` of the list.
-    pub fn row(&self, zone: &Zone<'_>, i: usize, now: Now) -> Option<Row> {
+    pub fn row(&self, zone: &Zone<'static>, i: usize, now: Now) -> Option<Row> {
         let roster = self.roster.borrow();
         let listed = roster.get(i)?;
         let (weight, backup, down) = listed.member.unwrap_or((1, false, false));
@@ -251,7 +250,7 @@ impl Fleet {
     /// Sets the override of the peer at `addr`.
     pub fn set(
         &self,
-        zone: &Zone<'_>,
+        zone: &Zone<'static>,
         addr: &[u8],
         now: Now,
         change: impl FnOnce(Control) -> Control,
@@ -280,7 +279,7 @@ impl Fleet {
     }
 
     /// Brings the team up to date with what has been said about peers. Those that have been out of the game begin slowly.
-    pub fn tend(&self, zone: &Zone<'_>, now: Now) {
+    pub fn tend(&self, zone: &Zone<'static>, now: Now) {
         if self.balance().is_some() {
             self.refresh(zone, now);
             self.team.borrow().tend(zone, now);
@@ -288,7 +287,7 @@ impl Fleet {
     }
 
     /// Tells nginx's balancer what has been said about its peers, and what the configuration says where that was taken back.
-    pub fn apply(&self, zone: &Zone<'_>, now: Now) {
+    pub fn apply(&self, zone: &Zone<'static>, now: Now) {
         self.tend(zone, now);
         let Some(upstream) = self.upstream else { return };
         let mut replaced = self.replaced.borrow_mut();
@@ -328,10 +327,11 @@ impl Fleet {
     }
 
     /// Whether the next request had better wait for a peer with room than go to one that has some, or must: `ahead` wait before it.
-    pub fn should_wait(&self, zone: &Zone<'_>, ahead: u32, random: u64, now: Now) -> bool {
+    pub fn should_wait(&self, zone: &Zone<'static>, ahead: u32, random: u64, now: Now) -> bool {
         let (team, tried) = (self.team(zone, || now), Tried::default());
-        let view = View { heeds_limits: true, ..self.view(&team, zone, &tried, (Worker::NONE, now)) };
-        choose(&view, view.settings.unwrap_or(&self.rule), ahead, random) == Verdict::Wait
+        let mut view = self.view(&team, zone, &tried, (Worker::NONE, now));
+        view.heeds_limits = true;
+        choose(&view, view.rule, ahead, random) == Verdict::Wait
     }
 
     /// Whether nobody takes requests, as far as this worker's balancers know, although somebody could.

@@ -3,9 +3,9 @@
 use core::cell::Cell;
 
 use logic::autoscale::limit::Learnt;
-use logic::autoscale::metrics::series::{Peer, Series, Time, Upstream as Group};
+use logic::autoscale::metrics::series::{Series, Time, Upstream as Group};
 use logic::autoscale::metrics::table::Ref;
-use logic::autoscale::metrics::zone::{of_peer, of_upstream, Zone};
+use logic::autoscale::metrics::zone::{of_peer, of_upstream, Tenant, Zone};
 use logic::autoscale::metrics::Now;
 use logic::autoscale::queue::{flow, retry, Entry, Lane, Pace, Settings, Urgency};
 
@@ -13,6 +13,7 @@ use super::refusal::Refusals;
 use super::Shell;
 use crate::conf::Protect as Conf;
 use crate::ngx::{Request, Upstream};
+use crate::scale::balance::Team;
 use crate::scale::fleet::Fleet;
 
 /// What is measured is looked at so often.
@@ -85,16 +86,24 @@ impl Guard {
                     return !fleet.should_wait(&shell.zone, 0, shell.random(), now);
                 }
                 let team = fleet.team(&shell.zone, || now);
-                let (mut any, mut found) = (false, false);
-                let hint = team.each_eligible(&shell.zone, now, self.hint.get(), |peer, most| {
-                    any = true;
-                    found = room_at(&shell.zone, peer, most, now) > 0;
-                    !found
-                });
-                self.hint.set(hint);
-                found || !any
+                // most often the one that had room last
+                let last = team.primary(self.hint.get(), &shell.zone, now);
+                last.is_some_and(|(peer, most)| room_at(&shell.zone, peer, most, now) > 0)
+                    || self.finds_room(shell, &team, now)
             }
         }
+    }
+
+    #[inline(never)]
+    fn finds_room(&self, shell: &Shell, team: &Team, now: Now) -> bool {
+        let (mut any, mut found) = (false, false);
+        let hint = team.each_eligible(&shell.zone, now, self.hint.get(), |peer, most| {
+            any = true;
+            found = room_at(&shell.zone, peer, most, now) > 0;
+            !found
+        });
+        self.hint.set(hint);
+        found || !any
     }
 
     /// For how many more there is room, as the one sees it that has `ahead` of it, or behind it: a peer that is much slower than the
@@ -204,12 +213,13 @@ impl Guard {
 /// For how many more there is room at a peer; `most` is how many it may have in flight, 0 any number. Streams count there, as they do when
 /// a peer is chosen, but hold no place of those that were learnt.
 #[inline]
-fn room_at(zone: &Zone<'_>, peer: Ref<Peer>, most: u32, now: Now) -> u32 {
-    let Some(side) = zone.side(peer) else { return 1 };
-    let learnt = Learnt::over(&side[of_peer::LIMIT]).limit(now);
-    let room = learnt.saturating_sub(zone.occupied(peer));
+fn room_at(zone: &Zone<'_>, peer: Option<Tenant<'_>>, most: u32, now: Now) -> u32 {
+    let Some(peer) = peer else { return 1 };
+    let columns = zone.columns();
+    let levels = peer.levels(&columns, columns.used());
+    let room = peer.learnt().limit(now).saturating_sub(levels.occupied());
     if most > 0 {
-        room.min(most.saturating_sub(zone.levels(peer).active))
+        room.min(most.saturating_sub(levels.active))
     } else {
         room
     }

@@ -25,6 +25,7 @@ use logic::autoscale::metrics::columns::Owner;
 use logic::autoscale::metrics::flight::Flight;
 use logic::autoscale::metrics::series::Class;
 use logic::autoscale::metrics::zone::of_peer;
+use logic::autoscale::metrics::Now;
 use logic::autoscale::policy::Mode;
 use logic::autoscale::queue::{Crowd, Grant, Phase, Queues, Slot};
 
@@ -361,18 +362,15 @@ impl Protect {
         (waited > 0 || upstream.and_then(|number| self.guard(number)).is_some()).then_some(waited)
     }
 
-    /// A peer was chosen: which one in its row the try is there, for [`Protect::learn`]; 0 when nothing is to be learnt.
+    /// Whether the limits of the peers of an upstream are learnt here.
     #[inline]
-    pub fn attempted(&self, shell: &Shell, upstream: usize, flight: &Flight<'_>) -> u32 {
-        match (self.guard(upstream), flight.peer()) {
-            (Some(guard), Some(peer)) if guard.learns() => shell.zone.occupied(peer),
-            _ => 0,
-        }
+    pub fn learns(&self, upstream: usize) -> bool {
+        self.guard(upstream).is_some_and(Guard::learns)
     }
 
     /// A try that was number `rank` at its peer has ended, or answers a stream.
     #[inline]
-    pub fn learn(&self, shell: &Shell, flight: &Flight<'_>, rank: u32, outcome: Option<&Outcome>) {
+    pub fn learn(&self, shell: &Shell, flight: &Flight<'_>, rank: u32, outcome: Option<&Outcome>, now: Now) {
         if rank == 0 {
             return;
         }
@@ -387,7 +385,6 @@ impl Protect {
             },
         };
         if let Some(side) = flight.peer().and_then(|peer| shell.zone.side(peer)) {
-            let now = clock::monotonic();
             Learnt::over(&side[of_peer::LIMIT]).sample(now, now.since(flight.tried_us()), rank, told);
         }
     }

@@ -1,31 +1,14 @@
 //! A peer as the rule sees it.
 
-use super::{Memory, Rule, Settings};
+use super::{Memory, Settings};
 use crate::autoscale::limit::Room;
-use crate::autoscale::metrics::ewma::TAU_US;
 use crate::autoscale::metrics::series::{Peer, Time};
 use crate::autoscale::metrics::table::Ref;
 use crate::autoscale::metrics::zone::{Health, State, Zone};
 use crate::autoscale::metrics::Now;
 
-/// How long silence takes to halve what is known about a latency.
-const FADE_US: f64 = 3.0 * TAU_US as f64;
-/// How long it takes to halve what a reported load says.
-const LOAD_FADE_US: f64 = 5e6;
-/// A peer that always fails costs 400 times as much.
-const LEAST_SUCCESS: f64 = 0.05;
-/// A latency that is so much higher than the learnt service time replaces it, which follows more slowly.
-const PEAK: f64 = 0.5;
-/// After so many service times without an answer, waiting begins to count as latency.
-const STUCK: f64 = 3.0;
-/// By how much each request in flight delays the next one while there is room: less than a slot's worth, and more than the error of a
-/// learnt service time.
-const CROWD: f64 = 0.5;
 /// Envoy's slow start begins with a tenth of the weight, too.
 const LEAST_RAMP: f32 = 0.1;
-/// What a load of zero still costs, so that a peer which calls itself idle does not get everything.
-const IDLE: f64 = 0.25;
-
 /// What the rule looks at.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Candidate {
@@ -55,43 +38,6 @@ pub struct Candidate {
     pub health: Health,
     /// The caller does not want it (it was tried already).
     pub excluded: bool,
-}
-
-/// What is usual among the candidates, for those of which nothing is known.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Usual {
-    pub latency_us: f64,
-    pub load: f64,
-}
-
-impl Usual {
-    /// The averages over those that are up; zero in flight and loads of zero where nobody knows.
-    pub fn of(all: &[Candidate]) -> Self {
-        let (mut latency, mut loads) = (Mean::default(), Mean::default());
-        for peer in all.iter().filter(|peer| peer.is_up()) {
-            peer.latency_us.into_iter().for_each(|us| latency.add(us));
-            peer.load.into_iter().for_each(|(load, _)| loads.add(load));
-        }
-        Self { latency_us: latency.get().unwrap_or(1.0), load: loads.get().unwrap_or(0.0) }
-    }
-}
-
-#[derive(Default)]
-struct Mean {
-    sum: f64,
-    n: u32,
-}
-
-impl Mean {
-    #[inline]
-    fn add(&mut self, x: f32) {
-        self.sum += f64::from(x);
-        self.n += 1;
-    }
-
-    fn get(&self) -> Option<f64> {
-        (self.n > 0).then(|| self.sum / f64::from(self.n))
-    }
 }
 
 impl Candidate {
@@ -135,7 +81,7 @@ impl Candidate {
     }
 
     /// The same with what the method keeps of the peer.
-    #[inline]
+    #[inline(always)]
     pub fn recall(mut self, memory: &Memory<'_>, settings: &Settings, now: Now) -> Self {
         self.latency_us = memory.latency_us();
         self.silent_us = memory.silent_us(now);
@@ -177,60 +123,5 @@ impl Candidate {
     #[inline]
     pub(super) fn is_its_turn(&self, random: u64) -> bool {
         self.ramp >= 1.0 || ((random >> 40) as f32) < self.ramp.max(LEAST_RAMP) * (1 << 24) as f32
-    }
-
-    #[inline]
-    pub(super) fn latency(&self, usual: &Usual) -> f64 {
-        let faded = self.silent_us as f64 / (self.silent_us as f64 + FADE_US);
-        let known = |us: f32| f64::from(us) + (usual.latency_us - f64::from(us)) * faded;
-        self.latency_us.map_or(usual.latency_us, known).max(1.0)
-    }
-
-    /// By how much failing multiplies the cost: once for the tries that are burnt and once for the time they take.
-    #[inline]
-    pub(super) fn tries(&self) -> f64 {
-        if self.failing == 0.0 {
-            return 1.0;
-        }
-        let success = (1.0 - f64::from(self.failing)).max(LEAST_SUCCESS);
-        1.0 / (success * success)
-    }
-
-    /// How long a request takes here while there is room, and longer when those that wait have seen no answer for a long time.
-    #[inline]
-    pub(super) fn service(&self, latency_us: f64) -> f64 {
-        let learnt = self.room.map_or(0.0, |room| f64::from(room.service_us));
-        // the average counts time in the peer's queue, too
-        let usual = if learnt > 0.0 { learnt.max(latency_us * PEAK) } else { latency_us };
-        // where nobody knows what is usual, no time is long
-        if learnt > 0.0 || self.latency_us.is_some() {
-            usual.max(self.stuck_us as f64 - STUCK * usual)
-        } else {
-            usual
-        }
-    }
-
-    /// What the next request would cost here: about the microseconds until it is answered, were all weights 1.
-    #[inline]
-    pub(super) fn cost(&self, rule: Rule, usual: &Usual) -> f64 {
-        let turn = f64::from(self.inflight) + 1.0;
-        let time = match (rule, self.room) {
-            (Rule::LeastRequest, _) => turn,
-            (Rule::PeakEwma, Some(room)) if room.service_us > 0.0 => {
-                let busy = (1.0 + CROWD * (turn - 1.0)).max(turn / f64::from(room.slots.max(1)));
-                self.service(self.latency(usual)) * busy
-            }
-            (Rule::PeakEwma, _) => self.service(self.latency(usual)) * turn,
-        };
-        time * self.strain(usual) * self.tries() / f64::from(self.weight.max(1))
-    }
-
-    /// By how much the load that it reports multiplies its cost.
-    #[inline]
-    fn strain(&self, usual: &Usual) -> f64 {
-        self.load.map_or(1.0, |(load, age_us)| {
-            let fresh = LOAD_FADE_US / (LOAD_FADE_US + age_us as f64);
-            (IDLE + usual.load + (f64::from(load) - usual.load) * fresh) / (IDLE + usual.load)
-        })
     }
 }

@@ -9,6 +9,7 @@
 
 mod candidate;
 mod memory;
+mod offer;
 mod pick;
 mod settings;
 mod wait;

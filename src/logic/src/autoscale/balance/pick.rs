@@ -4,7 +4,7 @@
 //! balancing", 2001): two of eight was measurably worse than all of eight. A sample that may not be picked is drawn again a few times,
 //! and only then are the peers gone through, so a choice among a thousand costs no more than one among ten.
 
-use super::candidate::Usual;
+use super::offer::{Means, Offer, Usual};
 use super::{wait, Candidate, Settings};
 
 /// Up to this many peers are all compared.
@@ -95,7 +95,7 @@ fn among<P: Peers + ?Sized>(
     }
 }
 
-/// All of `n`, which are no more than `MOST`.
+/// All of `n`, which are no more than `MOST`. One look at each: what is usual among them is known only after the last.
 fn compare<P: Peers + ?Sized, const MOST: usize>(
     peers: &P,
     (from, n): (usize, usize),
@@ -103,12 +103,35 @@ fn compare<P: Peers + ?Sized, const MOST: usize>(
     ahead: Option<u32>,
     random: u64,
 ) -> Found {
+    let (mut offers, mut means, mut up) = (Offers::<MOST>::none(), Means::default(), false);
+    let mut i = below(random, n);
+    for _ in 0..n {
+        let peer = peers.candidate(from + i);
+        if peer.is_up() {
+            up = true;
+            means.add(&peer);
+            if may(&peer, ahead.is_some()) {
+                offers.add(i, class(&peer, random, i), Offer::of(&peer, settings.rule));
+            }
+        }
+        i = if i + 1 == n { 0 } else { i + 1 };
+    }
+    let best = offers.cheapest(&means.usual());
+    let best = best.filter(|i| ahead.is_none_or(|ahead| !pays::<P, MOST>(peers, (from, n), *i, ahead)));
+    Found { best: best.map(|i| from + i), up }
+}
+
+/// Whether it pays to wait rather than to go to peer `chosen` of `n`.
+#[inline(never)]
+fn pays<P: Peers + ?Sized, const MOST: usize>(
+    peers: &P,
+    (from, n): (usize, usize),
+    chosen: usize,
+    ahead: u32,
+) -> bool {
     let all: [Candidate; MOST] =
-        core::array::from_fn(|i| if i < n { peers.candidate(from + i) } else { Candidate::new(1) });
-    let all = &all[..n];
-    let best = cheapest(all, settings, ahead.is_some(), random);
-    let best = best.filter(|i| ahead.is_none_or(|ahead| !wait::pays(all, *i, ahead)));
-    Found { best: best.map(|i| from + i), up: best.is_some() || all.iter().any(Candidate::is_up) }
+        core::array::from_fn(|i| if i < n { one(peers, from + i) } else { Candidate::new(1) });
+    wait::pays(&all[..n], chosen, ahead)
 }
 
 /// Where requests can be held, what was learnt of a peer holds; else it only puts others before it.
@@ -117,31 +140,58 @@ fn may(peer: &Candidate, holds: bool) -> bool {
     peer.is_up() && if holds { peer.has_room() } else { peer.has_leave() }
 }
 
-/// Of all that may be picked, those with room and those whose turn it is in their slow start before the others.
-fn cheapest(all: &[Candidate], settings: &Settings, holds: bool, random: u64) -> Option<usize> {
-    let usual = Usual::of(all);
-    let start = below(random, all.len());
-    let mut best: Option<(Rank, usize)> = None;
-    for i in (start..all.len()).chain(0..start) {
-        let peer = &all[i];
-        if !may(peer, holds) {
-            continue;
-        }
-        let late = peer.ramp < 1.0 && !peer.is_its_turn(mix(random, i));
-        let class = u8::from(!peer.has_room()) << 1 | u8::from(late);
-        if best.is_some_and(|((other, _), _)| other < class) {
-            continue;
-        }
-        let cost = peer.cost(settings.rule, &usual);
-        if best.is_none_or(|((other, least), _)| class < other || cost < least) {
-            best = Some(((class, cost), i));
+/// Those with room and those whose turn it is in their slow start go before the others.
+#[inline]
+fn class(peer: &Candidate, random: u64, i: usize) -> u8 {
+    let late = peer.ramp < 1.0 && !peer.is_its_turn(mix(random, i));
+    u8::from(!peer.has_room()) << 1 | u8::from(late)
+}
+
+/// Those that may be picked, in the order in which they are looked at: of equals the first is taken.
+struct Offers<const MOST: usize> {
+    all: [(Offer, usize, u8); MOST],
+    n: usize,
+}
+
+impl<const MOST: usize> Offers<MOST> {
+    #[inline]
+    fn none() -> Self {
+        Self { all: [(Offer::NONE, 0, 0); MOST], n: 0 }
+    }
+
+    #[inline]
+    fn add(&mut self, i: usize, class: u8, offer: Offer) {
+        if let Some(place) = self.all.get_mut(self.n) {
+            *place = (offer, i, class);
+            self.n += 1;
         }
     }
-    best.map(|(_, i)| i)
+
+    /// The number of the best one.
+    #[inline]
+    fn cheapest(&self, usual: &Usual) -> Option<usize> {
+        let mut best: Option<(Rank, usize)> = None;
+        for (offer, i, class) in &self.all[..self.n] {
+            if best.is_some_and(|((other, _), _)| other < *class) {
+                continue;
+            }
+            let cost = offer.cost(usual);
+            if best.is_none_or(|((other, least), _)| *class < other || cost < least) {
+                best = Some(((*class, cost), *i));
+            }
+        }
+        best.map(|(_, i)| i)
+    }
 }
 
 /// Whether it is full and whether it is not its turn, in this order, and the cost.
 type Rank = (u8, f64);
+
+/// One of those that are looked at one by one. Apart, because to know a peer takes a lot of code.
+#[inline(never)]
+fn one<P: Peers + ?Sized>(peers: &P, i: usize) -> Candidate {
+    peers.candidate(i)
+}
 
 /// The cheaper of two that were drawn.
 #[inline(never)]
@@ -158,7 +208,7 @@ fn two<P: Peers + ?Sized>(
     for _ in 0..DRAWS {
         draws = next(draws);
         let i = from + below(draws, n);
-        let peer = peers.candidate(i);
+        let peer = one(peers, i);
         up |= peer.is_up();
         let fresh = drawn[0].is_none_or(|(other, _)| other != i);
         if may(&peer, holds) && fresh && peer.is_its_turn(next(draws ^ 1)) {
@@ -172,14 +222,14 @@ fn two<P: Peers + ?Sized>(
     }
     let best = match drawn {
         [Some((a, one)), Some((b, other))] => {
-            let cheaper = cheapest(&[one, other], settings, holds, next(draws ^ 2));
+            let cheaper = compare::<_, 2>(&[one, other][..], (0, 2), settings, None, next(draws ^ 2)).best;
             cheaper.map(|i| [a, b][i])
         }
         [Some((a, _)), None] => Some(a),
         _ => {
             let start = below(draws, n);
             let all = (start..n).chain(0..start).map(|i| from + i);
-            let mut seen = all.map(|i| (i, peers.candidate(i))).inspect(|(_, peer)| up |= peer.is_up());
+            let mut seen = all.map(|i| (i, one(peers, i))).inspect(|(_, peer)| up |= peer.is_up());
             seen.find(|(_, peer)| may(peer, holds)).map(|(i, _)| i)
         }
     };

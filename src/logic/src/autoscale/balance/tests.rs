@@ -277,3 +277,63 @@ proptest! {
         }
     }
 }
+
+/// The cost of one more request in one formula; `usual` is the average latency and load.
+fn cost(peer: &Candidate, rule: Rule, usual: (f64, f64)) -> f64 {
+    let (silent_us, turn) = (peer.silent_us as f64, f64::from(peer.inflight) + 1.0);
+    let faded = silent_us / (silent_us + 30e6);
+    let known = |us: f32| f64::from(us) * (1.0 - faded) + usual.0 * faded;
+    let latency_us = peer.latency_us.map_or(usual.0, known).max(1.0);
+    let learnt = peer.room.filter(|room| room.service_us > 0.0);
+    let service = learnt.map_or(latency_us, |room| f64::from(room.service_us).max(latency_us * 0.5));
+    let stuck = if learnt.is_some() || peer.latency_us.is_some() {
+        peer.stuck_us as f64 - 3.0 * service
+    } else {
+        0.0
+    };
+    let busy = learnt.map_or(turn, |room| (0.5 + turn / 2.0).max(turn / f64::from(room.slots.max(1))));
+    let time = if rule == Rule::LeastRequest { turn } else { service.max(stuck) * busy };
+    let strain = peer.load.map_or(1.0, |(load, age_us)| {
+        (0.25 + usual.1 + (f64::from(load) - usual.1) * 5e6 / (5e6 + age_us as f64)) / (0.25 + usual.1)
+    });
+    let success = (1.0 - f64::from(peer.failing)).max(0.05);
+    time * strain / (success * success) / f64::from(peer.weight.max(1))
+}
+
+fn average(all: impl Iterator<Item = f32>) -> Option<f64> {
+    let all: Vec<_> = all.map(f64::from).collect();
+    (!all.is_empty()).then(|| all.iter().sum::<f64>() / all.len() as f64)
+}
+
+prop_compose! {
+    fn any_peer()(
+        latency_us in prop::option::of(0f32..1e6), silent_us in 0u64..100_000_000, failing in prop::option::of(0f32..1.0),
+        (inflight, stuck_us, weight) in (0u32..6, prop_oneof![Just(0), 0u64..9_000_000], 0u16..4),
+        room in prop::option::of((0u32..6, 1u32..4, prop_oneof![Just(0.0), 1f32..1e6])),
+        load in prop::option::of((0f32..3.0, 0u64..60_000_000)), up in prop::bool::weighted(0.8),
+    ) -> Candidate {
+        let room = room.map(|(limit, slots, service_us)| Room { limit, slots, service_us });
+        let state = if up { State::Up } else { State::Down };
+        let failing = failing.unwrap_or(0.0);
+        Candidate { latency_us, silent_us, failing, inflight, occupied: inflight, stuck_us, room, load, state, ..Candidate::new(weight) }
+    }
+}
+
+proptest! {
+    #[test]
+    fn who_is_picked_costs_least(
+        peers in prop::collection::vec(any_peer(), 1..12), rule in prop::sample::select(vec![Rule::PeakEwma, Rule::LeastRequest]), random: u64,
+    ) {
+        let settings = Settings { rule, ..Settings::default() };
+        let up = || peers.iter().filter(|peer| peer.is_up());
+        let latency = average(up().filter_map(|peer| peer.latency_us)).unwrap_or(1.0);
+        let load = average(up().filter_map(|peer| peer.load.map(|(load, _)| load))).unwrap_or(0.0);
+        let rank = |peer: &Candidate| (!peer.has_room(), cost(peer, rule, (latency, load)));
+        let is_less = |a: (bool, f64), b: (bool, f64)| !a.0 & b.0 || a.0 == b.0 && a.1 * (1.0 + 1e-9) < b.1;
+        let picked = pick(&peers[..], &settings, random);
+        prop_assert_eq!(picked.is_some(), up().next().is_some());
+        if let Some(i) = picked {
+            prop_assert!(!up().any(|peer| is_less(rank(peer), rank(&peers[i]))), "{i}");
+        }
+    }
+}

@@ -227,8 +227,14 @@ impl<'a> Columns<'a> {
     /// The levels of one entity, over all workers.
     #[inline]
     pub fn levels(&self, entity: usize, gen: u16) -> Levels {
+        self.sum(self.used(), entity, gen)
+    }
+
+    /// The same where [`Columns::used`] is known to be `used`.
+    #[inline]
+    pub fn sum(&self, used: usize, entity: usize, gen: u16) -> Levels {
         let (mut sum, mut at) = (Levels::default(), entity);
-        for _ in 0..self.used() {
+        for _ in 0..used {
             let Some(word) = self.counts.get(at) else { break };
             sum += Levels::of(get(word), gen);
             at += self.entities;

@@ -44,7 +44,7 @@ pub fn put_value(word: &Word, x: f32, now_us: u64) {
 #[inline]
 pub fn age_us(word: &Word, now_us: u64) -> Option<u64> {
     let seen = get(word);
-    (seen != 0).then(|| (between(low(seen) as u32, stamp(now_us)) as u64) << UNIT)
+    (seen != 0).then(|| u64::from(between(low(seen) as u32, stamp(now_us))) << UNIT)
 }
 
 /// Feeds a zero: what most samples of an average of failures are.
@@ -64,18 +64,18 @@ fn stamp(now_us: u64) -> u32 {
 
 /// Units between two stamps.
 #[inline]
-fn between(then: u32, now: u32) -> f32 {
+fn between(then: u32, now: u32) -> u32 {
     let dt = now.wrapping_sub(then);
     if dt > u32::MAX - SKEW {
-        0.0
+        0
     } else {
-        dt as f32
+        dt
     }
 }
 
 #[inline]
 fn mix(old: f32, x: f32, then: u32, now: u32, tau: f32) -> f32 {
-    let dt = between(then, now);
+    let dt = between(then, now) as f32;
     let weight = (dt / (dt + tau)).max(LEAST);
     old + (x - old) * weight
 }
@@ -94,7 +94,7 @@ pub fn faded(word: &Word, now_us: u64) -> Option<f32> {
     if high(get(word)) == 0 {
         return value(word);
     }
-    let dt = between(low(get(word)) as u32, (now_us >> UNIT) as u32);
+    let dt = between(low(get(word)) as u32, (now_us >> UNIT) as u32) as f32;
     value(word).map(|value| value * TAU / (dt + TAU))
 }
 

@@ -5,12 +5,14 @@ mod entry;
 mod layout;
 mod member;
 mod side;
+mod tenant;
 
 pub use control::{Control, Duty, State};
 pub use entry::{Denied, KeyRef, Reporter};
 pub use layout::{Layout, Room, TooSmall};
 pub use member::{Member, Source, Terms};
 pub use side::{of_peer, of_upstream, Health, Sided};
+pub use tenant::Tenant;
 
 use super::columns::{Columns, Levels};
 use super::custom::{Dist, Meter, DIST_WORDS, METER_WORDS};

@@ -1,0 +1,155 @@
+//! A team as the rule sees it.
+
+use logic::autoscale::balance::{Candidate, Peers, Settings};
+use logic::autoscale::metrics::columns::{Columns, Levels, Worker};
+use logic::autoscale::metrics::series::Peer;
+use logic::autoscale::metrics::table::Ref;
+use logic::autoscale::metrics::zone::{Tenant, Terms, Zone};
+use logic::autoscale::metrics::Now;
+
+use super::seat::{Place, Seat};
+use super::team::Team;
+use super::tried::Tried;
+
+/// A team as the rule sees it, for one choice.
+pub struct View<'a> {
+    team: &'a Team,
+    zone: &'a Zone<'static>,
+    tried: &'a Tried,
+    /// Who asks.
+    worker: Worker,
+    pub rule: &'a Settings,
+    /// The rule is the method of the upstream. Where others balance it, nothing was kept for the rule.
+    is_method: bool,
+    /// What was learnt of how many requests a peer takes at a time holds.
+    pub heeds_limits: bool,
+    /// What [`Zone::controls`] says.
+    controls: u64,
+    columns: Columns<'static>,
+    /// How many of them are in use.
+    used: usize,
+    now: Now,
+}
+
+/// With more columns than this, those of other workers are summed up once a millisecond: a line of memory each, and all of them change.
+pub(super) const FEW_COLUMNS: usize = 4;
+
+impl<'a> View<'a> {
+    #[inline]
+    pub fn new(
+        team: &'a Team,
+        zone: &'a Zone<'static>,
+        tried: &'a Tried,
+        (rule, is_method): (&'a Settings, bool),
+        (worker, now): (Worker, Now),
+    ) -> View<'a> {
+        let (controls, columns) = (zone.controls(), zone.columns());
+        let used = columns.used();
+        View { team, zone, tried, worker, rule, is_method, heeds_limits: false, controls, columns, used, now }
+    }
+
+    /// What a peer has in flight, and how many of them wait where that is known. Of this worker it is exact, of others as of this
+    /// millisecond.
+    #[inline]
+    fn levels(&self, seat: &Seat, tenant: Tenant<'_>) -> Levels {
+        if self.used <= FEW_COLUMNS || self.worker == Worker::NONE {
+            tenant.levels(&self.columns, self.used)
+        } else {
+            self.levels_of_many(seat, tenant)
+        }
+    }
+
+    #[inline(never)]
+    fn levels_of_many(&self, seat: &Seat, tenant: Tenant<'_>) -> Levels {
+        let (mut own, ms) = (tenant.own_levels(&self.columns, self.worker), (self.now.us >> 10) as u32);
+        let (then, elsewhere) = seat.elsewhere.get();
+        if then == ms {
+            own += elsewhere;
+        } else {
+            let all = tenant.levels(&self.columns, self.used);
+            seat.elsewhere.set((ms, all.without(own)));
+            own = all;
+        }
+        own
+    }
+
+    /// What there is to know where nothing was kept for the rule.
+    #[cold]
+    fn observed(&self, entry: Ref<Peer>) -> Candidate {
+        Candidate::of(self.zone, entry, 1, self.now).unwrap_or(Candidate::new(1))
+    }
+
+    /// How many a peer has for which the zone has no place.
+    #[cold]
+    fn conns(&self, seat: &Seat) -> u32 {
+        self.team.listed_as(seat).map_or(0, |peer| peer.conns() as u32)
+    }
+}
+
+#[cfg(upstream_sid)]
+impl View<'_> {
+    /// Whether a client that was with peer `i` before may go there again.
+    pub fn suits(&self, i: usize) -> bool {
+        let mut candidate = self.candidate(i);
+        if let Some(super::Seated::Listed(peer)) = self.team.seated(i) {
+            if peer.drains() {
+                candidate.excluded = self.tried.has(i) || peer.has_failed();
+            }
+        }
+        candidate.is_eligible()
+    }
+}
+
+impl Peers for View<'_> {
+    fn len(&self) -> usize {
+        self.team.seats().len()
+    }
+
+    fn primaries(&self) -> usize {
+        self.team.primaries
+    }
+
+    // Inline, and the rare cases hand over numbers: so a candidate stays in registers.
+    #[inline(always)]
+    fn candidate(&self, i: usize) -> Candidate {
+        let Some(seat) = self.team.seats().get(i) else {
+            return Candidate { excluded: true, ..Candidate::new(1) };
+        };
+        let tenant = self.team.tenant(seat, self.zone);
+        let said = self.team.said(seat, self.zone, self.controls, self.now);
+        let candidate = Candidate {
+            limit: said.limit,
+            state: said.state,
+            health: said.health,
+            excluded: self.tried.has(i) || self.team.is_out(seat),
+            ..Candidate::new(said.weight)
+        };
+        let Some(tenant) = tenant else {
+            let inflight = self.conns(seat);
+            return Candidate { inflight, occupied: inflight, ..candidate };
+        };
+        let (levels, memory) = (self.levels(seat, tenant), tenant.memory());
+        let (inflight, waiting, occupied) = (levels.active, levels.waiting, levels.occupied());
+        let mut candidate =
+            Candidate { inflight, waiting, occupied, ..candidate }.recall(&memory, self.rule, self.now);
+        if let Place::Added(_, Terms { slow_start_ms: Some(ms), .. }) = seat.place {
+            candidate.ramp = memory.ramp_within(u64::from(ms) * 1000, self.now);
+        }
+        if self.heeds_limits {
+            candidate.room = Some(tenant.learnt().room(self.now));
+        }
+        if !self.is_method {
+            let Candidate { latency_us, silent_us, failing, .. } = self.observed(tenant.entry());
+            return Candidate {
+                latency_us,
+                silent_us,
+                failing,
+                stuck_us: 0,
+                ramp: 1.0,
+                load: None,
+                ..candidate
+            };
+        }
+        candidate
+    }
+}
