@@ -36,6 +36,8 @@ pub struct Said {
     pub limit: u32,
     pub state: State,
     pub health: Health,
+    /// It is up and well, there is no limit, and it starts as slowly as the others.
+    pub(super) is_plain: bool,
 }
 
 /// Whoever dies between a change and telling that there is one is found out after this time.

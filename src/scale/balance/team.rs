@@ -3,7 +3,7 @@
 use core::cell::Cell;
 use std::collections::HashMap;
 
-use logic::autoscale::balance::Memory;
+use logic::autoscale::balance::{Memory, Usual};
 use logic::autoscale::metrics::series::{Peer, Upstream as Group};
 use logic::autoscale::metrics::table::Ref;
 use logic::autoscale::metrics::zone::{Health, State, Tenant, Terms, Zone};
@@ -28,6 +28,8 @@ pub struct Team {
     membership: u64,
     /// When it was seen last who is out.
     looked_us: Cell<u64>,
+    /// What was usual among them at the last choice.
+    pub(super) usual: Cell<Option<Usual>>,
 }
 
 impl Team {
@@ -65,6 +67,7 @@ impl Team {
             group,
             membership,
             looked_us: Cell::new(now.us),
+            usual: Cell::default(),
         };
         let is_up = |i: &usize| !matches!(team.seated(*i), Some(Seated::Listed(peer)) if peer.is_down());
         team.tries = (0..team.seats.len()).filter(is_up).count();
@@ -158,6 +161,13 @@ impl Team {
         tenant.map_or(Ref::NONE, |tenant| tenant.entry())
     }
 
+    /// Peer `i`, and its words as they were found last.
+    #[inline]
+    pub(super) fn known(&self, i: usize) -> Option<(&Seat, Tenant<'static>)> {
+        let seat = self.seats.get(i)?;
+        Some((seat, seat.tenant.get()?))
+    }
+
     /// The words of a seat in the zone.
     #[inline]
     pub(super) fn tenant(&self, seat: &Seat, zone: &Zone<'static>) -> Option<Tenant<'static>> {
@@ -196,14 +206,17 @@ impl Team {
         let most = listed.map_or(0, |peer| u32::try_from(peer.max_conns()).unwrap_or(u32::MAX));
         let limits = [control.limit, most].into_iter().filter(|limit| *limit > 0);
         let is_well = zone.standing(entry, now) == Health::Well;
-        seat.said.set(Said {
+        let said = Said {
             controls,
             until_us: if is_well { now.us + SAID_US } else { 0 },
             weight: if control.weight > 0 { control.weight } else { weight },
             limit: limits.min().unwrap_or(0),
             state: control.says(),
             health: zone.health(entry, now),
-        });
+            is_plain: false,
+        };
+        let is_free = said.limit == 0 && seat.place.terms().slow_start_ms.is_none();
+        seat.said.set(Said { is_plain: is_well && said.takes() && is_free, ..said });
     }
 
     /// What the rule keeps of peer `i`.

@@ -42,6 +42,7 @@ pub struct Candidate {
 
 impl Candidate {
     /// A peer of which nothing is known.
+    #[inline(always)]
     pub const fn new(weight: u16) -> Self {
         Self {
             latency_us: None,

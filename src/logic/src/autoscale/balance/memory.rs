@@ -168,6 +168,14 @@ impl<'a> Memory<'a> {
         ewma::faded(&self.0[FAILING], now.us).unwrap_or(0.0)
     }
 
+    /// It has its whole share, and no failure of it is remembered.
+    #[inline]
+    pub fn is_plain(&self, settings: &Settings, now: Now) -> bool {
+        let risen = get(&self.0[RISEN]);
+        ewma::is_zero(&self.0[FAILING])
+            && (risen == 0 || now.us.saturating_sub(risen) >= settings.slow_start_us)
+    }
+
     /// The load that was reported, and how long ago.
     #[inline]
     pub fn load(&self, now: Now) -> Option<(f32, u64)> {

@@ -8,15 +8,16 @@
 //! Everything is arithmetic on what is handed in: the time, a random number, the peers.
 
 mod candidate;
+mod cost;
 mod memory;
-mod offer;
 mod pick;
 mod settings;
 mod wait;
 
 pub use candidate::Candidate;
+pub use cost::Usual;
 pub use memory::{Ended, Memory};
-pub use pick::{choose, pick, Choice, Peers, FEW};
+pub use pick::{choose, pick, Choice, Peers, Race, FEW};
 pub use settings::{Rule, Settings};
 
 #[cfg(test)]

@@ -4,8 +4,8 @@
 //! balancing", 2001): two of eight was measurably worse than all of eight. A sample that may not be picked is drawn again a few times,
 //! and only then are the peers gone through, so a choice among a thousand costs no more than one among ten.
 
-use super::offer::{Means, Offer, Usual};
-use super::{wait, Candidate, Settings};
+use super::cost::{cost, Means, Usual};
+use super::{wait, Candidate, Rule, Settings};
 
 /// Up to this many peers are all compared.
 pub const FEW: usize = 32;
@@ -26,6 +26,19 @@ pub trait Peers {
     }
     /// Peer `i` of `0..len()`.
     fn candidate(&self, i: usize) -> Candidate;
+    /// Has it compared. Whoever knows a shorter way to nearly all of its candidates may go that.
+    #[inline]
+    fn enter(&self, i: usize, race: &mut Race) {
+        race.enter(i, &self.candidate(i));
+    }
+    /// What was usual at the last choice; without it all peers are looked at twice.
+    #[inline]
+    fn usual(&self) -> Option<Usual> {
+        None
+    }
+    /// Keeps what is usual now.
+    #[inline]
+    fn keep(&self, _usual: Usual) {}
 }
 
 impl Peers for [Candidate] {
@@ -95,7 +108,8 @@ fn among<P: Peers + ?Sized>(
     }
 }
 
-/// All of `n`, which are no more than `MOST`. One look at each: what is usual among them is known only after the last.
+/// All of `n`, which are no more than `MOST`. What is usual among them moves slowly: it is taken from the last choice.
+#[inline]
 fn compare<P: Peers + ?Sized, const MOST: usize>(
     peers: &P,
     (from, n): (usize, usize),
@@ -103,25 +117,69 @@ fn compare<P: Peers + ?Sized, const MOST: usize>(
     ahead: Option<u32>,
     random: u64,
 ) -> Found {
-    let (mut offers, mut means, mut up) = (Offers::<MOST>::none(), Means::default(), false);
+    let usual = peers.usual().unwrap_or_else(|| usual(peers, (from, n)));
+    let mut race = Race::new(settings.rule, ahead.is_some(), random, usual);
     let mut i = below(random, n);
     for _ in 0..n {
-        let peer = peers.candidate(from + i);
-        if peer.is_up() {
-            up = true;
-            means.add(&peer);
-            if may(&peer, ahead.is_some()) {
-                offers.add(i, class(&peer, random, i), Offer::of(&peer, settings.rule));
-            }
-        }
+        peers.enter(from + i, &mut race);
         i = if i + 1 == n { 0 } else { i + 1 };
     }
-    let best = offers.cheapest(&means.usual());
-    let best = best.filter(|i| ahead.is_none_or(|ahead| !pays::<P, MOST>(peers, (from, n), *i, ahead)));
-    Found { best: best.map(|i| from + i), up }
+    if race.means.tell() {
+        peers.keep(race.means.usual());
+    }
+    let best = race.best.filter(|i| ahead.is_none_or(|ahead| !pays::<P, MOST>(peers, (from, n), *i, ahead)));
+    Found { best, up: race.up }
 }
 
-/// Whether it pays to wait rather than to go to peer `chosen` of `n`.
+/// A comparison, one peer after the other.
+pub struct Race {
+    rule: Rule,
+    /// Requests can be held: what was learnt of a peer holds. Else it only puts others before it.
+    holds: bool,
+    random: u64,
+    usual: Usual,
+    means: Means,
+    up: bool,
+    least: Rank,
+    /// Of equals the first one.
+    best: Option<usize>,
+}
+
+impl Race {
+    #[inline]
+    fn new(rule: Rule, holds: bool, random: u64, usual: Usual) -> Self {
+        let least = (u8::MAX, f64::INFINITY);
+        Self { rule, holds, random, usual, means: Means::default(), up: false, least, best: None }
+    }
+
+    /// Peer `i`.
+    #[inline(always)]
+    pub fn enter(&mut self, i: usize, peer: &Candidate) {
+        if !peer.is_up() {
+            return;
+        }
+        self.up = true;
+        self.means.add(peer);
+        if !may(peer, self.holds) {
+            return;
+        }
+        let rank = (class(peer, self.random, i), cost(peer, self.rule, &self.usual));
+        if rank.0 < self.least.0 || rank.0 == self.least.0 && rank.1 < self.least.1 {
+            (self.least, self.best) = (rank, Some(i));
+        }
+    }
+}
+
+/// What is usual among `n` of them.
+#[cold]
+fn usual<P: Peers + ?Sized>(peers: &P, (from, n): (usize, usize)) -> Usual {
+    let mut means = Means::default();
+    let all = (from..from + n).map(|i| peers.candidate(i));
+    all.filter(Candidate::is_up).for_each(|peer| means.add(&peer));
+    means.usual()
+}
+
+/// Whether it pays to wait rather than to go to peer `chosen`, one of `n`.
 #[inline(never)]
 fn pays<P: Peers + ?Sized, const MOST: usize>(
     peers: &P,
@@ -131,7 +189,7 @@ fn pays<P: Peers + ?Sized, const MOST: usize>(
 ) -> bool {
     let all: [Candidate; MOST] =
         core::array::from_fn(|i| if i < n { one(peers, from + i) } else { Candidate::new(1) });
-    wait::pays(&all[..n], chosen, ahead)
+    wait::pays(&all[..n], chosen - from, ahead)
 }
 
 /// Where requests can be held, what was learnt of a peer holds; else it only puts others before it.
@@ -145,43 +203,6 @@ fn may(peer: &Candidate, holds: bool) -> bool {
 fn class(peer: &Candidate, random: u64, i: usize) -> u8 {
     let late = peer.ramp < 1.0 && !peer.is_its_turn(mix(random, i));
     u8::from(!peer.has_room()) << 1 | u8::from(late)
-}
-
-/// Those that may be picked, in the order in which they are looked at: of equals the first is taken.
-struct Offers<const MOST: usize> {
-    all: [(Offer, usize, u8); MOST],
-    n: usize,
-}
-
-impl<const MOST: usize> Offers<MOST> {
-    #[inline]
-    fn none() -> Self {
-        Self { all: [(Offer::NONE, 0, 0); MOST], n: 0 }
-    }
-
-    #[inline]
-    fn add(&mut self, i: usize, class: u8, offer: Offer) {
-        if let Some(place) = self.all.get_mut(self.n) {
-            *place = (offer, i, class);
-            self.n += 1;
-        }
-    }
-
-    /// The number of the best one.
-    #[inline]
-    fn cheapest(&self, usual: &Usual) -> Option<usize> {
-        let mut best: Option<(Rank, usize)> = None;
-        for (offer, i, class) in &self.all[..self.n] {
-            if best.is_some_and(|((other, _), _)| other < *class) {
-                continue;
-            }
-            let cost = offer.cost(usual);
-            if best.is_none_or(|((other, least), _)| *class < other || cost < least) {
-                best = Some(((*class, cost), *i));
-            }
-        }
-        best.map(|(_, i)| i)
-    }
 }
 
 /// Whether it is full and whether it is not its turn, in this order, and the cost.

@@ -337,3 +337,51 @@ proptest! {
         }
     }
 }
+
+/// Peers that keep what is usual, as a team does.
+struct Keeping(Vec<Candidate>, Cell<Option<Usual>>);
+
+impl Peers for Keeping {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+    fn primaries(&self) -> usize {
+        2
+    }
+    fn candidate(&self, i: usize) -> Candidate {
+        self.0[i]
+    }
+    fn usual(&self) -> Option<Usual> {
+        self.1.get()
+    }
+    fn keep(&self, usual: Usual) {
+        self.1.set(Some(usual));
+    }
+}
+
+#[test]
+fn what_is_usual_is_kept_of_those_who_tell_it() {
+    let known = |us, state| Candidate { latency_us: Some(us), state, ..Candidate::new(1) };
+    let all = vec![known(5e3, State::Down), Candidate::new(1), known(20e3, State::Up)];
+    let mut peers = Keeping(all, None.into());
+    let settings = Settings::default();
+    // of a peer that is down nothing is told, and of a new one nothing is known
+    assert_eq!((pick(&peers, &settings, 0), peers.usual().map(|usual| usual.latency_us)), (Some(1), None));
+    peers.0[1].state = State::Down;
+    assert_eq!(
+        (pick(&peers, &settings, 0), peers.usual().map(|usual| usual.latency_us)),
+        (Some(2), Some(20e3))
+    );
+    // nobody is up: what was usual stays
+    peers.0[2].state = State::Down;
+    assert_eq!((pick(&peers, &settings, 0), peers.usual().map(|usual| usual.latency_us)), (None, Some(20e3)));
+    // a new peer costs what was usual at the last choice: more than one of half as much, less than one of twice as much
+    for (us, best) in [(10e3, 0), (40e3, 1)] {
+        peers.0[0] = known(us, State::Up);
+        peers.0[1] = Candidate::new(1);
+        for n in 0..8 {
+            peers.1.set(Some(Usual { latency_us: 20e3, load: 0.0 }));
+            assert_eq!(pick(&peers, &settings, n << 61), Some(best), "{us} {n}");
+        }
+    }
+}

@@ -4,7 +4,7 @@
 //! control of a queueing system with two heterogeneous servers", 1984). Here the threshold follows from what was learnt of the faster
 //! peers: together they free slots at a known rate, so the request's turn comes in a known time.
 
-use super::offer::{tries, Service};
+use super::cost::{service_us, tries};
 use super::Candidate;
 
 /// Only full peers are waited for: their answers are what ends the wait.
@@ -30,5 +30,5 @@ const CLEARLY: f64 = 1.5;
 
 fn service(peer: &Candidate) -> Option<f64> {
     let known = peer.room.is_some_and(|room| room.service_us > 0.0);
-    known.then(|| Service::of(peer).us(f64::from(peer.latency_us.unwrap_or(0.0))) * tries(peer))
+    known.then(|| service_us(peer, f64::from(peer.latency_us.unwrap_or(0.0))) * tries(peer))
 }

@@ -258,6 +258,7 @@ const fn present(seen: u64, levels: u64, at: u32) -> u64 {
     }
 }
 
+#[inline]
 const fn tag(gen: u16) -> u64 {
     (gen & 0x3ff) as u64
 }

@@ -50,7 +50,7 @@ pub fn age_us(word: &Word, now_us: u64) -> Option<u64> {
 /// Feeds a zero: what most samples of an average of failures are.
 #[inline]
 pub fn feed_zero(word: &Word, now_us: u64) {
-    if high(get(word)) == 0 {
+    if is_zero(word) {
         put(word, pair(0, stamp(now_us)));
     } else {
         feed(word, 0.0, now_us);
@@ -87,11 +87,17 @@ pub fn value(word: &Word) -> Option<f32> {
     (seen != 0).then(|| f32::from_bits(high(seen) as u32))
 }
 
+/// Nothing but zeros was fed, or nothing.
+#[inline]
+pub fn is_zero(word: &Word) -> bool {
+    high(get(word)) == 0
+}
+
 /// The average as if nothing but zeros had come since it was last fed.
 #[inline]
 pub fn faded(word: &Word, now_us: u64) -> Option<f32> {
     // most averages of failures
-    if high(get(word)) == 0 {
+    if is_zero(word) {
         return value(word);
     }
     let dt = between(low(get(word)) as u32, (now_us >> UNIT) as u32) as f32;

@@ -13,14 +13,17 @@ pub const LOW: u64 = 1;
 /// One in the upper half.
 pub const HIGH: u64 = 1 << 32;
 
+#[inline]
 pub const fn low(word: u64) -> u64 {
     word & 0xffff_ffff
 }
 
+#[inline]
 pub const fn high(word: u64) -> u64 {
     word >> 32
 }
 
+#[inline]
 pub const fn pair(high: u32, low: u32) -> u64 {
     (high as u64) << 32 | low as u64
 }

@@ -84,6 +84,7 @@ impl<K> Ref<K> {
         self.index as usize
     }
 
+    #[inline]
     pub const fn gen(self) -> u16 {
         self.gen
     }
