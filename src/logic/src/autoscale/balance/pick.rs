@@ -36,9 +36,9 @@ pub trait Peers {
     fn usual(&self) -> Option<Usual> {
         None
     }
-    /// Keeps what is usual now.
+    /// Keeps what is usual now; `None` when it has to be found anew next time.
     #[inline]
-    fn keep(&self, _usual: Usual) {}
+    fn keep(&self, _usual: Option<Usual>) {}
 }
 
 impl Peers for [Candidate] {
@@ -108,7 +108,8 @@ fn among<P: Peers + ?Sized>(
     }
 }
 
-/// All of `n`, which are no more than `MOST`. What is usual among them moves slowly: it is taken from the last choice.
+/// All of `n`, which are no more than `MOST`. Where all are known, what is usual among them only colours what is long ago, and moves
+/// slowly: it is taken from the last choice. A peer of which nothing is known costs what is usual now, and no more.
 #[inline]
 fn compare<P: Peers + ?Sized, const MOST: usize>(
     peers: &P,
@@ -124,9 +125,7 @@ fn compare<P: Peers + ?Sized, const MOST: usize>(
         peers.enter(from + i, &mut race);
         i = if i + 1 == n { 0 } else { i + 1 };
     }
-    if race.means.tell() {
-        peers.keep(race.means.usual());
-    }
+    peers.keep(race.means.complete());
     let best = race.best.filter(|i| ahead.is_none_or(|ahead| !pays::<P, MOST>(peers, (from, n), *i, ahead)));
     Found { best, up: race.up }
 }
