@@ -37,6 +37,9 @@ fn bind_request_bits() {
 }
 
 fn main() {
+    // nginx unloads modules while its exiting worker's threads may still run what they have to tidy up, which is code of ours (the
+    // allocator's, for one): the library stays where it is until the process ends
+    println!("cargo::rustc-cdylib-link-arg=-Wl,-z,nodelete");
     for name in ["FEATURES", "FEATURES_CHECK", "VERSION_NUMBER"] {
         println!("cargo::rerun-if-env-changed=DEP_NGINX_{name}");
     }
