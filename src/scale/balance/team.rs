@@ -28,7 +28,7 @@ pub struct Team {
     membership: u64,
     /// When it was seen last who is out.
     looked_us: Cell<u64>,
-    /// What was usual among them at the last choice.
+    /// What was usual among the primary ones at the last choice.
     pub(super) usual: Cell<Option<Usual>>,
 }
 

@@ -170,8 +170,8 @@ impl Peers for View<'_> {
         self.team.usual.get()
     }
 
-    fn keep(&self, usual: Option<Usual>) {
-        self.team.usual.set(usual);
+    fn keep(&self, usual: Usual) {
+        self.team.usual.set(Some(usual));
     }
 
     fn candidate(&self, i: usize) -> Candidate {

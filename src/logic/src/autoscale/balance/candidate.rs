@@ -101,6 +101,12 @@ impl Candidate {
         self.state == State::Up && self.health != Health::Ejected && !self.excluded
     }
 
+    /// Nothing is known of how long it takes.
+    #[inline]
+    pub(super) fn is_unknown(&self) -> bool {
+        self.latency_us.is_none() && self.room.is_none_or(|room| room.service_us <= 0.0)
+    }
+
     /// One more request is within the limits that were said.
     #[inline]
     pub(super) fn has_leave(&self) -> bool {

@@ -29,7 +29,6 @@ pub struct Usual {
 /// Finds it, from those that are up.
 #[derive(Default)]
 pub(super) struct Means {
-    all: u32,
     latency: Mean,
     load: Mean,
 }
@@ -37,19 +36,14 @@ pub(super) struct Means {
 impl Means {
     #[inline]
     pub fn add(&mut self, peer: &Candidate) {
-        self.all += 1;
         peer.latency_us.into_iter().for_each(|us| self.latency.add(us));
         peer.load.into_iter().for_each(|(load, _)| self.load.add(load));
     }
 
-    /// What is usual, where something is known of everybody.
+    /// Somebody knows how long it takes.
     #[inline]
-    pub fn complete(&self) -> Option<Usual> {
-        if self.latency.n == self.all && self.all > 0 {
-            Some(self.usual())
-        } else {
-            None
-        }
+    pub fn tell(&self) -> bool {
+        self.latency.n > 0
     }
 
     /// Zero in flight and loads of zero where nobody knows.

@@ -31,14 +31,14 @@ pub trait Peers {
     fn enter(&self, i: usize, race: &mut Race) {
         race.enter(i, &self.candidate(i));
     }
-    /// What was usual at the last choice; without it all peers are looked at twice.
+    /// What was usual among the primary peers at the last choice; without it all are looked at twice.
     #[inline]
     fn usual(&self) -> Option<Usual> {
         None
     }
-    /// Keeps what is usual now; `None` when it has to be found anew next time.
+    /// Keeps what is usual now.
     #[inline]
-    fn keep(&self, _usual: Option<Usual>) {}
+    fn keep(&self, _usual: Usual) {}
 }
 
 impl Peers for [Candidate] {
@@ -108,8 +108,8 @@ fn among<P: Peers + ?Sized>(
     }
 }
 
-/// All of `n`, which are no more than `MOST`. Where all are known, what is usual among them only colours what is long ago, and moves
-/// slowly: it is taken from the last choice. A peer of which nothing is known costs what is usual now, and no more.
+/// All of `n`, which are no more than `MOST`. What is usual among them moves slowly, and only colours what is known but old: among the
+/// primary peers it is taken from the last choice.
 #[inline]
 fn compare<P: Peers + ?Sized, const MOST: usize>(
     peers: &P,
@@ -118,15 +118,19 @@ fn compare<P: Peers + ?Sized, const MOST: usize>(
     ahead: Option<u32>,
     random: u64,
 ) -> Found {
-    let usual = peers.usual().unwrap_or_else(|| usual(peers, (from, n)));
+    let kept = if from == 0 { peers.usual() } else { None };
+    let usual = kept.unwrap_or_else(|| usual(peers, (from, n)));
     let mut race = Race::new(settings.rule, ahead.is_some(), random, usual);
     let mut i = below(random, n);
     for _ in 0..n {
         peers.enter(from + i, &mut race);
         i = if i + 1 == n { 0 } else { i + 1 };
     }
-    peers.keep(race.means.complete());
-    let best = race.best.filter(|i| ahead.is_none_or(|ahead| !pays::<P, MOST>(peers, (from, n), *i, ahead)));
+    if from == 0 && race.means.tell() {
+        peers.keep(race.means.usual());
+    }
+    let best =
+        race.best().filter(|i| ahead.is_none_or(|ahead| !pays::<P, MOST>(peers, (from, n), *i, ahead)));
     Found { best, up: race.up }
 }
 
@@ -139,16 +143,37 @@ pub struct Race {
     usual: Usual,
     means: Means,
     up: bool,
-    least: Rank,
-    /// Of equals the first one.
-    best: Option<usize>,
+    looks: u32,
+    known: Entry,
+    /// Of those of which nothing is known: they cost so many times what is usual, which is not found before the end.
+    unknown: Entry,
+}
+
+/// The best one of those that were looked at.
+#[derive(Clone, Copy)]
+struct Entry {
+    rank: Rank,
+    /// Of equals the first one is taken.
+    look: u32,
+    i: Option<usize>,
+}
+
+impl Entry {
+    const NONE: Self = Self { rank: (u8::MAX, f64::INFINITY), look: u32::MAX, i: None };
+
+    #[inline]
+    fn is_before(&self, other: &Self) -> bool {
+        let ((class, cost), (other_class, least)) = (self.rank, other.rank);
+        class < other_class
+            || class == other_class && (cost < least || cost == least && self.look < other.look)
+    }
 }
 
 impl Race {
     #[inline]
     fn new(rule: Rule, holds: bool, random: u64, usual: Usual) -> Self {
-        let least = (u8::MAX, f64::INFINITY);
-        Self { rule, holds, random, usual, means: Means::default(), up: false, least, best: None }
+        let (known, unknown) = (Entry::NONE, Entry::NONE);
+        Self { rule, holds, random, usual, means: Means::default(), up: false, looks: 0, known, unknown }
     }
 
     /// Peer `i`.
@@ -162,9 +187,25 @@ impl Race {
         if !may(peer, self.holds) {
             return;
         }
-        let rank = (class(peer, self.random, i), cost(peer, self.rule, &self.usual));
-        if rank.0 < self.least.0 || rank.0 == self.least.0 && rank.1 < self.least.1 {
-            (self.least, self.best) = (rank, Some(i));
+        self.looks += 1;
+        let is_unknown = peer.is_unknown() && self.rule == Rule::PeakEwma;
+        let usual = if is_unknown { Usual { latency_us: 1.0, ..self.usual } } else { self.usual };
+        let rank = (class(peer, self.random, i), cost(peer, self.rule, &usual));
+        let entry = Entry { rank, look: self.looks, i: Some(i) };
+        let best = if is_unknown { &mut self.unknown } else { &mut self.known };
+        if entry.is_before(best) {
+            *best = entry;
+        }
+    }
+
+    #[inline]
+    fn best(&self) -> Option<usize> {
+        let Entry { rank: (class, times), .. } = self.unknown;
+        let unknown = Entry { rank: (class, times * self.means.usual().latency_us.max(1.0)), ..self.unknown };
+        if unknown.is_before(&self.known) {
+            unknown.i
+        } else {
+            self.known.i
         }
     }
 }

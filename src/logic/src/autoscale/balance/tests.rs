@@ -354,22 +354,31 @@ impl Peers for Keeping {
     fn usual(&self) -> Option<Usual> {
         self.1.get()
     }
-    fn keep(&self, usual: Option<Usual>) {
-        self.1.set(usual);
+    fn keep(&self, usual: Usual) {
+        self.1.set(Some(usual));
     }
 }
 
 #[test]
-fn what_is_usual_is_kept_while_everybody_is_known() {
+fn a_peer_that_nobody_knows_costs_what_is_usual_now() {
     let known = |us, state| Candidate { latency_us: Some(us), state, ..Candidate::new(1) };
     let all = vec![known(5e3, State::Down), known(20e3, State::Up), known(9e3, State::Up)];
     let mut peers = Keeping(all, None.into());
     let settings = Settings::default();
     let usual = |peers: &Keeping| peers.usual().map(|usual| usual.latency_us);
     assert_eq!((pick(&peers, &settings, 0), usual(&peers)), (Some(1), Some(20e3)));
+    // whatever was usual before: both cost the same, and neither is left out
     peers.0[0] = Candidate::new(1);
-    assert_eq!((pick(&peers, &settings, 0).is_some(), usual(&peers)), (true, None));
-    // both cost the same then, and neither is left out
-    let picked: Vec<_> = (0..8).map(|n| pick(&peers, &settings, n << 61)).collect();
-    assert!(picked.contains(&Some(0)) && picked.contains(&Some(1)), "{picked:?}");
+    for before in [1e3, 20e3, 400e3] {
+        peers.1.set(Some(Usual { latency_us: before, load: 0.0 }));
+        let picked: Vec<_> = (0..8).map(|n| pick(&peers, &settings, n << 61)).collect();
+        assert!(picked.contains(&Some(0)) && picked.contains(&Some(1)), "{before}: {picked:?}");
+        assert_eq!(usual(&peers), Some(20e3));
+    }
+    // with one in flight it costs twice that
+    peers.0[0].inflight = 1;
+    assert!((0..8).all(|n| pick(&peers, &settings, n << 61) == Some(1)));
+    // where only a backup peer is up, what is kept of the primary ones stays
+    (peers.0[0].state, peers.0[1].state) = (State::Down, State::Down);
+    assert_eq!((pick(&peers, &settings, 0), usual(&peers)), (Some(2), Some(20e3)));
 }
