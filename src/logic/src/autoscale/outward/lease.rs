@@ -61,10 +61,13 @@ impl Record {
         })
     }
 
-    /// Grows with each holder.
+    /// Grows with each holder, unless somebody takes away what is noted; whoever has seen more goes on from that.
     fn fence(&self) -> u64 {
         // holders do not change a thousand times a second: who makes the object anew is above those before
-        let told = (self.created_s.max(0) as u64).saturating_mul(1000).saturating_add(self.transitions) + 1;
+        let told = (self.created_s.max(0) as u64)
+            .saturating_mul(1000)
+            .saturating_add(self.transitions)
+            .saturating_add(1);
         self.noted.max(told)
     }
 
@@ -123,6 +126,8 @@ pub struct Election {
     /// When this look at the Lease was begun, and the one before.
     looks: (u64, u64),
     others: u64,
+    /// The greatest fence seen.
+    highest: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -133,7 +138,7 @@ struct Held {
 
 impl Election {
     pub fn new(who: Candidate) -> Election {
-        Election { who, seen: None, held: None, looks: (0, 0), others: 0 }
+        Election { who, seen: None, held: None, looks: (0, 0), others: 0, highest: 0 }
     }
 
     /// The path of the Lease; without its last part that of all leases.
@@ -158,13 +163,19 @@ impl Election {
         self.looks = (now, self.looks.0);
     }
 
-    /// How long until the next look: client-go's 2 s of 15 s; those who wait spread out.
+    /// How long until the next look: client-go's 2 s of 15 s; those who wait spread out, and look when what they wait for is over.
     pub fn pause(&self, now: u64, random: u64) -> u64 {
         let period = (self.who.ttl_ms * 2 / 15).max(1);
-        match self.may_write(now) {
-            Some(_) => period,
-            None => period + random % (period * 6 / 5 + 1),
+        if self.may_write(now).is_some() {
+            return period;
         }
+        let over = self.seen.as_ref().map(|(seen, at)| at + self.lasts(seen));
+        let left = over.and_then(|over| over.checked_sub(now)).filter(|left| *left > 0);
+        (period + random % (period * 2 / 5 + 1)).min(left.unwrap_or(u64::MAX))
+    }
+
+    fn lasts(&self, found: &Record) -> u64 {
+        found.duration_ms.unwrap_or(self.who.ttl_ms)
     }
 
     /// How long one call may take: a holder's no longer than it holds, so that it learns in time that it does not any more.
@@ -192,15 +203,16 @@ impl Election {
             }
             None => now,
         };
-        let lasts = found.duration_ms.unwrap_or(self.who.ttl_ms);
+        let lasts = self.lasts(&found);
         let mine = found.holder == self.who.me;
         let free = found.holder.is_empty()
             || found.holder.starts_with(&self.who.gateway)
             || now.saturating_sub(seen_at) >= lasts;
+        let fence = self.fence_of(&found);
         let step = match (mine, free) {
-            (true, _) => Step::Update(found.with(self.spec(None, unix_us), found.fence())),
+            (true, _) => Step::Update(found.with(self.spec(None, unix_us), fence)),
             (false, true) => {
-                let fence = fence::next(found.fence(), unix_us / 1000);
+                let fence = fence::next(fence, unix_us / 1000);
                 Step::Update(found.with(self.spec(Some(found.transitions + 1), unix_us), fence))
             }
             (false, false) => Step::Wait,
@@ -212,10 +224,18 @@ impl Election {
         step
     }
 
+    /// The fence of the Lease as it was found, and no less than the greatest one seen: who takes the annotation away, or the Lease, does not
+    /// turn it back.
+    fn fence_of(&mut self, found: &Record) -> u64 {
+        self.highest = self.highest.max(found.fence());
+        self.highest
+    }
+
     /// The API server has taken a change that was asked for at `asked`; this is its answer.
     pub fn taken(&mut self, answer: Record, asked: u64) {
         if answer.holder == self.who.me {
-            self.held = Some(Held { until: asked + self.who.ttl_ms * 2 / 3, fence: answer.fence() });
+            let fence = self.fence_of(&answer);
+            self.held = Some(Held { until: asked + self.who.ttl_ms * 2 / 3, fence });
         } else {
             self.held = None;
         }
@@ -259,7 +279,7 @@ impl Election {
             "metadata": {
                 "name": self.who.lease,
                 "namespace": self.who.namespace,
-                "annotations": noted(fence::next(0, unix_us / 1000)),
+                "annotations": noted(fence::next(self.highest, unix_us / 1000)),
             },
             "spec": self.spec(Some(0), unix_us),
         })

@@ -118,6 +118,17 @@ fn a_renewal_keeps_the_fence_and_prolongs_the_lead() {
 }
 
 #[test]
+fn who_waits_looks_when_the_lease_is_over() {
+    let (mut server, mut a, mut b) = (Server::default(), election("a", "1"), election("b", "1"));
+    round(&mut a, &mut server, 0);
+    assert_eq!((a.pause(100, 7), a.pause(100, u64::MAX)), (2000, 2000), "a holder spreads nothing");
+    assert_eq!(round(&mut b, &mut server, 1000), None);
+    assert_eq!([0, 800, 801].map(|random| b.pause(1000, random)), [2000, 2800, 2000]);
+    assert_eq!(b.pause(15_500, 800), 500);
+    assert!(round(&mut b, &mut server, 16_000).is_some());
+}
+
+#[test]
 fn another_worker_of_the_same_gateway_need_not_wait() {
     let (mut server, mut a, mut b) = (Server::default(), election("a", "1"), election("a", "2"));
     let first = round(&mut a, &mut server, 0).unwrap();
@@ -172,6 +183,23 @@ fn the_fence_is_of_the_scale_of_the_clock() {
     // whoever strips it of what is noted does not make it begin at nothing
     server.lease.as_mut().unwrap()["metadata"].as_object_mut().unwrap().remove("annotations");
     assert_eq!(server.get().map(|record| record.fence()), Some(made_ms + 1003));
+}
+
+#[test]
+fn who_takes_the_annotation_or_the_lease_away_does_not_turn_the_fence_back() {
+    // later than the object was made
+    let year = 365 * 86_400_000 * 3;
+    let (mut server, mut a, mut b) = (Server::default(), election("a", "1"), election("b", "1"));
+    let fence = round(&mut a, &mut server, year);
+    round(&mut b, &mut server, year);
+    for now in [2000, 4000] {
+        server.lease.as_mut().unwrap()["metadata"].as_object_mut().unwrap().remove("annotations");
+        assert_eq!(round(&mut a, &mut server, year + now), fence, "while it is held");
+        assert_eq!(server.get().map(|record| record.fence()), fence, "and it is noted again");
+    }
+    // whoever is the next one has a slow clock
+    server.lease = None;
+    assert!(round(&mut b, &mut server, 5000) > fence);
 }
 
 #[test]
