@@ -140,7 +140,7 @@ fn keep_worker() {
 
 #[cold]
 fn keep_for_a_while() {
-    /// So much later, at the most, does a worker stop.
+    /// How much later a worker stops than it could, once nothing is posted any more.
     const A_WHILE: Duration = Duration::from_millis(100);
     let fire = || {
         KEEPER.0.replace(None);

@@ -45,7 +45,8 @@ impl Outcome {
         }
     }
 
-    /// nginx gives the try back: the peer had closed the connection that was kept, before it could know of the request.
+    /// nginx gives the try back: the peer has closed a connection that was kept. As a rule it never knew of the request; a peer that ends
+    /// because of it looks the same.
     #[inline]
     pub fn is_given_back(&self) -> bool {
         self.reused && self.status == 0 && self.failed && !self.timed_out

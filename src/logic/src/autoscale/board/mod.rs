@@ -84,7 +84,7 @@ impl<'a> Board<'a> {
 
     /// When this memory began, in milliseconds since 1970: after the one that it goes on from, by whatever clock. For a memory that is new.
     pub fn begin(&self, unix_ms: u64, before_ms: u64) {
-        put(&self.head[BEGAN], unix_ms.max(before_ms + 1));
+        put(&self.head[BEGAN], unix_ms.max(before_ms.saturating_add(1)));
     }
 
     /// The fence of the last leader.
