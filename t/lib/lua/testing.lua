@@ -52,6 +52,19 @@ function M.count_plain(text, what)
     return M.count(text, (what:gsub("%p", "%%%0")))
 end
 
+-- The different values of a list, in order and in one line.
+function M.distinct(list)
+    local seen, values = {}, {}
+    for _, value in ipairs(list) do
+        if not seen[value] then
+            seen[value] = true
+            values[#values + 1] = value
+        end
+    end
+    table.sort(values)
+    return table.concat(values, " ")
+end
+
 function M.error_log()
     return M.read("logs/error.log")
 end
