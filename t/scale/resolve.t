@@ -45,8 +45,9 @@ server {
         }
     }
 }
+lua_package_path "$TEST_NGINX_LUA/?.lua;;";
 init_by_lua_block {
-    local http, json = require "autoscale.http", require "cjson"
+    local http, json, testing = require "autoscale.http", require "cjson", require "testing"
 
     -- what the name means from now on
     function name(...)
