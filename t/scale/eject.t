@@ -838,3 +838,62 @@ true a2/1, b1/-, c1/-, d1/-, a1/1, a1/1 down
 a2/5, b1/-, c1/-, d1/-, a1/7, a1/- down
 a9/5 down, b1/-, c1/-, d1/-, a9/7 down, a9/- down
 a2/5, b1/-, c1/-, d1/-, a1/7, a1/- down; a:[34] b:\d c:\d d:\d
+
+
+=== TEST 31: nginx keeps out no more than the share either, once autoscale_balance has the say: a fault that all have leaves all of them, not one or nobody
+--- http_config
+    upstream app { zone app 64k; autoscale_balance least_request; server A; server B; server C; server D; autoscale_eject failures=1000 error_rate=off latency=off max=50%; }
+    upstream spare { zone spare 64k; autoscale_balance least_request; server A; server B; server C backup; autoscale_eject failures=1000 error_rate=off latency=off; }
+    upstream plain { zone plain 64k; autoscale_balance least_request; server A; server B; server C; server D; }
+--- config
+    location ~ /to/(?<u>app|spare|plain) { proxy_pass http://$u; proxy_next_upstream off; }
+--- lua
+    -- of many requests at once: who has failed is not the first choice, but one
+    local function seen(uri)
+        set("all", "slow")
+        local threads, bodies, refused = {}, {}, 0
+        for i = 1, 12 do threads[i] = ngx.thread.spawn(fetch, uri) end
+        for i = 1, 12 do
+            local _, status, body = ngx.thread.wait(threads[i])
+            if status == 200 then bodies[body] = true else refused = refused + 1 end
+        end
+        local list = {}
+        for body in pairs(bodies) do list[#list + 1] = body end
+        return #list .. " answer, " .. refused .. " refused"
+    end
+    set("all", "close")
+    ngx.say(get(2, "/to/app"))
+    ngx.say(seen("/to/app"), ", ", #log("max_fails"))
+    set("all", "close")
+    ngx.say(get(1, "/to/app"))
+    ngx.say(seen("/to/app"), ", ", (log("max_fails")[1]:gsub("^upstream \"app\": ", "")))
+    -- a backup peer is there for that, and without ejections nginx has its way
+    set("all", "close")
+    ngx.say(get(2, "/to/spare"), ", ", get(5, "/to/plain"))
+    ngx.say(seen("/to/spare"), "; ", seen("/to/plain"), ", ", #log('upstream "spare"') + #log('upstream "plain"'))
+--- response_body
+502:2
+2 answer, 0 refused, 0
+502:1
+4 answer, 0 refused, 3 of 4 peers are out, which leaves too few: max_fails is ignored
+502:2, 502:5
+1 answer, 0 refused; 0 answer, 12 refused, 0
+
+
+=== TEST 32: while the fault lasts, nobody is refused for it
+--- modes: plain
+--- http_config
+    upstream app { autoscale_balance least_request; server A fail_timeout=1s; server B fail_timeout=1s; autoscale_eject failures=1000 error_rate=off; }
+--- lua
+    set("all", "close")
+    ngx.say(get(2))
+    ngx.sleep(1.7)
+    ngx.say(get(2))
+    ngx.shared.how:delete("all")
+    ngx.sleep(0.6)
+    local before = #log("max_fails")
+    ngx.say((get(4):gsub("%d", "n")), ", ", before, " ", #log("max_fails"))
+--- response_body_like
+\A502:2
+502:2
+(a:n|b:n|a:n b:n), 1 2

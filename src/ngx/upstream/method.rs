@@ -142,11 +142,33 @@ impl Attempts {
             self.team.mark(last as usize, &mut self.tried);
         }
         let chosen = match self.hinted(pc, shell) {
-            None => shell.choose(self.number as usize, &self.team, &self.tried)?,
+            None => {
+                let chosen = shell.choose(self.number as usize, &self.team, &self.tried);
+                chosen.or_else(|| self.choose_again(shell))?
+            }
             Some(hinted) => hinted,
         };
         self.current = Some(chosen as u32);
         Some(chosen)
+    }
+
+    /// Nobody is left.
+    #[cold]
+    #[inline(never)]
+    fn choose_again(&self, shell: &Shell) -> Option<usize> {
+        let number = self.number as usize;
+        shell.forgive(number, &self.team).then(|| shell.choose(number, &self.team, &self.tried))?
+    }
+
+    /// The current peer has failed `max_fails` times.
+    #[cold]
+    fn has_failed(&self) {
+        if let Some(shell) = self.request.main_conf().shell() {
+            shell.forgive(self.number as usize, &self.team);
+        }
+        if !self.team.forgives() {
+            self.request.log(super::super::log::Level::Warn, "upstream server temporarily disabled");
+        }
     }
 
     fn upstream(&self) -> Option<Upstream> {
@@ -228,11 +250,7 @@ unsafe extern "C" fn free(pc: *mut ngx_peer_connection_t, data: *mut c_void, sta
             let failed = state & ffi::NGX_PEER_FAILED as ngx_uint_t != 0;
             if failed && !is_single {
                 if peer.fail() {
-                    guard(|| {
-                        attempts
-                            .request
-                            .log(super::super::log::Level::Warn, "upstream server temporarily disabled")
-                    });
+                    guard(|| attempts.has_failed());
                 }
             } else {
                 let recovered = peer.end();

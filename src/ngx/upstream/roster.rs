@@ -268,6 +268,11 @@ impl<'a> Listed<'a> {
             && now_s() - self.checked().load(Relaxed) <= self.0.fail_timeout
     }
 
+    /// For how long that lasts, rounded up to the second after it: nginx counts whole ones.
+    pub fn fail_timeout_ms(self) -> u64 {
+        (u64::try_from(self.0.fail_timeout).unwrap_or(0).saturating_add(1)).saturating_mul(1000)
+    }
+
     /// It was chosen for an attempt.
     #[inline]
     pub(super) fn begin(self) {

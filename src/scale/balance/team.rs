@@ -28,6 +28,8 @@ pub struct Team {
     membership: u64,
     /// When it was seen last who is out.
     looked_us: Cell<u64>,
+    /// Until when it keeps nobody out that a peer has failed, in milliseconds of [`clock::msec`]; see [`Team::forgive`].
+    forgiven_ms: Cell<u64>,
     /// What was usual among the primary ones at the last choice.
     pub(super) usual: Cell<Option<Usual>>,
 }
@@ -67,6 +69,7 @@ impl Team {
             group,
             membership,
             looked_us: Cell::new(now.us),
+            forgiven_ms: Cell::default(),
             usual: Cell::default(),
         };
         let is_up = |i: &usize| !matches!(team.seated(*i), Some(Seated::Listed(peer)) if peer.is_down());
@@ -290,8 +293,47 @@ impl Team {
     /// Whether nginx keeps it out.
     #[inline]
     pub(super) fn is_out(&self, seat: &Seat) -> bool {
-        let out = |peer: Listed<'_>| peer.is_down() || !self.is_single() && peer.has_failed();
-        self.listed_as(seat).is_some_and(out)
+        let has_failed = |peer: Listed<'_>| !self.is_single() && peer.has_failed() && !self.forgives();
+        self.listed_as(seat).is_some_and(|peer| peer.is_down() || has_failed(peer))
+    }
+
+    /// Whether `max_fails` keeps nobody out for now.
+    pub fn forgives(&self) -> bool {
+        clock::msec() < self.forgiven_ms.get()
+    }
+
+    /// Somebody has failed `max_fails` times, or nobody is left. Where nginx keeps out so many that they are, with those that are ejected,
+    /// more than `most` of so many peers, none of them is kept out: a fault that all have in common must not leave a single peer, or
+    /// nobody. Says then how many are out, of how many.
+    #[cold]
+    pub fn forgive(
+        &self,
+        zone: &Zone<'static>,
+        now: Now,
+        most: impl Fn(usize) -> usize,
+    ) -> Option<(usize, usize)> {
+        let controls = zone.controls();
+        let (mut of, mut out, mut failed_ms) = (0, 0, 0);
+        for (i, seat) in self.seats.iter().enumerate() {
+            let (listed, said) = (self.listed_as(seat), self.said(seat, zone, controls, now));
+            if said.state != State::Up || listed.is_some_and(Listed::is_down) {
+                continue;
+            }
+            let failed = listed.filter(|peer| peer.has_failed());
+            let is_out = failed.is_some() || !said.takes();
+            if i >= self.primaries && !is_out {
+                return None;
+            }
+            if i < self.primaries {
+                (of, out) = (of + 1, out + usize::from(is_out));
+            }
+            failed_ms = failed_ms.max(failed.map_or(0, Listed::fail_timeout_ms));
+        }
+        if failed_ms == 0 || out < of && out <= most(of) {
+            return None;
+        }
+        self.forgiven_ms.set(clock::msec() + failed_ms);
+        Some((out, of))
     }
 
     /// Peer `i` is well again: it gets its share little by little.
@@ -309,6 +351,7 @@ impl Team {
         let out_us = |seat: &Seat| seen.get(&seat.addr).copied().unwrap_or(looked_us);
         self.seats.iter().for_each(|seat| seat.out_us.set(out_us(seat)));
         self.looked_us.set(looked_us);
+        self.forgiven_ms.set(before.forgiven_ms.get());
     }
 
     /// Sees who takes requests again: they begin slowly, whoever has taken them out.

@@ -18,6 +18,7 @@ use logic::autoscale::metrics::zone::{Health, State, Zone};
 use logic::autoscale::metrics::Now;
 use logic::autoscale::policy::Mode;
 
+use super::balance::Team;
 use super::collect::Outcome;
 use super::Shell;
 use crate::conf::MainConf;
@@ -339,6 +340,24 @@ impl Shell {
                 clock::monotonic(),
             );
         }
+    }
+
+    /// A peer of upstream `number` has failed `max_fails` times, or nobody is left. Where peers are ejected, their largest share holds for
+    /// those that nginx keeps out, too. True when those may be had again.
+    #[cold]
+    pub fn forgive(&self, number: usize, team: &Team) -> bool {
+        let Some(eject) = self.ejects.get(number).filter(|_| !self.ejects.observes) else { return false };
+        if team.forgives() {
+            return false;
+        }
+        let most = |of| eject.settings.cap(of, false);
+        let Some((out, of)) = team.forgive(&self.zone, clock::monotonic(), most) else { return false };
+        let name = &eject.name;
+        log_cycle(
+            Level::Warn,
+            &format!("upstream \"{name}\": {out} of {of} peers are out, which leaves too few: max_fails is ignored"),
+        );
+        true
     }
 
     /// Somebody has said that a peer of upstream `number` is up, whatever it was ejected for.
