@@ -16,7 +16,7 @@ use logic::autoscale::signal::hint;
 use super::balance::{Team, Tried, View};
 use super::pool::Pool;
 use crate::conf::Balance;
-use crate::ngx::{Known, Upstream, Whose};
+use crate::ngx::{clock, Known, Upstream, Whose};
 
 /// Over how many seconds the error rate of a listed peer is: what a signal means without a window.
 const WINDOW_S: u64 = 5;
@@ -38,6 +38,8 @@ pub struct Fleet {
     asleep: Cell<bool>,
     /// What was learnt of how many requests a peer takes is to hold.
     heeds_limits: bool,
+    /// Whom [`Fleet::should_wait`] has found for a request that need not, and in which turn of the event loop.
+    found: Cell<Option<(usize, u64)>>,
 }
 
 struct Listed {
@@ -92,6 +94,7 @@ impl Fleet {
             pool: None,
             asleep: Cell::new(false),
             heeds_limits: upstream.is_some_and(|u| super::protect::learns(&u)),
+            found: Cell::default(),
         };
         fleet.meet(zone, now);
         match plan.zip(upstream) {
@@ -110,6 +113,7 @@ impl Fleet {
         }
         let team = Rc::new(Team::of(self.upstream, self.entry, zone, now));
         let before = self.team.replace(team);
+        self.found.take();
         before.replace();
         self.team.borrow().remember(&before);
         self.meet(zone, now);
@@ -326,12 +330,24 @@ impl Fleet {
         self.asleep.set(self.pool.as_ref().is_some_and(|pool| pool.is_asleep(zone, now)));
     }
 
-    /// Whether the next request had better wait for a peer with room than go to one that has some, or must: `ahead` wait before it.
-    pub fn should_wait(&self, zone: &Zone<'static>, ahead: u32, random: u64, now: Now) -> bool {
+    /// Whether the next request must wait for a peer with room or, behind the `ahead` of it, had better wait for a faster one. Whom it goes
+    /// to otherwise is kept for it.
+    pub fn should_wait(&self, zone: &Zone<'static>, ahead: Option<u32>, random: u64, now: Now) -> bool {
         let (team, tried) = (self.team(zone, || now), Tried::default());
         let mut view = self.view(&team, zone, &tried, (Worker::NONE, now));
         view.heeds_limits = true;
-        choose(&view, view.rule, ahead, random) == Verdict::Wait
+        let verdict = choose(&view, view.rule, ahead, random);
+        if let Verdict::Peer(i) = verdict {
+            self.found.set(Some((i, clock::msec())));
+        }
+        verdict == Verdict::Wait
+    }
+
+    /// Whom [`Fleet::should_wait`] has just found, once.
+    #[inline]
+    pub fn found(&self, team: &Team) -> Option<usize> {
+        let (i, turn) = self.found.take()?;
+        (turn == clock::msec() && core::ptr::eq(team, &raw const **self.team.borrow())).then_some(i)
     }
 
     /// Whether nobody takes requests, as far as this worker's balancers know, although somebody could.

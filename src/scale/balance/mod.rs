@@ -21,8 +21,7 @@ use crate::ngx::{clock, Request};
 pub use seat::Seated;
 pub use team::Team;
 pub use tried::Tried;
-pub use view::View;
-use view::FEW_COLUMNS;
+pub use view::{View, FEW_COLUMNS};
 
 /// What the rule keeps of a peer.
 #[inline]
@@ -50,8 +49,12 @@ impl Shell {
     /// The number, in its team, of the best peer for the next attempt at upstream `number`.
     #[inline]
     pub fn choose(&self, number: usize, team: &Team, tried: &Tried) -> Option<usize> {
+        let fleet = self.fleet(number)?;
+        if let Some(found) = fleet.found(team).filter(|i| !tried.has(*i)) {
+            return Some(found);
+        }
         let asks = (self.worker, self.random(), clock::monotonic());
-        self.fleet(number)?.pick(team, &self.zone, tried, asks)
+        fleet.pick(team, &self.zone, tried, asks)
     }
 
     /// Whether peer `i` of that team may be had for it.

@@ -6,6 +6,7 @@ use logic::autoscale::metrics::columns::Levels;
 use logic::autoscale::metrics::series::Peer;
 use logic::autoscale::metrics::table::Ref;
 use logic::autoscale::metrics::zone::{Health, State, Tenant, Terms, Zone};
+use logic::autoscale::metrics::Now;
 
 use crate::ngx::{Listed, OwnAddress};
 
@@ -47,6 +48,12 @@ impl Said {
     #[inline]
     pub(super) fn takes(&self) -> bool {
         self.state == State::Up && self.health != Health::Ejected
+    }
+
+    /// It is plain, and that holds still.
+    #[inline]
+    pub(super) fn is_plain_at(&self, controls: u64, now: Now) -> bool {
+        self.is_plain && self.controls == controls && now.us < self.until_us
     }
 }
 

@@ -30,6 +30,8 @@ pub struct Team {
     looked_us: Cell<u64>,
     /// Until when it keeps nobody out that a peer has failed, in milliseconds of [`clock::msec`]; see [`Team::forgive`].
     forgiven_ms: Cell<u64>,
+    /// The number of what was said so far, until when that holds, and whether it makes all of them plain.
+    plain: Cell<(u64, u64, bool)>,
     /// What was usual among the primary ones at the last choice.
     pub(super) usual: Cell<Option<Usual>>,
 }
@@ -70,6 +72,7 @@ impl Team {
             membership,
             looked_us: Cell::new(now.us),
             forgiven_ms: Cell::default(),
+            plain: Cell::default(),
             usual: Cell::default(),
         };
         let is_up = |i: &usize| !matches!(team.seated(*i), Some(Seated::Listed(peer)) if peer.is_down());
@@ -189,6 +192,7 @@ impl Team {
         };
         seat.tenant.set(found.and_then(|entry| zone.tenant(entry)));
         seat.said.take();
+        self.plain.take();
     }
 
     /// What is said of a seat, when `controls` is what [`Zone::controls`] says.
@@ -199,6 +203,30 @@ impl Team {
             self.hear(seat, zone, controls, now);
         }
         seat.said.get()
+    }
+
+    /// Whether there is nothing special to say of anybody, when `controls` is what [`Zone::controls`] says.
+    #[inline]
+    pub(super) fn all_plain(&self, zone: &Zone<'static>, controls: u64, now: Now) -> bool {
+        let (seen, until_us, all) = self.plain.get();
+        if seen == controls && now.us < until_us {
+            return all;
+        }
+        self.hear_all(zone, controls, now)
+    }
+
+    #[cold]
+    fn hear_all(&self, zone: &Zone<'static>, controls: u64, now: Now) -> bool {
+        let mut until_us = now.us + SAID_US;
+        let all = self.seats.iter().fold(true, |all, seat| {
+            let said = self.said(seat, zone, controls, now);
+            if said.is_plain {
+                until_us = until_us.min(said.until_us);
+            }
+            all && said.is_plain
+        });
+        self.plain.set((controls, until_us, all));
+        all
     }
 
     #[cold]
@@ -293,7 +321,7 @@ impl Team {
     /// Whether nginx keeps it out.
     #[inline]
     pub(super) fn is_out(&self, seat: &Seat) -> bool {
-        let has_failed = |peer: Listed<'_>| !self.is_single() && peer.has_failed() && !self.forgives();
+        let has_failed = |peer: Listed<'_>| peer.has_failed() && !self.is_single() && !self.forgives();
         self.listed_as(seat).is_some_and(|peer| peer.is_down() || has_failed(peer))
     }
 

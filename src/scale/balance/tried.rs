@@ -10,6 +10,11 @@ pub struct Tried {
 
 impl Tried {
     #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.few == 0 && self.more.is_empty()
+    }
+
+    #[inline]
     pub(super) fn has(&self, i: usize) -> bool {
         match i.checked_sub(64) {
             None => self.few >> i & 1 == 1,

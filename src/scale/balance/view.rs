@@ -31,10 +31,14 @@ pub struct View<'a> {
     now: Now,
     /// Nothing keeps a peer from being plain, as [`Peers::enter`] of this has it.
     is_plain: bool,
+    /// What is said of them keeps nobody from it.
+    all_plain: bool,
+    /// Nobody was tried.
+    is_first: bool,
 }
 
 /// With more columns than this, those of other workers are summed up once a millisecond: a line of memory each, and all of them change.
-pub(super) const FEW_COLUMNS: usize = 4;
+pub const FEW_COLUMNS: usize = 4;
 
 impl<'a> View<'a> {
     #[inline]
@@ -48,7 +52,8 @@ impl<'a> View<'a> {
         let (controls, columns) = (zone.controls(), zone.columns());
         let used = columns.used();
         let is_plain = is_method && rule.feedback.is_none() && used <= FEW_COLUMNS;
-        let heeds_limits = false;
+        let all_plain = is_plain && team.all_plain(zone, controls, now);
+        let (is_first, heeds_limits) = (tried.is_empty(), false);
         View {
             team,
             zone,
@@ -62,6 +67,8 @@ impl<'a> View<'a> {
             used,
             now,
             is_plain,
+            all_plain,
+            is_first,
         }
     }
 
@@ -139,12 +146,9 @@ impl Peers for View<'_> {
         let Some((seat, tenant)) = self.team.known(i) else { return self.special(i, race) };
         let said = seat.said.get();
         let memory = tenant.memory();
-        let is_plain = self.is_plain
-            && said.is_plain
-            && said.controls == self.controls
-            && self.now.us < said.until_us
+        let is_plain = (self.all_plain || self.is_plain && said.is_plain_at(self.controls, self.now))
             && tenant.is_current()
-            && !self.tried.has(i)
+            && (self.is_first || !self.tried.has(i))
             && !self.team.is_out(seat)
             && memory.is_plain(self.rule, self.now);
         if !is_plain {

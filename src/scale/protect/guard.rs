@@ -13,7 +13,7 @@ use super::refusal::Refusals;
 use super::Shell;
 use crate::conf::Protect as Conf;
 use crate::ngx::{Request, Upstream};
-use crate::scale::balance::Team;
+use crate::scale::balance::{Team, FEW_COLUMNS};
 use crate::scale::fleet::Fleet;
 
 /// What is measured is looked at so often.
@@ -82,8 +82,10 @@ impl Guard {
             }
             None => {
                 let Some(fleet) = shell.fleet(number) else { return true };
-                if self.is_choosy(shell, fleet, now) {
-                    return !fleet.should_wait(&shell.zone, 0, shell.random(), now);
+                let is_choosy = self.is_choosy(shell, fleet, now);
+                let looks_anyway = fleet.balance().is_some() && shell.zone.columns().used() <= FEW_COLUMNS;
+                if is_choosy || looks_anyway {
+                    return !fleet.should_wait(&shell.zone, is_choosy.then_some(0), shell.random(), now);
                 }
                 let team = fleet.team(&shell.zone, || now);
                 // most often the one that had room last
@@ -119,7 +121,7 @@ impl Guard {
             }
             return limit.saturating_sub(active.saturating_sub(streams));
         }
-        if self.is_choosy(shell, fleet, now) && fleet.should_wait(zone, ahead, shell.random(), now) {
+        if self.is_choosy(shell, fleet, now) && fleet.should_wait(zone, Some(ahead), shell.random(), now) {
             return 0;
         }
         let (mut any, mut room) = (false, 0u32);

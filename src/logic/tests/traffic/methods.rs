@@ -66,7 +66,7 @@ impl Method for Ours {
         if !self.protect {
             return balance::pick(&peers[..], &self.settings, random).map_or(Choice::Nobody, Choice::Peer);
         }
-        match balance::choose(&peers[..], &self.settings, ahead, random) {
+        match balance::choose(&peers[..], &self.settings, Some(ahead), random) {
             balance::Choice::Peer(i) => Choice::Peer(i),
             balance::Choice::Wait => Choice::Wait,
             balance::Choice::Nobody => Choice::Nobody,
@@ -182,7 +182,7 @@ impl Method for Oracle {
                 }
             })
             .collect();
-        match balance::choose(&peers[..], &Settings::default(), ahead, random) {
+        match balance::choose(&peers[..], &Settings::default(), Some(ahead), random) {
             balance::Choice::Peer(i) => Choice::Peer(i),
             balance::Choice::Wait => Choice::Wait,
             balance::Choice::Nobody => Choice::Nobody,

@@ -60,21 +60,32 @@ pub enum Choice {
     Nobody,
 }
 
+/// For what a request may be held.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Hold {
+    Never,
+    /// For a peer to have room.
+    Room,
+    /// Also for a much faster peer than the one with room, behind so many others.
+    Faster(u32),
+}
+
 /// Which peer gets the request, `None` when none may. `random` breaks ties and chooses the sample. A peer beyond what was learnt of it is
 /// picked when all are: the request cannot wait.
 pub fn pick<P: Peers + ?Sized>(peers: &P, settings: &Settings, random: u64) -> Option<usize> {
     let primaries = peers.primaries();
-    let among = |tier| among(peers, tier, settings, None, random).best;
+    let among = |tier| among(peers, tier, settings, Hold::Never, random).best;
     among((0, primaries)).or_else(|| among((primaries, peers.len())))
 }
 
-/// The same where requests can be held: `ahead` are held before this one. Backup peers are for when no primary one is up, not for when
-/// all of them are busy.
-pub fn choose<P: Peers + ?Sized>(peers: &P, settings: &Settings, ahead: u32, random: u64) -> Choice {
-    let primaries = peers.primaries();
-    let mut found = among(peers, (0, primaries), settings, Some(ahead), random);
+/// The same where requests can be held for room and, where `ahead` says how many are held before this one, for a peer that is much faster
+/// than the one with room. Backup peers are for when no primary one is up, not for when all of them are busy.
+#[inline]
+pub fn choose<P: Peers + ?Sized>(peers: &P, settings: &Settings, ahead: Option<u32>, random: u64) -> Choice {
+    let (primaries, hold) = (peers.primaries(), ahead.map_or(Hold::Room, Hold::Faster));
+    let mut found = among(peers, (0, primaries), settings, hold, random);
     if !found.up {
-        found = among(peers, (primaries, peers.len()), settings, Some(ahead), random);
+        found = among(peers, (primaries, peers.len()), settings, hold, random);
     }
     match found {
         Found { best: Some(i), .. } => Choice::Peer(i),
@@ -95,16 +106,16 @@ fn among<P: Peers + ?Sized>(
     peers: &P,
     (from, to): (usize, usize),
     settings: &Settings,
-    ahead: Option<u32>,
+    hold: Hold,
     random: u64,
 ) -> Found {
     let n = to.saturating_sub(from);
     if n > FEW {
-        return two(peers, (from, n), settings, ahead.is_some(), random);
+        return two(peers, (from, n), settings, hold != Hold::Never, random);
     }
     match n {
-        0..=FEWER => compare::<P, FEWER>(peers, (from, n), settings, ahead, random),
-        _ => compare::<P, FEW>(peers, (from, n), settings, ahead, random),
+        0..=FEWER => compare::<P, FEWER>(peers, (from, n), settings, hold, random),
+        _ => compare::<P, FEW>(peers, (from, n), settings, hold, random),
     }
 }
 
@@ -115,12 +126,12 @@ fn compare<P: Peers + ?Sized, const MOST: usize>(
     peers: &P,
     (from, n): (usize, usize),
     settings: &Settings,
-    ahead: Option<u32>,
+    hold: Hold,
     random: u64,
 ) -> Found {
     let kept = if from == 0 { peers.usual() } else { None };
     let usual = kept.unwrap_or_else(|| usual(peers, (from, n)));
-    let mut race = Race::new(settings.rule, ahead.is_some(), random, usual);
+    let mut race = Race::new(settings.rule, hold != Hold::Never, random, usual);
     let mut i = below(random, n);
     for _ in 0..n {
         peers.enter(from + i, &mut race);
@@ -129,8 +140,10 @@ fn compare<P: Peers + ?Sized, const MOST: usize>(
     if from == 0 && race.means.tell() {
         peers.keep(race.means.usual());
     }
-    let best =
-        race.best().filter(|i| ahead.is_none_or(|ahead| !pays::<P, MOST>(peers, (from, n), *i, ahead)));
+    let best = race.best().filter(|i| match hold {
+        Hold::Faster(ahead) if race.full => !pays::<P, MOST>(peers, (from, n), *i, ahead),
+        _ => true,
+    });
     Found { best, up: race.up }
 }
 
@@ -143,6 +156,8 @@ pub struct Race {
     usual: Usual,
     means: Means,
     up: bool,
+    /// Somebody is up and can take no more.
+    full: bool,
     looks: u32,
     known: Entry,
     /// Of those of which nothing is known: they cost so many times what is usual, which is not found before the end.
@@ -173,7 +188,8 @@ impl Race {
     #[inline]
     fn new(rule: Rule, holds: bool, random: u64, usual: Usual) -> Self {
         let (known, unknown) = (Entry::NONE, Entry::NONE);
-        Self { rule, holds, random, usual, means: Means::default(), up: false, looks: 0, known, unknown }
+        let means = Means::default();
+        Self { rule, holds, random, usual, means, up: false, full: false, looks: 0, known, unknown }
     }
 
     /// Peer `i`.
@@ -185,6 +201,7 @@ impl Race {
         self.up = true;
         self.means.add(peer);
         if !may(peer, self.holds) {
+            self.full = true;
             return;
         }
         self.looks += 1;
@@ -283,7 +300,8 @@ fn two<P: Peers + ?Sized>(
     }
     let best = match drawn {
         [Some((a, one)), Some((b, other))] => {
-            let cheaper = compare::<_, 2>(&[one, other][..], (0, 2), settings, None, next(draws ^ 2)).best;
+            let cheaper =
+                compare::<_, 2>(&[one, other][..], (0, 2), settings, Hold::Never, next(draws ^ 2)).best;
             cheaper.map(|i| [a, b][i])
         }
         [Some((a, _)), None] => Some(a),

@@ -125,7 +125,7 @@ fn a_request_waits_where_that_is_sooner() {
         room: Some(Room { limit: 2, slots: 2, service_us: us }),
         ..PEER
     };
-    let choose = |peers: &[Candidate], ahead| choose(peers, &settings, ahead, 7);
+    let choose = |peers: &[Candidate], ahead| choose(peers, &settings, Some(ahead), 7);
     let table: [(&str, &[Candidate], u32, Choice); 8] = [
         ("room", &[full, fast], 0, Choice::Peer(1)),
         ("no room", &[full, full], 0, Choice::Wait),
@@ -194,8 +194,8 @@ fn backup_peers_are_for_when_no_primary_one_is_left() {
     assert_eq!(pick(&of(PEER), &settings, 1), Some(0));
     assert_eq!(pick(&of(down), &settings, 1), Some(1));
     assert_eq!(pick(&of(full), &settings, 1), Some(1), "as nginx does with max_conns");
-    assert_eq!(choose(&of(full), &settings, 0, 1), Choice::Wait, "unless the request can wait");
-    assert_eq!(choose(&of(down), &settings, 0, 1), Choice::Peer(1));
+    assert_eq!(choose(&of(full), &settings, Some(0), 1), Choice::Wait, "unless the request can wait");
+    assert_eq!(choose(&of(down), &settings, Some(0), 1), Choice::Peer(1));
 }
 
 #[test]
@@ -270,7 +270,7 @@ proptest! {
             Some(i) => prop_assert!(let_go(&peers[i])),
             None => prop_assert!(!peers.iter().any(let_go)),
         }
-        match choose(&peers[..], &Settings::default(), 0, random) {
+        match choose(&peers[..], &Settings::default(), Some(0), random) {
             Choice::Peer(i) => prop_assert!(may(&peers[i])),
             Choice::Wait => prop_assert!(peers.iter().any(Candidate::is_up)),
             Choice::Nobody => prop_assert!(!peers.iter().any(Candidate::is_up)),

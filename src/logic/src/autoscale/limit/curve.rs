@@ -121,6 +121,9 @@ impl Verdict {
 
     #[inline]
     fn limit(&self, now: Now) -> u32 {
+        if !self.up && !self.down {
+            return LEVELS[self.slots].into();
+        }
         let at = ((now.us >> self.unit) + u64::from(self.phase)) % TURN;
         let level = match at {
             _ if self.down && at % DOWN_EVERY < DOWN => half(self.slots),

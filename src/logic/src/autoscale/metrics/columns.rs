@@ -233,13 +233,23 @@ impl<'a> Columns<'a> {
     /// The same where [`Columns::used`] is known to be `used`.
     #[inline]
     pub fn sum(&self, used: usize, entity: usize, gen: u16) -> Levels {
-        let (mut sum, mut at) = (Levels::default(), entity);
+        // two fields at a time: what lies between them has room for what a sum is more than its parts
+        let (mut outer, mut inner, mut at) = (0, 0, entity);
         for _ in 0..used {
             let Some(word) = self.counts.get(at) else { break };
-            sum += Levels::of(get(word), gen);
+            let counts = get(word);
+            if counts >> TAG == tag(gen) {
+                outer += counts & (FIELD << (2 * BITS) | FIELD);
+                inner += counts & FIELD << BITS;
+            }
             at += self.entities;
         }
-        sum
+        let active = outer & ((1 << (2 * BITS)) - 1);
+        Levels {
+            active: active as u32,
+            waiting: (inner >> BITS) as u32,
+            queued: (outer >> (2 * BITS)) as u32,
+        }
     }
 }
 
@@ -321,6 +331,14 @@ mod tests {
         let a = columns.claim(owner(1));
         (0..300_000).for_each(|_| columns.enter(a, 0, 1, BOTH));
         assert_eq!(columns.levels(0, 1), levels(131_072, 131_072, 0));
+        let memory = Memory::new(4, 1);
+        let columns = memory.columns();
+        for n in 0..4 {
+            let worker = columns.claim(owner(n + 1));
+            let full = columns.word(worker, 0).unwrap();
+            (0..3).for_each(|at| put(full, get(full) | tag(1) << TAG | 131_072 << (at * BITS)));
+        }
+        assert_eq!(columns.levels(0, 1), levels(524_288, 524_288, 524_288), "nor does their sum");
     }
 
     #[test]
