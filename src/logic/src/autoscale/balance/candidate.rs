@@ -110,9 +110,8 @@ impl Candidate {
     /// One more request is within the limits that were said.
     #[inline]
     pub(super) fn has_leave(&self) -> bool {
-        let said = if self.limit == 0 { u32::MAX } else { self.limit };
-        let proving = if self.health == Health::Probation { 1 } else { u32::MAX };
-        self.inflight < said.min(proving)
+        let is_within_said = self.limit == 0 || self.inflight < self.limit;
+        is_within_said && (self.health != Health::Probation || self.inflight == 0)
     }
 
     /// It is within what was learnt, too.

@@ -86,13 +86,15 @@ fn larger(a: f64, b: f64) -> f64 {
 #[inline(always)]
 pub(super) fn cost(peer: &Candidate, rule: Rule, usual: &Usual) -> f64 {
     let turn = f64::from(peer.inflight) + 1.0;
-    let times = tries(peer) / f64::from(peer.weight.max(1)) * strain(peer, usual);
+    let times = tries(peer) * strain(peer, usual);
+    // most peers weigh as much as all others, and a division is dear
+    let times = if peer.weight > 1 { times / f64::from(peer.weight) } else { times };
     if rule == Rule::LeastRequest {
         return turn * times;
     }
     let busy = match peer.room {
         Some(room) if room.service_us > 0.0 => {
-            larger(1.0 + CROWD * (turn - 1.0), turn / f64::from(room.slots.max(1)))
+            larger(1.0 + CROWD * (turn - 1.0), turn / f64::from(room.slots))
         }
         _ => turn,
     };
@@ -103,12 +105,14 @@ pub(super) fn cost(peer: &Candidate, rule: Rule, usual: &Usual) -> f64 {
 /// time.
 #[inline(always)]
 pub(super) fn service_us(peer: &Candidate, latency_us: f64) -> f64 {
-    let learnt_us = peer.room.map_or(0.0, |room| f64::from(room.service_us));
-    // the average counts time in the peer's queue, too
-    let part = if learnt_us > 0.0 { PEAK } else { 1.0 };
-    let service_us = larger(learnt_us, latency_us * part);
-    // where nobody knows what is usual, no time is long
-    if peer.stuck_us == 0 || learnt_us == 0.0 && peer.latency_us.is_none() {
+    let service_us = match peer.room {
+        // the average counts time in the peer's queue, too
+        Some(room) if room.service_us > 0.0 => larger(f64::from(room.service_us), latency_us * PEAK),
+        // where nobody knows what is usual, no time is long
+        _ if peer.latency_us.is_none() => return latency_us,
+        _ => latency_us,
+    };
+    if peer.stuck_us == 0 {
         return service_us;
     }
     larger(service_us, peer.stuck_us as f64 - STUCK * service_us)

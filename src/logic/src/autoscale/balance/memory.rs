@@ -14,8 +14,10 @@ const LATENCY: usize = 0;
 const FAILING: usize = 1;
 /// The load that it reports.
 const LOAD: usize = 2;
-/// When it became new or well again.
+/// When it became new or well again,
 const RISEN: usize = 3;
+/// or that it was here when the others were new.
+const SETTLED: u64 = 1;
 
 /// Since when it has been working without a pause,
 const BUSY: usize = 4;
@@ -140,7 +142,7 @@ impl<'a> Memory<'a> {
 
     /// The peer was here when the others were new, too: it has its whole share.
     pub fn settle(&self) {
-        put(&self.0[RISEN], 1);
+        put(&self.0[RISEN], SETTLED);
     }
 
     #[inline]
@@ -173,7 +175,7 @@ impl<'a> Memory<'a> {
     pub fn is_plain(&self, settings: &Settings, now: Now) -> bool {
         let risen = get(&self.0[RISEN]);
         ewma::is_zero(&self.0[FAILING])
-            && (risen == 0 || now.us.saturating_sub(risen) >= settings.slow_start_us)
+            && (risen <= SETTLED || now.us.saturating_sub(risen) >= settings.slow_start_us)
     }
 
     /// The load that was reported, and how long ago.
@@ -192,7 +194,7 @@ impl<'a> Memory<'a> {
     #[inline]
     pub fn ramp_within(&self, slow_start_us: u64, now: Now) -> f32 {
         match get(&self.0[RISEN]) {
-            0 => 1.0,
+            0..=SETTLED => 1.0,
             risen => match now.us.saturating_sub(risen) {
                 us if us >= slow_start_us => 1.0,
                 us => us as f32 / slow_start_us as f32,

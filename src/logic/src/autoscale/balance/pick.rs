@@ -182,6 +182,13 @@ impl Entry {
         class < other_class
             || class == other_class && (cost < least || cost == least && self.look < other.look)
     }
+
+    #[inline(always)]
+    fn meet(&mut self, other: Self) {
+        if other.is_before(self) {
+            *self = other;
+        }
+    }
 }
 
 impl Race {
@@ -207,11 +214,12 @@ impl Race {
         self.looks += 1;
         let is_unknown = peer.is_unknown() && self.rule == Rule::PeakEwma;
         let usual = if is_unknown { Usual { latency_us: 1.0, ..self.usual } } else { self.usual };
-        let rank = (class(peer, self.random, i), cost(peer, self.rule, &usual));
+        let rank = (class(peer, self.holds, self.random, i), cost(peer, self.rule, &usual));
         let entry = Entry { rank, look: self.looks, i: Some(i) };
-        let best = if is_unknown { &mut self.unknown } else { &mut self.known };
-        if entry.is_before(best) {
-            *best = entry;
+        if is_unknown {
+            self.unknown.meet(entry);
+        } else {
+            self.known.meet(entry);
         }
     }
 
@@ -255,11 +263,11 @@ fn may(peer: &Candidate, holds: bool) -> bool {
     peer.is_up() && if holds { peer.has_room() } else { peer.has_leave() }
 }
 
-/// Those with room and those whose turn it is in their slow start go before the others.
+/// Those with room and those whose turn it is in their slow start go before the others. Where requests can be held, all have room.
 #[inline]
-fn class(peer: &Candidate, random: u64, i: usize) -> u8 {
+fn class(peer: &Candidate, holds: bool, random: u64, i: usize) -> u8 {
     let late = peer.ramp < 1.0 && !peer.is_its_turn(mix(random, i));
-    u8::from(!peer.has_room()) << 1 | u8::from(late)
+    u8::from(!holds && !peer.has_room()) << 1 | u8::from(late)
 }
 
 /// Whether it is full and whether it is not its turn, in this order, and the cost.

@@ -33,7 +33,7 @@ pub enum Outcome {
 pub struct Room {
     /// So many may be in flight at this moment.
     pub limit: u32,
-    /// So many are worked on at a time.
+    /// So many are worked on at a time, at least one.
     pub slots: u32,
     /// How long one takes, in microseconds; zero when nothing is known.
     pub service_us: f32,
@@ -106,7 +106,7 @@ impl Verdict {
                 slots: (slots - 1).min(LEVELS.len() - 1),
                 up: bits >> 8 & 1 == 1,
                 down: bits >> 9 & 1 == 1,
-                unit: (bits >> 16 & 0xff).clamp(SHORTEST, LONGEST),
+                unit: bits >> 16 & 0x1f,
                 phase: (bits >> 24) as u8,
                 service_us: f32::from_bits(high(word) as u32),
             },

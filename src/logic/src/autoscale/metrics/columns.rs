@@ -237,10 +237,10 @@ impl<'a> Columns<'a> {
         let (mut outer, mut inner, mut at) = (0, 0, entity);
         for _ in 0..used {
             let Some(word) = self.counts.get(at) else { break };
-            let counts = get(word);
-            if counts >> TAG == tag(gen) {
-                outer += counts & (FIELD << (2 * BITS) | FIELD);
+            let counts = get(word) ^ tag(gen) << TAG;
+            if counts >> TAG == 0 {
                 inner += counts & FIELD << BITS;
+                outer += counts & !(FIELD << BITS);
             }
             at += self.entities;
         }
