@@ -20,6 +20,7 @@ __DATA__
 main::workloads(qw(web a-conflict-10 b-busy-1 c-date-1 d-broken-2 e-deaf-1 f-late-1 g-cut-1 h-scaleonly i-refuse-2
         moved-moved-1 zero-zero-1 refused-refuse huge-huge))
     . main::scaled_more('deaf-deaf' => "kubernetes:shop/deployment/deaf-deaf $main::Api timeout=300ms")
+    . 'lua_package_path "$TEST_NGINX_LUA/?.lua;;";'
 --- lua
     show { "web", "a-conflict-10", "b-busy-1", "c-date-1", "d-broken-2", "e-deaf-1", "h-scaleonly", "i-refuse-2" }
     -- whose answer got lost is looked at again, and that is all
@@ -30,6 +31,7 @@ main::workloads(qw(web a-conflict-10 b-busy-1 c-date-1 d-broken-2 e-deaf-1 f-lat
         ngx.say(name, ": ", noted(name, "SET"))
     end
     -- rights may come: it is tried until its time is over
+    require("testing").gets_logged("PATCH scale was answered 403: forbidden", 5)
     ngx.say(noted("refused-refuse", "PATCH"):match("^PATCH refuse, PATCH refuse"))
 --- response_body
 web: SET 5, PATCH 200

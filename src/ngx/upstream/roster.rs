@@ -262,9 +262,10 @@ impl<'a> Listed<'a> {
     /// It has failed `max_fails` times, and `fail_timeout` is not over.
     #[inline]
     pub fn has_failed(self) -> bool {
-        let most = self.0.max_fails;
-        most != 0
-            && self.fails().load(Relaxed) >= most
+        let (fails, most) = (self.fails().load(Relaxed), self.0.max_fails);
+        fails != 0
+            && most != 0
+            && fails >= most
             && now_s() - self.checked().load(Relaxed) <= self.0.fail_timeout
     }
 
