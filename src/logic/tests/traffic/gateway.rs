@@ -1,5 +1,6 @@
 //! One gateway: what it has in flight, whom it holds, and the method that chooses.
 
+use crate::queue::Line;
 use crate::sim::{Random, Request};
 use std::collections::VecDeque;
 
@@ -20,11 +21,17 @@ pub trait Method {
     fn patience_us(&self) -> u64 {
         50_000
     }
+    /// Whether it holds requests in the queue that `autoscale_protect` has, rather than in the simplest.
+    fn has_queue(&self) -> bool {
+        false
+    }
 }
 
 pub enum Verdict {
     Send(usize),
     Hold(u64),
+    /// Its turn comes, or one that looks finds it too late.
+    Queue,
     Refuse,
 }
 
@@ -32,17 +39,24 @@ pub struct Gateway<'m> {
     method: Box<dyn Method + 'm>,
     inflight: Vec<u32>,
     held: VecDeque<usize>,
+    line: Option<Line>,
     random: Random,
 }
 
 impl<'m> Gateway<'m> {
     pub fn new(peers: usize, method: Box<dyn Method + 'm>, seed: u64) -> Self {
         let random = Random(seed.wrapping_mul(0x1234_5678_9abc_def1));
-        Self { method, inflight: vec![0; peers], held: VecDeque::new(), random }
+        let line = method.has_queue().then(Line::new);
+        Self { method, inflight: vec![0; peers], held: VecDeque::new(), line, random }
     }
 
-    pub fn place(&mut self, id: usize, tried: Option<usize>, now: u64) -> Verdict {
-        let ahead = self.held.len() as u32;
+    /// How many it holds.
+    pub fn holds(&self) -> usize {
+        self.line.as_ref().map_or(self.held.len(), Line::len)
+    }
+
+    pub fn place(&mut self, id: usize, request: &Request, now: u64) -> Verdict {
+        let (ahead, tried) = (self.holds() as u32, request.tried);
         // nobody overtakes those who wait, except one that has been there before
         let choice = if ahead == 0 || tried.is_some() {
             self.method.choose(&self.inflight, 0, tried, self.random.next(), now)
@@ -51,16 +65,28 @@ impl<'m> Gateway<'m> {
         };
         match choice {
             Choice::Peer(peer) => Verdict::Send(peer),
-            Choice::Wait => {
-                self.held.push_back(id);
-                Verdict::Hold(now + self.method.patience_us())
-            }
+            Choice::Wait => match &mut self.line {
+                Some(line) => {
+                    if line.enter(id, request, now) {
+                        Verdict::Queue
+                    } else {
+                        Verdict::Refuse
+                    }
+                }
+                None => {
+                    self.held.push_back(id);
+                    Verdict::Hold(now + self.method.patience_us())
+                }
+            },
             Choice::Nobody => Verdict::Refuse,
         }
     }
 
     /// The first that is held, when a peer has room for it.
     pub fn next(&mut self, tried: impl Fn(usize) -> Option<usize>, now: u64) -> Option<(usize, usize)> {
+        if let Some(line) = &mut self.line {
+            return line.next(&mut *self.method, &self.inflight, self.random.next(), now);
+        }
         let first = *self.held.front()?;
         let random = self.random.next();
         // those behind it may use a slower peer sooner, but they are not asked: the order is kept
@@ -74,7 +100,15 @@ impl<'m> Gateway<'m> {
         }
     }
 
+    /// Those that have waited for too long.
+    pub fn look(&mut self, now: u64) -> Vec<usize> {
+        self.line.as_mut().map_or(Vec::new(), |line| line.look(&self.inflight, now))
+    }
+
     pub fn drop_held(&mut self, id: usize) -> bool {
+        if let Some(line) = &mut self.line {
+            return line.forget(id);
+        }
         let place = self.held.iter().position(|held| *held == id);
         place.map(|place| self.held.remove(place)).is_some()
     }
@@ -87,6 +121,9 @@ impl<'m> Gateway<'m> {
 
     pub fn end(&mut self, request: &Request, status: u16, now: u64) {
         self.inflight[request.peer] -= 1;
+        if let Some(line) = self.line.as_mut().filter(|_| status == 200) {
+            line.ended(now - request.sent, now);
+        }
         self.method.end(request, status, now);
     }
 }

@@ -7,8 +7,10 @@
 //!
 //! The queue here is the simplest there is: in order, and refused after 50 ms.
 
+mod bursts;
 mod gateway;
 mod methods;
+mod queue;
 mod scenarios;
 mod sim;
 mod stats;
@@ -21,6 +23,7 @@ use stats::Outcome;
 type Make = fn(&Scenario) -> Box<dyn Method>;
 
 const PROTECT: Make = |s| Ours::protect(s);
+const QUEUE: Make = |s| Ours::queue(s);
 const BALANCE: Make = |s| Ours::balance(s);
 const LEAST_CONN: Make = |s| LeastConn::of(s);
 const ORACLE: Make = |s| Oracle::of(s);

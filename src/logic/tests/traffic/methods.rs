@@ -12,6 +12,7 @@ use logic::autoscale::metrics::Now;
 pub struct Ours {
     pub settings: Settings,
     pub protect: bool,
+    queue: bool,
     words: Vec<Vec<Word>>,
     learnt: Vec<Vec<Word>>,
 }
@@ -23,7 +24,13 @@ fn words(n: usize) -> Vec<Word> {
 impl Ours {
     pub fn new(peers: usize, protect: bool) -> Self {
         let all = |n| (0..peers).map(|_| words(n)).collect();
-        Self { settings: Settings::default(), protect, words: all(Memory::WORDS), learnt: all(Learnt::WORDS) }
+        Self {
+            settings: Settings::default(),
+            protect,
+            queue: false,
+            words: all(Memory::WORDS),
+            learnt: all(Learnt::WORDS),
+        }
     }
 
     pub fn balance(scenario: &Scenario) -> Box<dyn Method> {
@@ -32,6 +39,11 @@ impl Ours {
 
     pub fn protect(scenario: &Scenario) -> Box<dyn Method> {
         Box::new(Self::new(scenario.peers, true))
+    }
+
+    /// With the queue as it is.
+    pub fn queue(scenario: &Scenario) -> Box<dyn Method> {
+        Box::new(Self { queue: true, ..Self::new(scenario.peers, true) })
     }
 
     fn candidates(&self, inflight: &[u32], tried: Option<usize>, now: Now) -> Vec<Candidate> {
@@ -71,6 +83,10 @@ impl Method for Ours {
             balance::Choice::Wait => Choice::Wait,
             balance::Choice::Nobody => Choice::Nobody,
         }
+    }
+
+    fn has_queue(&self) -> bool {
+        self.queue
     }
 
     fn begin(&mut self, peer: usize, number: u32, now: u64) {

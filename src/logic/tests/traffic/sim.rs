@@ -4,6 +4,7 @@
 //! own. A client waits a second, then it is gone. Time is in microseconds.
 
 use crate::gateway::{Gateway, Method, Verdict};
+use crate::queue::LOOK_US;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
@@ -26,6 +27,44 @@ impl Random {
         -self.unit().ln() * mean
     }
 }
+
+/// The machine stands still: nothing that is due happens before it goes on, then all of it does. Poisson, so many a second, each so long.
+#[derive(Clone, Copy, Debug)]
+pub struct Stalls {
+    pub per_s: f64,
+    pub least_us: f64,
+    pub most_us: f64,
+}
+
+/// The stall that comes, or lasts.
+struct Stall {
+    random: Random,
+    from: u64,
+    to: u64,
+}
+
+impl Stall {
+    fn next(&mut self, stalls: &Stalls) {
+        self.from = self.to + self.random.exponential(1e6 / stalls.per_s) as u64;
+        let us = stalls.least_us + self.random.unit() * (stalls.most_us - stalls.least_us);
+        self.to = self.from + us as u64;
+    }
+
+    /// When that happens which is due at `time`.
+    fn happens(&mut self, stalls: &Stalls, time: u64) -> u64 {
+        while time >= self.to {
+            self.next(stalls);
+        }
+        if time >= self.from {
+            self.to
+        } else {
+            time
+        }
+    }
+}
+
+/// Urgency and tenant of a request, by a random number and the time in seconds.
+pub type Whose = fn(f64, f64) -> (u8, u64);
 
 /// What a peer does with a request that reaches it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -60,6 +99,10 @@ pub struct Scenario {
     pub gateways: usize,
     /// From gateway to peer, one way.
     pub hop_us: u64,
+    pub stalls: Option<Stalls>,
+    pub whose: Whose,
+    /// What comes from there on is not measured; the capacity is that of the time until then.
+    pub until: f64,
 }
 
 impl Scenario {
@@ -74,6 +117,9 @@ impl Scenario {
         warm: 2.0,
         gateways: 1,
         hop_us: 50,
+        stalls: None,
+        whose: |_, _| (3, 0),
+        until: f64::MAX,
     };
 
     /// Requests a second that the peers can do when they are well.
@@ -100,6 +146,9 @@ pub enum Fate {
 #[derive(Clone, Debug)]
 pub struct Request {
     pub gateway: usize,
+    pub urgency: u8,
+    pub tenant: u64,
+    /// When it was due.
     pub at: u64,
     pub work_us: u64,
     pub post: bool,
@@ -124,6 +173,8 @@ enum Event {
     Patience(usize),
     /// A request has waited long enough in the gateway.
     Overdue(usize),
+    /// A gateway looks after those that it holds.
+    Look(usize),
 }
 
 #[derive(Default)]
@@ -139,9 +190,12 @@ pub struct Run<'m> {
     events: BinaryHeap<Reverse<(u64, u64, Event)>>,
     order: u64,
     random: Random,
+    who: Random,
+    stall: Stall,
     pub requests: Vec<Request>,
     peers: Vec<Peer>,
     gateways: Vec<Gateway<'m>>,
+    looks: Vec<bool>,
 }
 
 /// Where the clock starts: not at zero, which is no time in the zone.
@@ -155,11 +209,14 @@ impl<'m> Run<'m> {
             events: BinaryHeap::new(),
             order: 0,
             random: Random(seed),
+            who: Random(!seed),
+            stall: Stall { random: Random(!seed >> 1), from: 0, to: START },
             requests: Vec::new(),
             peers: (0..scenario.peers).map(|_| Peer::default()).collect(),
             gateways: (0..scenario.gateways)
                 .map(|i| Gateway::new(scenario.peers, method(scenario), i as u64 ^ seed))
                 .collect(),
+            looks: vec![false; scenario.gateways],
         };
         run.at(START, Event::Arrive);
         run.go();
@@ -177,31 +234,36 @@ impl<'m> Run<'m> {
 
     fn go(&mut self) {
         while let Some(Reverse((time, _, event))) = self.events.pop() {
-            self.now = time;
+            let stalls = self.scenario.stalls;
+            self.now = stalls.map_or(time, |stalls| self.stall.happens(&stalls, time));
             match event {
-                Event::Arrive => self.arrive(),
+                Event::Arrive => self.arrive(time),
                 Event::Reach(id) => self.reach(id),
                 Event::Done(id) => self.done(id),
                 Event::Back(id, status) => self.back(id, status),
                 Event::Patience(id) => self.patience(id),
                 Event::Overdue(id) => self.overdue(id),
+                Event::Look(gateway) => self.look(gateway),
             }
         }
     }
 
-    fn arrive(&mut self) {
-        if self.second() >= self.scenario.seconds {
+    fn arrive(&mut self, due: u64) {
+        if Self::since_start(due) >= self.scenario.seconds {
             return;
         }
-        let gap = self.random.exponential(1e6 / (self.scenario.rate)(self.second()));
+        let gap = self.random.exponential(1e6 / (self.scenario.rate)(Self::since_start(due)));
         let (mean, spread) = (self.scenario.work_us, self.scenario.spread);
         let work = mean * (1.0 - spread) + self.random.exponential(mean) * spread;
         let post = self.random.unit() < POSTS;
         let gateway = (self.random.next() >> 32) as usize % self.gateways.len();
+        let (urgency, tenant) = (self.scenario.whose)(self.who.unit(), Self::since_start(due));
         let id = self.requests.len();
         self.requests.push(Request {
             gateway,
-            at: self.now,
+            urgency,
+            tenant,
+            at: due,
             work_us: work as u64 + 1,
             post,
             tried: None,
@@ -211,19 +273,23 @@ impl<'m> Run<'m> {
             fate: Fate::Open,
             ended: 0,
         });
-        self.at(self.now + gap as u64 + 1, Event::Arrive);
-        self.at(self.now + PATIENCE_US, Event::Patience(id));
+        self.at(due + gap as u64 + 1, Event::Arrive);
+        self.at(due + PATIENCE_US, Event::Patience(id));
         self.place(id);
     }
 
     /// The gateway decides on a request that has just come.
     fn place(&mut self, id: usize) {
-        let gateway = &mut self.gateways[self.requests[id].gateway];
-        match gateway.place(id, self.requests[id].tried, self.now) {
+        let number = self.requests[id].gateway;
+        match self.gateways[number].place(id, &self.requests[id], self.now) {
             Verdict::Send(peer) => self.send(id, peer),
             Verdict::Hold(until) => {
                 self.at(until, Event::Overdue(id));
-                self.hand_out(self.requests[id].gateway);
+                self.hand_out(number);
+            }
+            Verdict::Queue => {
+                self.hand_out(number);
+                self.keep_looking(number);
             }
             Verdict::Refuse => self.end(id, Fate::Refused),
         }
@@ -302,6 +368,22 @@ impl<'m> Run<'m> {
         }
     }
 
+    fn keep_looking(&mut self, gateway: usize) {
+        if !self.looks[gateway] && self.gateways[gateway].holds() > 0 {
+            self.looks[gateway] = true;
+            self.at(self.now + LOOK_US, Event::Look(gateway));
+        }
+    }
+
+    fn look(&mut self, gateway: usize) {
+        self.looks[gateway] = false;
+        for id in self.gateways[gateway].look(self.now) {
+            self.end(id, Fate::Refused);
+        }
+        self.hand_out(gateway);
+        self.keep_looking(gateway);
+    }
+
     fn overdue(&mut self, id: usize) {
         let gateway = self.requests[id].gateway;
         if self.requests[id].fate == Fate::Open && self.gateways[gateway].drop_held(id) {
@@ -329,7 +411,8 @@ impl<'m> Run<'m> {
     /// Those that are measured.
     pub fn measured(&self) -> impl Iterator<Item = &Request> {
         let from = START + (self.scenario.warm * 1e6) as u64;
-        self.requests.iter().filter(move |request| request.at >= from)
+        let until = START + (self.scenario.until.min(self.scenario.seconds) * 1e6) as u64;
+        self.requests.iter().filter(move |request| (from..until).contains(&request.at))
     }
 
     pub fn since_start(us: u64) -> f64 {

@@ -12,7 +12,8 @@
 //! *For how long* ([`pace`]). A short queue is good, a standing one is not (Nichols, Jacobson, "Controlling queue delay", 2012). A flow whose
 //! first one has waited for a tenth of a second, or for some services' time, stands until it is empty again: it is served newest first,
 //! and what has waited for half of that time is refused (adaptive LIFO and controlled delay of Maurer, "Fail at scale", 2015; there a queue
-//! stands that has not been empty for a tenth of a second, which refuses 2 % at nine tenths of the capacity).
+//! stands that has not been empty for a tenth of a second, which refuses 2 % at nine tenths of the capacity). A burst is no overload
+//! ([`trend`]): as long as not clearly more comes than goes, the first one may wait for three times as long.
 //!
 //! *What it is made of.* Slots of three words in arrays of their own: state, owner, size. All there is to know of an entry is in its state, one
 //! word that changes hands by compare-and-swap; there are no links and no counts that a killed worker could leave wrong. Whoever wants to
@@ -27,6 +28,7 @@ pub mod pace;
 pub mod retry;
 mod settings;
 mod shared;
+mod trend;
 
 pub use entry::{flow, Entry, Phase, Urgency};
 pub use pace::Pace;

@@ -1,6 +1,7 @@
 //! Who is next, and who has to go.
 
 use super::entry::{Phase, State, Urgency, LANES, MOST_FLOWS};
+use super::trend::Trend;
 use super::Pace;
 use crate::autoscale::metrics::word::{get, put, Word};
 use std::sync::atomic::Ordering::Acquire;
@@ -10,6 +11,8 @@ use std::sync::atomic::Ordering::Acquire;
 pub(super) const FLOW_WORDS: usize = 2;
 const FINISH: usize = 0;
 const STANDS: usize = 1;
+/// That a queue stands is written down every eighth of a second.
+const STOOD_UNIT: u32 = 17;
 const MARK: u32 = 64 - LANES.ilog2();
 /// One grant of so many goes round the urgencies that wait.
 const ROUND_EVERY: u64 = 16;
@@ -22,6 +25,9 @@ pub(super) struct View<'a> {
     pub states: &'a [Word],
     pub flows: &'a [Word],
     pub lane: usize,
+    /// When a flow of the queue was last seen to stand.
+    pub stood: &'a Word,
+    pub trend: Trend<'a>,
 }
 
 /// What there is of one queue.
@@ -98,16 +104,30 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Whether the flow's queue stands: one of it has been seen that had waited for too long, and it has not been empty since then.
-    pub fn stands(&self, flow: usize, age_us: u64, pace: &Pace) -> bool {
-        if self.flow(flow, STANDS) != 0 {
-            return true;
+    /// Whether the flow's queue stands: one of it has been seen that had waited for too long while more came than went, and it has not been
+    /// empty since then.
+    pub fn stands(&self, flow: usize, age_us: u64, now_us: u64, pace: &Pace) -> bool {
+        let stands = self.flow(flow, STANDS) != 0;
+        if !stands && !self.begins_to_stand(age_us, now_us, pace) {
+            return false;
         }
-        let stands = age_us >= pace.stands_us();
-        if stands {
+        if !stands {
             self.set_flow(flow, STANDS, 1);
         }
-        stands
+        if get(self.stood) >> STOOD_UNIT != now_us >> STOOD_UNIT {
+            put(self.stood, now_us);
+        }
+        true
+    }
+
+    /// One that waits for too long may be of a burst that is being worked off: then it waits longer. Not where it was overload lately.
+    fn begins_to_stand(&self, age_us: u64, now_us: u64, pace: &Pace) -> bool {
+        if age_us < pace.stands_us() {
+            return false;
+        }
+        let stood_us = get(self.stood);
+        let stood_lately = stood_us != 0 && now_us.saturating_sub(stood_us) < pace.once_us();
+        stood_lately || age_us >= pace.burst_us() || self.trend.is_overload(pace, now_us)
     }
 
     /// When the flow's next service starts. One that is far ahead of its queue is what an upstream with the same number had left behind.
@@ -140,7 +160,7 @@ impl<'a> View<'a> {
         }
         let (best, age) = best?;
         let flow = best.state.flow();
-        if !self.stands(flow, age, pace) {
+        if !self.stands(flow, age, now_us, pace) {
             return Some(best);
         }
         let of_flow = self.waiting().filter(|(_, state)| state.level() == level && state.flow() == flow);

@@ -4,6 +4,9 @@
 const STANDS_US: f64 = 100_000.0;
 const SERVICES: f64 = 2.0;
 const AHEAD: f64 = 16.0;
+/// A burst may make it wait for so many times as long; once it has stood, it may not for so many times as long.
+const BURST: u64 = 3;
+const ONCE: u64 = 30;
 /// A client is never sent away for longer.
 const LONGEST_S: u64 = 120;
 const UNKNOWN_S: u64 = 10;
@@ -27,6 +30,16 @@ impl Pace {
         }
         let each = self.service_us / f64::from(self.inflight.max(1));
         STANDS_US.max(SERVICES * self.service_us).max(AHEAD * each) as u64
+    }
+
+    /// For how long the first one of a queue may wait while what comes is served.
+    pub fn burst_us(&self) -> u64 {
+        self.stands_us().saturating_mul(BURST)
+    }
+
+    /// For how long an upstream is taken for overloaded after it was.
+    pub fn once_us(&self) -> u64 {
+        self.stands_us().saturating_mul(ONCE)
     }
 
     /// How long one may wait in a standing queue.

@@ -2,6 +2,7 @@
 
 use super::entry::{Entry, Phase, State, LANES, MOST_FLOWS};
 use super::order::{Survey, View, FLOW_WORDS};
+use super::trend::{Trend, NOTES};
 use super::Pace;
 use crate::autoscale::metrics::columns::Owner;
 use crate::autoscale::metrics::word::{get, low, put, Word};
@@ -20,11 +21,16 @@ const SWEEPING: u64 = 1 << 63;
 const SEAT: u32 = 48;
 
 /// What each queue has beside the slots.
-pub const LANE_WORDS: usize = 4;
+pub const LANE_WORDS: usize = 4 + NOTES;
 /// Bit 0: somebody may wait. Above it a count of those who came, so that nobody takes the bit away who has not seen the last.
 const FLAG: usize = 0;
 const VIRTUAL: usize = 1;
+/// How many were let go.
 const TURN: usize = 2;
+/// When somebody last waited in a queue that stands.
+const STOOD: usize = 3;
+/// From here on: what had come and gone, now and then.
+const TREND: usize = 4;
 
 /// The queue of one upstream: its number, and its own words.
 #[derive(Clone, Copy)]
@@ -50,6 +56,11 @@ impl<'a> Lane<'a> {
     pub fn is_idle_now(&self) -> bool {
         fence(SeqCst);
         self.is_idle()
+    }
+
+    fn trend(&self) -> Trend<'a> {
+        let (came, gone) = (get(&self.words[FLAG]) >> 1, get(&self.words[TURN]));
+        Trend { notes: &self.words[TREND..TREND + NOTES], came, gone }
     }
 
     fn raise(&self) {
@@ -137,8 +148,17 @@ impl<'a> Queues<'a> {
         (low(self.used.load(Acquire)) as usize).min(self.states.len())
     }
 
-    fn view(&self, lane: &Lane<'_>) -> View<'a> {
-        View { states: &self.states[..self.used()], flows: self.flows, lane: lane.number }
+    fn view<'v>(&self, lane: &Lane<'v>) -> View<'v>
+    where
+        'a: 'v,
+    {
+        View {
+            states: &self.states[..self.used()],
+            flows: self.flows,
+            lane: lane.number,
+            stood: &lane.words[STOOD],
+            trend: lane.trend(),
+        }
     }
 
     fn grant_of(&self, slot: usize) -> Grant {
@@ -226,6 +246,7 @@ impl<'a> Queues<'a> {
             }
             let turn = lane.words[TURN].load(Acquire);
             let view = self.view(lane);
+            view.trend.note(pace, now_us);
             let survey = view.survey();
             if survey.waiting == 0 {
                 if survey.granted == 0 {
@@ -269,7 +290,7 @@ impl<'a> Queues<'a> {
     ) -> bool {
         let state = State(self.states[slot.0 as usize].load(Acquire));
         let (age, view) = (state.age_us(now_us), self.view(lane));
-        let stands = || age >= pace.target_us() && view.stands(state.flow(), age, pace);
+        let stands = || age >= pace.target_us() && view.stands(state.flow(), age, now_us, pace);
         if age < timeout_us && !stands() {
             return false;
         }

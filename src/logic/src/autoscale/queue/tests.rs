@@ -122,6 +122,90 @@ fn one_that_stands_is_served_from_its_end_until_it_is_empty() {
     );
 }
 
+/// 8 are served every 10 ms.
+struct Flood<'a> {
+    queues: Queues<'a>,
+    lane: Lane<'a>,
+    now: u64,
+    held: Vec<(Slot, u64)>,
+}
+
+impl Flood<'_> {
+    /// So many come every 10 ms until `until`. When the first of them was refused, and for how long the oldest had waited then.
+    fn come(&mut self, n: usize, until: u64) -> Option<(u64, u64)> {
+        while self.now < until {
+            self.now += 10_000;
+            for _ in 0..n {
+                let (slot, _) = self.queues.enter(&self.lane, ME, &entry(b"", 1), BOUNDS, self.now).unwrap();
+                self.held.push((slot, self.now));
+            }
+            let oldest = self.held.iter().map(|(_, at)| self.now - at).max().unwrap_or(0);
+            for room in (0..8).rev() {
+                let Some(grant) = self.queues.grant(&self.lane, self.now, &pace(), |_| room + 1) else {
+                    break;
+                };
+                self.queues.leave(grant.slot);
+                self.held.retain(|(slot, _)| *slot != grant.slot);
+            }
+            let (mut crowd, mut late) = (Crowd::default(), Vec::new());
+            for (slot, _) in &self.held {
+                if self.queues.is_overdue((&self.lane, &mut crowd), *slot, 1_000_000, self.now, &pace()) {
+                    assert!(self.queues.withdraw(*slot));
+                    late.push(*slot);
+                }
+            }
+            self.held.retain(|(slot, _)| !late.contains(slot));
+            if !late.is_empty() {
+                return Some((self.now, oldest));
+            }
+        }
+        None
+    }
+}
+
+fn flooded(memory: &Memory) -> Flood<'_> {
+    Flood { queues: memory.queues(), lane: memory.lane(1), now: T, held: Vec::new() }
+}
+
+#[test]
+fn a_burst_is_worked_off_and_nobody_is_refused() {
+    let memory = Memory::new(4096);
+    let mut flood = flooded(&memory);
+    flood.come(28, T + 10_000);
+    assert_eq!(flood.come(8, T + 500_000), None);
+    // 110 wait then: the last of them for 140 ms
+    assert_eq!(flood.come(98, T + 510_000), None);
+    assert_eq!(flood.come(7, T + 3_000_000), None);
+    assert!(flood.held.len() < 8, "{} wait", flood.held.len());
+}
+
+#[test]
+fn overload_is_known_as_soon_as_somebody_has_waited_for_long() {
+    let memory = Memory::new(4096);
+    let mut flood = flooded(&memory);
+    // at the capacity for a while: a few wait
+    flood.come(20, T + 10_000);
+    assert_eq!(flood.come(8, T + 1_000_000), None);
+    let (at, oldest) = flood.come(16, T + 2_000_000).unwrap();
+    assert!(at <= T + 1_000_000 + 200_000 && oldest <= 110_000, "after {} us: {oldest}", at - T - 1_000_000);
+}
+
+#[test]
+fn a_little_more_than_there_is_is_overload_in_the_end_and_then_at_once() {
+    let memory = Memory::new(8192);
+    let mut flood = flooded(&memory);
+    let (at, oldest) = flood.come(10, T + 5_000_000).unwrap();
+    assert!(oldest == 300_000 && at <= T + 1_600_000, "after {} us: {oldest}", at - T);
+    while flood.come(0, flood.now + 50_000).is_some() {}
+    assert!(flood.held.is_empty());
+    let (_, oldest) = flood.come(10, flood.now + 2_000_000).unwrap();
+    assert_eq!(oldest, 100_000, "it has stood a moment ago");
+    while flood.come(0, flood.now + 50_000).is_some() {}
+    flood.now += 3_500_000;
+    let (_, oldest) = flood.come(10, flood.now + 5_000_000).unwrap();
+    assert_eq!(oldest, 300_000, "that was long ago");
+}
+
 #[test]
 fn the_most_urgent_go_first_and_each_sixteenth_grant_goes_round() {
     let memory = Memory::new(4096);
