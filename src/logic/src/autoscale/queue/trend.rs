@@ -134,7 +134,7 @@ mod tests {
         assert_eq!(later.recent(8, &fast, T + 400_000), Recent { came: 0, gone: 0 });
         assert_eq!(later.recent(8, &slow, T), Recent { came: 0, gone: 0 });
         // the number of this span is zero, as memory is
-        let zero = (SHORTEST_US << SPAN - CAME) * 9;
+        let zero = (SHORTEST_US << (SPAN - CAME)) * 9;
         notes.iter().for_each(|word| word.store(0, Relaxed));
         assert_eq!(later.recent(8, &fast, zero), Recent { came: 0, gone: 0 });
         assert!(later.is_overload(&fast, zero), "where nothing is known the wait alone counts");
