@@ -5,8 +5,8 @@
 //! what it can do. Below its capacity at most as much comes, and chance is averaged out over four times as long as a queue may take to
 //! stand; at twice the capacity twice as much does, from the first moment on.
 //!
-//! Nobody locks anything: the words carry their own time, one that is not of the last few spans counts for nothing, and a worker that is killed
-//! leaves at worst a note out.
+//! Nobody locks anything: the words carry their own time, one that is not of the last few spans counts for nothing, and a worker that is
+//! killed leaves at worst a note out.
 
 use super::Pace;
 use crate::autoscale::metrics::word::{get, Word};
@@ -49,8 +49,8 @@ fn mark(pace: &Pace, now_us: u64, before: u64) -> (usize, u64) {
     (span as usize % NOTES, mark)
 }
 
-/// So many times as much as goes, over so many spans, is more than chance and bursts make of nine tenths of the capacity. The shorter time is for
-/// an upstream that was busy before.
+/// So many times as much as goes, over so many spans, is more than chance and bursts make of nine tenths of the capacity. The shorter time
+/// is for an upstream that was busy before.
 const OVERLOAD: [(u64, f64); 2] = [(NOTES as u64, 1.5), (4, 1.85)];
 
 impl Trend<'_> {
