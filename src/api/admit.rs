@@ -6,7 +6,7 @@ use std::rc::Rc;
 use logic::autoscale::admit::{Ask, Refusal};
 
 use crate::native::{classics, natives, Answer, Cx, Raise, Str};
-use crate::ngx::Timer;
+use crate::ngx::{clock, Timer};
 use crate::phase::YIELDING;
 use crate::run::{Armed, Host};
 use crate::scale::admit::{described, Admission, Refused, Wanted};
@@ -79,7 +79,8 @@ classics! {
         let seconds = stack.number(2).unwrap_or_default();
         Ok(Answer::wait(move |waker, _| {
             let waker = waker.clone();
-            // not before its time: nginx's timers are of milliseconds
+            // not before its time: nginx's timers are of milliseconds, from when it last looked
+            clock::update();
             let time = Duration::from_millis((seconds * 1e3).ceil() as u64);
             let fire = move || {
                 let ticket = reserved.keep();
