@@ -89,7 +89,7 @@ __DATA__
 stream redis:127.0.0.1/xadd/orders
 channel redis:127.0.0.1/publish/news
 --- lua
-    local sub = redis()
+    local sub = testing.new_redis()
     assert(sub:subscribe("news"))
     hit()
     ngx.say(fate("stream"))
@@ -310,7 +310,7 @@ channel redis:127.0.0.1/publish/notes
 queue amqp:127.0.0.1:7001/notes/good
 --- lua
     local as = require "ngx.autoscale"
-    local sub = redis()
+    local sub = testing.new_redis()
     assert(sub:subscribe("notes"))
     assert(logged("this worker leads now") == true)
     for _, name in ipairs { "stream", "channel", "queue" } do assert(as.notify(name, { text = "slow" })) end

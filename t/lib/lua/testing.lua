@@ -98,11 +98,18 @@ function M.peer_states(upstream, names)
     return table.concat(all, " ")
 end
 
--- A connection to the Redis of `AutoscaleLua::Daemon::redis`.
-function M.redis(port)
+-- A new connection to the Redis of `AutoscaleLua::Daemon::redis`.
+function M.new_redis(port)
     local red = require("nginx.redis"):new()
     assert(red:connect("127.0.0.1", port or 6379))
     return red
+end
+
+-- One connection for the whole request: who polls must not use up worker_connections.
+function M.redis(port)
+    local kept, key = ngx.ctx, "testing.redis:" .. (port or 6379)
+    kept[key] = kept[key] or M.new_redis(port)
+    return kept[key]
 end
 
 -- The process id of that Redis.
