@@ -2,6 +2,7 @@
 
 use core::cell::Cell;
 
+use logic::autoscale::balance::Standing;
 use logic::autoscale::metrics::columns::Levels;
 use logic::autoscale::metrics::series::Peer;
 use logic::autoscale::metrics::table::Ref;
@@ -21,6 +22,8 @@ pub struct Seat {
     pub(super) elsewhere: Cell<(u32, Levels)>,
     /// What was said of it when somebody last looked.
     pub(super) said: Cell<Said>,
+    /// What it costs as long as what is said holds.
+    pub(super) standing: Cell<Standing>,
     /// When it was seen last that nothing is to be sent to it; 0 when it takes requests.
     pub(super) out_us: Cell<u64>,
 }
@@ -88,8 +91,9 @@ impl Seat {
         backup: bool,
         zone: &Zone<'static>,
     ) -> Seat {
-        let (elsewhere, said, out_us) = Default::default();
-        Seat { addr, tenant: Cell::new(zone.tenant(entry)), backup, place, elsewhere, said, out_us }
+        let (elsewhere, said, standing, out_us) = Default::default();
+        let tenant = Cell::new(zone.tenant(entry));
+        Seat { addr, tenant, backup, place, elsewhere, said, standing, out_us }
     }
 
     /// Its entry in the zone, as it was when somebody last looked.

@@ -248,6 +248,8 @@ impl Team {
         };
         let is_free = said.limit == 0 && seat.place.terms().slow_start_ms.is_none();
         seat.said.set(Said { is_plain: is_well && said.takes() && is_free, ..said });
+        // its weight may be another one, and silence has gone on
+        seat.standing.take();
     }
 
     /// What the rule keeps of peer `i`.

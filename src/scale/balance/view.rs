@@ -1,6 +1,6 @@
 //! A team as the rule sees it.
 
-use logic::autoscale::balance::{Candidate, Peers, Race, Settings, Usual};
+use logic::autoscale::balance::{Candidate, Memory, Peers, Race, Settings, Standing, Usual};
 use logic::autoscale::metrics::columns::{Columns, Levels, Worker};
 use logic::autoscale::metrics::series::Peer;
 use logic::autoscale::metrics::table::Ref;
@@ -36,6 +36,9 @@ pub struct View<'a> {
     /// Nobody was tried.
     is_first: bool,
 }
+
+/// No such word is kept of what was learnt.
+const NO_WORD: u64 = u64::MAX;
 
 /// With more columns than this, those of other workers are summed up once a millisecond: a line of memory each, and all of them change.
 pub const FEW_COLUMNS: usize = 4;
@@ -97,6 +100,38 @@ impl<'a> View<'a> {
         own
     }
 
+    /// Finds what a seat costs; not where nothing is known of that.
+    #[inline(never)]
+    fn stand(
+        &self,
+        seat: &Seat,
+        (tenant, memory): (Tenant<'_>, Memory<'_>),
+        made_of: (u64, u64),
+        usual: &Usual,
+    ) -> bool {
+        let learnt = tenant.learnt();
+        let (room, sure) =
+            if self.heeds_limits { (Some(learnt.room(self.now)), learnt.sure()) } else { (None, u32::MAX) };
+        let peer = Candidate {
+            latency_us: memory.latency_us(),
+            silent_us: memory.silent_us(self.now),
+            room,
+            ..Candidate::new(seat.said.get().weight)
+        };
+        let standing = Standing::of(&peer, self.rule.rule, usual, made_of, sure);
+        seat.standing.set(standing.unwrap_or_default());
+        standing.is_some()
+    }
+
+    /// The long way finds the same of it.
+    fn is_really_plain(&self, i: usize, has_room: bool) -> bool {
+        let Candidate { limit, room, occupied, failing, ramp, load, .. } = self.candidate(i);
+        let is_within = room.is_none_or(|room| occupied < room.limit);
+        self.candidate(i).is_eligible()
+            && (limit, failing, ramp, load) == (0, 0.0, 1.0, None)
+            && is_within == has_room
+    }
+
     /// Any peer.
     #[inline(never)]
     fn special(&self, i: usize, race: &mut Race) {
@@ -154,20 +189,20 @@ impl Peers for View<'_> {
         if !is_plain {
             return self.special(i, race);
         }
-        let levels = tenant.levels(&self.columns, self.used);
-        let peer = Candidate {
-            latency_us: memory.latency_us(),
-            silent_us: memory.silent_us(self.now),
-            inflight: levels.active,
-            waiting: levels.waiting,
-            stuck_us: if levels.waiting > 0 { memory.stuck_us(self.now) } else { 0 },
-            room: if self.heeds_limits { Some(tenant.learnt().room(self.now)) } else { None },
-            occupied: levels.occupied(),
-            ..Candidate::new(said.weight)
-        };
+        let made_of =
+            (memory.latency_word(), if self.heeds_limits { tenant.learnt().word() } else { NO_WORD });
+        if !seat.standing.get().is_of(made_of) && !self.stand(seat, (tenant, memory), made_of, race.usual()) {
+            return self.special(i, race);
+        }
+        let (levels, standing) = (tenant.levels(&self.columns, self.used), seat.standing.get());
+        if levels.waiting > 0 && !standing.is_patient(memory.stuck_us(self.now)) {
+            return self.special(i, race);
+        }
+        let occupied = levels.occupied();
+        let has_room = standing.has_room(occupied) || occupied < tenant.learnt().limit(self.now);
         // with one worker, whose words nobody else changes
-        debug_assert!(self.used > 1 || peer == self.candidate(i), "{peer:?}");
-        race.enter(i, &peer);
+        debug_assert!(self.used > 1 || self.is_really_plain(i, has_room), "{:?}", self.candidate(i));
+        race.enter_known(i, &standing, levels.active, has_room);
     }
 
     fn usual(&self) -> Option<Usual> {

@@ -12,10 +12,10 @@ const LEAST_SUCCESS: f64 = 0.05;
 /// A latency that is so much higher than the learnt service time replaces it, which follows more slowly.
 const PEAK: f64 = 0.5;
 /// After so many service times without an answer, waiting begins to count as latency.
-const STUCK: f64 = 3.0;
+pub(super) const STUCK: f64 = 3.0;
 /// By how much each request in flight delays the next one while there is room: less than a slot's worth, and more than the error of a
 /// learnt service time.
-const CROWD: f64 = 0.5;
+pub(super) const CROWD: f64 = 0.5;
 /// What a load of zero still costs, so that a peer which calls itself idle does not get everything.
 const IDLE: f64 = 0.25;
 
@@ -36,8 +36,14 @@ pub(super) struct Means {
 impl Means {
     #[inline]
     pub fn add(&mut self, peer: &Candidate) {
-        peer.latency_us.into_iter().for_each(|us| self.latency.add(us));
-        peer.load.into_iter().for_each(|(load, _)| self.load.add(load));
+        peer.latency_us.into_iter().for_each(|us| self.latency.add(us.into()));
+        peer.load.into_iter().for_each(|(load, _)| self.load.add(load.into()));
+    }
+
+    /// The same of a peer that reports no load.
+    #[inline]
+    pub fn add_latency(&mut self, us: f64) {
+        self.latency.add(us);
     }
 
     /// Somebody knows how long it takes.
@@ -61,8 +67,8 @@ struct Mean {
 
 impl Mean {
     #[inline]
-    fn add(&mut self, x: f32) {
-        self.sum += f64::from(x);
+    fn add(&mut self, x: f64) {
+        self.sum += x;
         self.n += 1;
     }
 
@@ -74,7 +80,7 @@ impl Mean {
 
 /// Neither is NaN, so that this is one instruction.
 #[inline]
-fn larger(a: f64, b: f64) -> f64 {
+pub(super) fn larger(a: f64, b: f64) -> f64 {
     if a > b {
         a
     } else {
@@ -85,20 +91,42 @@ fn larger(a: f64, b: f64) -> f64 {
 /// About the microseconds until one more request is answered, were all weights 1.
 #[inline(always)]
 pub(super) fn cost(peer: &Candidate, rule: Rule, usual: &Usual) -> f64 {
-    let turn = f64::from(peer.inflight) + 1.0;
-    let times = tries(peer) * strain(peer, usual);
-    // most peers weigh as much as all others, and a division is dear
-    let times = if peer.weight > 1 { times / f64::from(peer.weight) } else { times };
+    let times = tries(peer) * strain(peer, usual) * share(peer);
     if rule == Rule::LeastRequest {
-        return turn * times;
+        return busy(peer.inflight, 0.0) * times;
     }
-    let busy = match peer.room {
-        Some(room) if room.service_us > 0.0 => {
-            larger(1.0 + CROWD * (turn - 1.0), turn / f64::from(room.slots))
-        }
-        _ => turn,
-    };
-    service_us(peer, larger(latency_us(peer, usual), 1.0)) * busy * times
+    service_us(peer, weighed_latency_us(peer, usual)) * busy(peer.inflight, per_slot(peer)) * times
+}
+
+/// By how much its weight divides the cost.
+#[inline(always)]
+pub(super) fn share(peer: &Candidate) -> f64 {
+    // most peers weigh as much as all others, and a division is dear
+    if peer.weight > 1 {
+        1.0 / f64::from(peer.weight)
+    } else {
+        1.0
+    }
+}
+
+/// How much of it one request takes; zero where nobody knows.
+#[inline(always)]
+pub(super) fn per_slot(peer: &Candidate) -> f64 {
+    match peer.room {
+        Some(room) if room.service_us > 0.0 => 1.0 / f64::from(room.slots),
+        _ => 0.0,
+    }
+}
+
+/// By how much those in flight multiply the time of one more.
+#[inline(always)]
+pub(super) fn busy(inflight: u32, per_slot: f64) -> f64 {
+    let inflight = f64::from(inflight);
+    if per_slot > 0.0 {
+        larger(1.0 + CROWD * inflight, (inflight + 1.0) * per_slot)
+    } else {
+        inflight + 1.0
+    }
 }
 
 /// How long a request takes there while there is room, by the latency it has; longer when those that wait have seen no answer for a long
@@ -120,10 +148,10 @@ pub(super) fn service_us(peer: &Candidate, latency_us: f64) -> f64 {
 
 /// What is known of its latency gives way to what is usual, the longer nothing is heard of it.
 #[inline(always)]
-fn latency_us(peer: &Candidate, usual: &Usual) -> f64 {
-    let Some(us) = peer.latency_us else { return usual.latency_us };
+pub(super) fn weighed_latency_us(peer: &Candidate, usual: &Usual) -> f64 {
+    let Some(us) = peer.latency_us else { return larger(usual.latency_us, 1.0) };
     let (us, silent_us) = (f64::from(us), peer.silent_us as f64);
-    us + (usual.latency_us - us) * (silent_us / (silent_us + FADE_US))
+    larger(us + (usual.latency_us - us) * (silent_us / (silent_us + FADE_US)), 1.0)
 }
 
 /// By how much failing multiplies the cost: once for the tries that are burnt and once for the time they take.

@@ -150,6 +150,12 @@ impl<'a> Memory<'a> {
         ewma::value(&self.0[LATENCY])
     }
 
+    /// The word from which latency and silence are read.
+    #[inline]
+    pub fn latency_word(&self) -> u64 {
+        get(&self.0[LATENCY])
+    }
+
     /// How long nothing was learnt about the latency.
     #[inline]
     pub fn silent_us(&self, now: Now) -> u64 {

@@ -12,6 +12,7 @@ mod cost;
 mod memory;
 mod pick;
 mod settings;
+mod standing;
 mod wait;
 
 pub use candidate::Candidate;
@@ -19,6 +20,7 @@ pub use cost::Usual;
 pub use memory::{Ended, Memory};
 pub use pick::{choose, pick, Choice, Peers, Race, FEW};
 pub use settings::{Rule, Settings};
+pub use standing::Standing;
 
 #[cfg(test)]
 mod tests;

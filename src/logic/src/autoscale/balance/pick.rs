@@ -5,7 +5,7 @@
 //! and only then are the peers gone through, so a choice among a thousand costs no more than one among ten.
 
 use super::cost::{cost, Means, Usual};
-use super::{wait, Candidate, Rule, Settings};
+use super::{wait, Candidate, Rule, Settings, Standing};
 
 /// Up to this many peers are all compared.
 pub const FEW: usize = 32;
@@ -221,6 +221,25 @@ impl Race {
         } else {
             self.known.meet(entry);
         }
+    }
+
+    /// Peer `i`, of which this is known. Whether it has room is within what was learnt.
+    #[inline(always)]
+    pub fn enter_known(&mut self, i: usize, standing: &Standing, inflight: u32, has_room: bool) {
+        self.up = true;
+        self.means.add_latency(standing.latency_us);
+        if self.holds && !has_room {
+            self.full = true;
+            return;
+        }
+        self.looks += 1;
+        let rank = (u8::from(!has_room) << 1, standing.cost(inflight));
+        self.known.meet(Entry { rank, look: self.looks, i: Some(i) });
+    }
+
+    /// What is usual, by which it compares.
+    pub fn usual(&self) -> &Usual {
+        &self.usual
     }
 
     #[inline]

@@ -338,6 +338,25 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn a_standing_costs_what_the_whole_peer_costs(
+        peer in any_peer(), rule in prop::sample::select(vec![Rule::PeakEwma, Rule::LeastRequest]), usual in 1f64..1e6,
+    ) {
+        let peer = Candidate { failing: 0.0, load: None, ..peer };
+        let standing = Standing::of(&peer, rule, &Usual { latency_us: usual, load: 0.0 }, (1, 2), 3);
+        prop_assert_eq!(standing.is_some(), peer.latency_us.is_some());
+        if let Some(standing) = standing {
+            let whole = |stuck_us| cost(&Candidate { stuck_us, ..peer }, rule, (usual, 0.0));
+            prop_assert!((standing.cost(peer.inflight) / whole(0) - 1.0).abs() < 1e-9);
+            // who loses patience is looked at as a whole, and only then
+            prop_assert_eq!(standing.is_patient(peer.stuck_us), whole(peer.stuck_us) <= whole(0));
+            prop_assert_eq!((standing.is_of((1, 2)), standing.is_of((1, 3)), standing.has_room(2), standing.has_room(3)), (true, false, true, false));
+        }
+        prop_assert!(!Standing::default().is_of((0, 0)));
+    }
+}
+
 /// Peers that keep what is usual, as a team does.
 struct Keeping(Vec<Candidate>, Cell<Option<Usual>>);
 

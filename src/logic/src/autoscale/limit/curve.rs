@@ -113,6 +113,11 @@ impl Verdict {
         }
     }
 
+    /// The least of its limits.
+    fn sure(&self) -> u32 {
+        LEVELS[if self.down { half(self.slots) } else { self.slots }].into()
+    }
+
     fn to_word(self) -> u64 {
         let flags = u32::from(self.up) << 8 | u32::from(self.down) << 9;
         let bits = (self.slots as u32 + 1) | flags | self.unit << 16 | u32::from(self.phase) << 24;
@@ -162,6 +167,17 @@ impl<'a> Learnt<'a> {
             slots: LEVELS[verdict.slots].into(),
             service_us: verdict.service_us,
         }
+    }
+
+    /// The word from which [`Learnt::room`] is read.
+    #[inline]
+    pub fn word(&self) -> u64 {
+        get(&self.0[VERDICT])
+    }
+
+    /// How many may be in flight at any moment, as long as that word is the same.
+    pub fn sure(&self) -> u32 {
+        Verdict::of(get(&self.0[VERDICT])).sure()
     }
 
     /// A try is over that took `us` (a stream: until its first byte) and was number `inflight` at the peer when it began, itself included.

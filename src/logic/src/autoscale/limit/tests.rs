@@ -48,3 +48,19 @@ fn what_fails_or_is_given_up_early_says_nothing() {
         assert_eq!(learnt.room(Now::from_ms(1_005_000)), room);
     });
 }
+
+#[test]
+fn there_is_room_for_so_many_in_every_window() {
+    for (slots, requests) in [1, 2, 3, 5, 8, 64].into_iter().flat_map(|slots| [(slots, 100), (slots, 4000)]) {
+        with_learnt(|learnt| {
+            ask(learnt, slots, 20_000, 1_000_000, requests);
+            let limits = (0..6_000_000).step_by(500).map(|us| learnt.limit(Now::from_us(1_100_000_000 + us)));
+            assert_eq!(
+                limits.min(),
+                Some(learnt.sure()),
+                "{slots} after {requests}: {:?}",
+                learnt.room(Now::from_us(0))
+            );
+        });
+    }
+}
