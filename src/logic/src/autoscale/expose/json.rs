@@ -2,7 +2,7 @@
 
 use super::policies::Scaling;
 use super::snapshot::{
-    ejected, parts, sorted, state, text, Observed, Past, Quantiles, Reported, Snapshot, WINDOWS,
+    ejected, learnt, parts, sorted, state, text, Observed, Past, Quantiles, Reported, Snapshot, WINDOWS,
 };
 use crate::autoscale::metrics::series::{Class, Time};
 use crate::autoscale::metrics::zone::{Reporter, Zone};
@@ -52,6 +52,16 @@ struct Peer {
     limit: Option<u32>,
     failing: f64,
     ejections: u64,
+    /// By `autoscale_protect limit=auto`; null is nothing yet.
+    learnt: Option<Learnt>,
+}
+
+/// How many requests a peer takes at a time.
+#[derive(Serialize)]
+struct Learnt {
+    limit: u32,
+    slots: u32,
+    service: f64,
 }
 
 #[derive(Serialize)]
@@ -162,7 +172,10 @@ fn upstreams(zone: &Zone<'_>, now: Now) -> Vec<Upstream> {
             let failing = round(snapshot.failing);
             let (weight, limit) = (Some(control.weight), Some(control.limit));
             let (weight, limit) = (weight.filter(|w| *w > 0), limit.filter(|l| *l > 0));
-            Some(Peer { counted: Counted::of(snapshot), state, weight, limit, failing, ejections })
+            let learnt = learnt(zone, peer, now);
+            let learnt =
+                learnt.map(|(limit, slots, service)| Learnt { limit, slots, service: round(service) });
+            Some(Peer { counted: Counted::of(snapshot), state, weight, limit, failing, ejections, learnt })
         });
         let (ejected, ejections_ignored) = ejected(zone, entry, now);
         Some(Upstream { counted, ejected, ejections_ignored, peers: peers.collect() })

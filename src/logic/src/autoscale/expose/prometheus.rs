@@ -5,7 +5,7 @@
 //! histograms since birth; peers and keys, of which there are many, have summaries: sum and count since birth, quantiles of the last
 //! minute.
 
-use super::snapshot::{ejected, parts, sorted, text, Observed, Reported, Snapshot};
+use super::snapshot::{ejected, learnt, parts, sorted, text, Observed, Reported, Snapshot};
 use crate::autoscale::metrics::series::{Class, Upstream, BOUNDS_US};
 use crate::autoscale::metrics::table::Ref;
 use crate::autoscale::metrics::zone::{Health, Reporter, State, Zone};
@@ -55,7 +55,7 @@ fn ejections(zone: &Zone<'_>, now: Now, upstreams: &[Ref<Upstream>], text: &mut 
 
 fn peers(zone: &Zone<'_>, now: Now, upstreams: &[Ref<Upstream>], text: &mut Text<'_>) {
     let mut peers = Vec::new();
-    let mut states = Vec::new();
+    let (mut states, mut slots) = (Vec::new(), Vec::new());
     for upstream in upstreams {
         let group = super::snapshot::text(zone, *upstream).unwrap_or_default();
         for peer in sorted(zone, zone.peers(*upstream)) {
@@ -63,6 +63,7 @@ fn peers(zone: &Zone<'_>, now: Now, upstreams: &[Ref<Upstream>], text: &mut Text
                 let labels = vec![("upstream", group.clone()), ("peer", snapshot.name.clone())];
                 let is_up = zone.control(peer).says() == State::Up;
                 states.push((labels.clone(), is_up, zone.standing(peer, now), zone.ejections(peer)));
+                slots.extend(learnt(zone, peer, now).map(|(_, slots, s)| (labels.clone(), slots, s)));
                 peers.push((labels, snapshot));
             }
         }
@@ -94,6 +95,15 @@ fn peers(zone: &Zone<'_>, now: Now, upstreams: &[Ref<Upstream>], text: &mut Text
     text.family("autoscale_peer_failing_ratio", "gauge", "Moving average of failing tries.");
     for (labels, snapshot) in &peers {
         text.sample("autoscale_peer_failing_ratio", labels, &[], snapshot.failing);
+    }
+    text.family("autoscale_peer_slots", "gauge", "Requests that the peer works on at a time, as learnt.");
+    for (labels, n, _) in &slots {
+        text.sample("autoscale_peer_slots", labels, &[], f64::from(*n));
+    }
+    let help = "How long the peer takes for a request while it has room, as learnt.";
+    text.family("autoscale_peer_service_seconds", "gauge", help);
+    for (labels, _, seconds) in &slots {
+        text.sample("autoscale_peer_service_seconds", labels, &[], *seconds);
     }
 }
 

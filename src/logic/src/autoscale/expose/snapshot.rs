@@ -115,6 +115,13 @@ pub fn state(zone: &Zone<'_>, peer: Ref<Peer>, now: Now) -> &'static str {
     }
 }
 
+/// How many requests a peer takes at a time, where that was learnt: how many at this moment, how many it works on, and the seconds that
+/// one takes.
+pub fn learnt(zone: &Zone<'_>, peer: Ref<Peer>, now: Now) -> Option<(u32, u32, f64)> {
+    let room = zone.tenant(peer)?.learnt().room(now);
+    (room.service_us > 0.0).then(|| (room.limit, room.slots, seconds(room.service_us.into())))
+}
+
 /// How many peers of an upstream are ejected, and whether that is ignored.
 pub fn ejected(zone: &Zone<'_>, upstream: Ref<Upstream>, now: Now) -> (usize, bool) {
     let peers = zone.peers(upstream);

@@ -1,4 +1,5 @@
 use super::*;
+use crate::autoscale::limit::Outcome;
 use crate::autoscale::metrics::columns::Owner;
 use crate::autoscale::metrics::flight::Flight;
 use crate::autoscale::metrics::series::Class;
@@ -33,6 +34,10 @@ pub(super) fn with_zone(test: impl FnOnce(&Zone<'_>)) {
         flight.first_byte(&zone, Some(300), false, at(ms + 20));
         flight.end(&zone, if ms % 10 == 0 { Class::ServerError } else { Class::Success }, at(ms + 40));
     }
+    let learnt = zone.tenant(peers[0]).unwrap().learnt();
+    (0..400).for_each(|i| {
+        learnt.sample(at(i * 2), 20_000 * (1 + i as u32 % 2), 1 + i as u32 % 2, Outcome::Answered)
+    });
     let _open = Flight::start(&zone, worker, app, &[], at(1000));
     zone.meter(zone.counter(b"orders", Some(b"eu"), at(0)).unwrap()).unwrap().incr(at(1000), 3.0);
     zone.meter(zone.external(b"queue", Some(b"depth"), at(0)).unwrap()).unwrap().set(at(1000), -4.5);
@@ -63,6 +68,8 @@ fn prometheus_says_what_was_counted() {
             "autoscale_upstream_response_seconds_count{upstream=\"app\"} 1000",
             "autoscale_peer_first_byte_seconds_sum{upstream=\"app\",peer=\"10.0.0.1:80\"} 20",
             "autoscale_peer_up{upstream=\"app\",peer=\"[::1]:80\"} 0",
+            "autoscale_peer_slots{upstream=\"app\",peer=\"10.0.0.1:80\"} 1",
+            "autoscale_peer_service_seconds{upstream=\"app\",peer=\"10.0.0.1:80\"} 0.020083498046875",
             "autoscale_peer_response_seconds{upstream=\"app\",peer=\"[::1]:80\",quantile=\"0.99\"} NaN",
             "autoscale_key_requests_total{key=\"tenant\",value=\"a\\\"b\\\\c\\nd\",result=\"2xx\"} 250",
             "autoscale_label_response_seconds_count{key=\"tenant\"} 1000",
@@ -159,6 +166,8 @@ fn json_says_the_same() {
             ("/upstreams/0/windows/1m/latency/avg", 0.04),
             ("/upstreams/0/ewma/ttfb", 0.02),
             ("/upstreams/0/peers/0/windows/1h/connect/n", 1000.0),
+            ("/upstreams/0/peers/0/learnt/slots", 1.0),
+            ("/upstreams/0/peers/0/learnt/service", 0.02),
             ("/upstreams/0/peers/1/weight", 3.0),
             ("/keys/0/values/0/totals/2xx", 200.0),
             ("/counters/0/value", 3.0),
