@@ -20,11 +20,11 @@ use core::cell::RefCell;
 use core::time::Duration;
 use std::collections::HashMap;
 
-use logic::autoscale::limit::{Learnt, Outcome as Told};
+use logic::autoscale::limit::{Alike, Learnt, Outcome as Told};
 use logic::autoscale::metrics::columns::Owner;
 use logic::autoscale::metrics::flight::Flight;
 use logic::autoscale::metrics::series::Class;
-use logic::autoscale::metrics::zone::of_peer;
+use logic::autoscale::metrics::zone::{of_peer, of_upstream};
 use logic::autoscale::metrics::Now;
 use logic::autoscale::policy::Mode;
 use logic::autoscale::queue::{Crowd, Grant, Phase, Queues, Slot};
@@ -385,7 +385,8 @@ impl Protect {
             },
         };
         if let Some(side) = flight.peer().and_then(|peer| shell.zone.side(peer)) {
-            Learnt::over(&side[of_peer::LIMIT]).sample(now, now.since(flight.tried_us()), rank, told);
+            let alike = || Some(Alike::over(&shell.zone.side(flight.upstream())?[of_upstream::ALIKE]));
+            Learnt::over(&side[of_peer::LIMIT]).sample(now, now.since(flight.tried_us()), rank, told, alike);
         }
     }
 

@@ -3,7 +3,7 @@
 use crate::gateway::{Choice, Method};
 use crate::sim::{Mode, Request, Scenario};
 use logic::autoscale::balance::{self, Candidate, Ended, Memory, Settings};
-use logic::autoscale::limit::{Learnt, Outcome, Room};
+use logic::autoscale::limit::{Alike, Learnt, Outcome, Room};
 use logic::autoscale::metrics::series::Class;
 use logic::autoscale::metrics::word::Word;
 use logic::autoscale::metrics::Now;
@@ -15,6 +15,7 @@ pub struct Ours {
     queue: bool,
     words: Vec<Vec<Word>>,
     learnt: Vec<Vec<Word>>,
+    alike: Word,
 }
 
 fn words(n: usize) -> Vec<Word> {
@@ -30,6 +31,7 @@ impl Ours {
             queue: false,
             words: all(Memory::WORDS),
             learnt: all(Learnt::WORDS),
+            alike: Word::new(0),
         }
     }
 
@@ -103,7 +105,8 @@ impl Method for Ours {
             Class::Aborted => Outcome::GivenUp,
             _ => Outcome::Failed,
         };
-        Learnt::over(&self.learnt[request.peer]).sample(now, us, request.number, outcome);
+        Learnt::over(&self.learnt[request.peer])
+            .sample(now, us, request.number, outcome, || Some(Alike::over(&self.alike)));
     }
 }
 

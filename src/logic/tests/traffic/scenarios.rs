@@ -2,12 +2,13 @@
 
 use crate::sim::{Mode, Scenario};
 
-pub const NAMES: [&str; 19] = [
+pub const NAMES: [&str; 20] = [
     "healthy 0.7",
     "healthy 0.9",
     "slow peer",
     "slow peer 0.7",
     "becomes slow",
+    "slow for 4 s",
     "fails",
     "refuses",
     "hangs",
@@ -45,6 +46,11 @@ pub fn named(name: &str) -> Scenario {
             Scenario { behaviour: |i, _| Mode::Serve(if i == 0 { 3.0 } else { 1.0 }), ..healthy }
         }
         "becomes slow" => Scenario { behaviour: |i, t| first(t, i, Mode::Serve(3.0)), ..faulty },
+        "slow for 4 s" => Scenario {
+            behaviour: |i, t| Mode::Serve(if i == 0 && t > 2.0 { 3.0 } else { 1.0 }),
+            seconds: 6.0,
+            ..faulty
+        },
         "fails" => Scenario { behaviour: |i, t| first(t, i, Mode::Answer(500)), ..faulty },
         "refuses" => Scenario { behaviour: |i, t| first(t, i, Mode::Answer(429)), ..faulty },
         "hangs" => Scenario { behaviour: |i, t| first(t, i, Mode::Hang), ..faulty },

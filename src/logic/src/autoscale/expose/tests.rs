@@ -36,7 +36,7 @@ pub(super) fn with_zone(test: impl FnOnce(&Zone<'_>)) {
     }
     let learnt = zone.tenant(peers[0]).unwrap().learnt();
     (0..400).for_each(|i| {
-        learnt.sample(at(i * 2), 20_000 * (1 + i as u32 % 2), 1 + i as u32 % 2, Outcome::Answered)
+        learnt.sample(at(i * 2), 20_000 * (1 + i as u32 % 2), 1 + i as u32 % 2, Outcome::Answered, || None)
     });
     let _open = Flight::start(&zone, worker, app, &[], at(1000));
     zone.meter(zone.counter(b"orders", Some(b"eu"), at(0)).unwrap()).unwrap().incr(at(1000), 3.0);

@@ -1,7 +1,8 @@
 //! What is learnt of one peer or upstream.
 
+use super::alike::Alike;
 use super::fit::Fit;
-use super::levels::{level_of, Level, Levels, LEVELS, WORDS};
+use super::levels::{level_of, Level, Levels, LEVELS, LN_LEVELS, WORDS};
 use crate::autoscale::metrics::word::{add, get, high, low, pair, put, Word};
 use crate::autoscale::metrics::Now;
 use std::sync::atomic::Ordering::Relaxed;
@@ -80,6 +81,9 @@ const TICK: u32 = 18;
 const SHORTEST: u32 = 10;
 const LONGEST: u32 = 30;
 const USUAL: u32 = 14;
+
+/// The evidence against being unlike the other peers: so much at 2.7 times as many slots, or as few.
+const UNLIKE: f32 = 10.0;
 
 #[derive(Clone, Copy)]
 struct Verdict {
@@ -181,8 +185,16 @@ impl<'a> Learnt<'a> {
     }
 
     /// A try is over that took `us` (a stream: until its first byte) and was number `inflight` at the peer when it began, itself included.
+    /// `alike` is asked for what is known of the other peers.
     #[inline]
-    pub fn sample(&self, now: Now, us: u32, inflight: u32, outcome: Outcome) {
+    pub fn sample(
+        &self,
+        now: Now,
+        us: u32,
+        inflight: u32,
+        outcome: Outcome,
+        alike: impl FnOnce() -> Option<Alike<'a>>,
+    ) {
         let (i, us) = (level_of(inflight), us as f32);
         let tells = match outcome {
             Outcome::Answered => true,
@@ -195,18 +207,23 @@ impl<'a> Learnt<'a> {
         self.levels().change(i, |level| level.fed(us));
         add(&self.0[TALLY], 1);
         if low(get(&self.0[TALLY])).is_multiple_of(EVERY) {
-            self.decide(now);
+            self.decide(now, alike());
         }
     }
 
     #[cold]
-    fn decide(&self, now: Now) {
+    fn decide(&self, now: Now, alike: Option<Alike<'_>>) {
         let before = Verdict::of(get(&self.0[VERDICT]));
         self.fade(now, before.unit);
         let levels = self.levels().all();
-        let fit = Fit::of(&levels);
+        let mut fit = Fit::of(&levels);
         if fit.samples < EVERY as f32 {
             return;
+        }
+        let is_nonsense = fit.against[fit.best()] > NONSENSE;
+        if let Some((ln_slots, weight)) = alike.map(|alike| alike.usual()) {
+            let unlike = |ln: f32| UNLIKE * weight * (ln - ln_slots).powi(2);
+            fit.against.iter_mut().zip(LN_LEVELS).for_each(|(against, ln)| *against += unlike(ln));
         }
         let known = |level: &Level| level.samples >= 2.0;
         let top = levels.iter().rposition(known).unwrap_or(0);
@@ -220,7 +237,7 @@ impl<'a> Learnt<'a> {
             now if best >= now && top == now && levels[now].samples >= EVERY as f32 => best,
             now => now,
         };
-        if fit.against[best] > NONSENSE {
+        if is_nonsense {
             self.levels().fade(0.5);
         }
         let service_us = fit.service_us(slots);
@@ -234,6 +251,10 @@ impl<'a> Learnt<'a> {
             service_us,
         };
         put(&self.0[VERDICT], verdict.to_word());
+        // what it does with more in flight was seen
+        if let Some(alike) = alike.filter(|_| top > slots) {
+            alike.learn(LN_LEVELS[slots]);
+        }
     }
 
     /// Makes what is known count for half after each turn, once for all workers.

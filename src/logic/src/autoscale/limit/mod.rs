@@ -12,11 +12,13 @@
 //!
 //! It cannot tell a peer whose service time grows with its load from one with fewer slots, nor see what other gateways have in flight.
 
+mod alike;
 mod curve;
 mod fit;
 mod levels;
 mod settings;
 
+pub use alike::Alike;
 pub use curve::{Learnt, Outcome, Room};
 pub use settings::Limit;
 

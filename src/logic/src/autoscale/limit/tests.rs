@@ -9,12 +9,23 @@ fn with_learnt(test: impl FnOnce(Learnt<'_>)) {
 
 /// A server of `slots`, asked with as many in flight as it allows plus `over` at most.
 fn ask(learnt: Learnt<'_>, slots: u32, service_us: u32, from_ms: u64, requests: u64) {
+    ask_beside(learnt, None, slots, service_us, from_ms, requests);
+}
+
+fn ask_beside(
+    learnt: Learnt<'_>,
+    alike: Option<Alike<'_>>,
+    slots: u32,
+    service_us: u32,
+    from_ms: u64,
+    requests: u64,
+) {
     for i in 0..requests {
         let now = Now::from_ms(from_ms + i * 5);
         let limit = learnt.limit(now);
         let n = if i % 2 == 0 { limit } else { 1 + (i / 2 % u64::from(limit)) as u32 };
         let us = service_us * n.max(slots) / slots;
-        learnt.sample(now, us, n, Outcome::Answered);
+        learnt.sample(now, us, n, Outcome::Answered, || alike);
     }
 }
 
@@ -43,8 +54,10 @@ fn what_fails_or_is_given_up_early_says_nothing() {
     with_learnt(|learnt| {
         ask(learnt, 2, 20_000, 1_000_000, 1000);
         let room = learnt.room(Now::from_ms(1_005_000));
-        (0..1000).for_each(|i| learnt.sample(Now::from_ms(1_005_000), 100, 1 + i % 4, Outcome::Failed));
-        (0..1000).for_each(|i| learnt.sample(Now::from_ms(1_005_000), 100, 1 + i % 4, Outcome::GivenUp));
+        (0..1000)
+            .for_each(|i| learnt.sample(Now::from_ms(1_005_000), 100, 1 + i % 4, Outcome::Failed, || None));
+        (0..1000)
+            .for_each(|i| learnt.sample(Now::from_ms(1_005_000), 100, 1 + i % 4, Outcome::GivenUp, || None));
         assert_eq!(learnt.room(Now::from_ms(1_005_000)), room);
     });
 }
@@ -61,6 +74,36 @@ fn there_is_room_for_so_many_in_every_window() {
                 "{slots} after {requests}: {:?}",
                 learnt.room(Now::from_us(0))
             );
+        });
+    }
+}
+
+#[test]
+fn a_peer_of_which_little_is_known_is_like_the_others() {
+    let word = Word::new(0);
+    let alike = Alike::over(&word);
+    let slots_of = |learnt: Learnt<'_>| learnt.room(Now::from_ms(1_030_000)).slots;
+    // one at a time says nothing about slots
+    let idle = |learnt: Learnt<'_>| {
+        let answer = |i: u64| {
+            learnt.sample(Now::from_ms(1_000_000 + i * 50), 20_000, 1, Outcome::Answered, || Some(alike))
+        };
+        (0..200).for_each(answer);
+        slots_of(learnt)
+    };
+    with_learnt(|learnt| assert_eq!(idle(learnt), 4, "nobody knows"));
+    for _ in 0..3 {
+        with_learnt(|learnt| {
+            ask_beside(learnt, Some(alike), 2, 20_000, 1_000_000, 1000);
+            assert_eq!(slots_of(learnt), 2);
+        });
+    }
+    with_learnt(|learnt| assert_eq!(idle(learnt), 2));
+    // evidence is stronger
+    for slots in [1, 4, 8, 32] {
+        with_learnt(|learnt| {
+            ask_beside(learnt, Some(alike), slots, 20_000, 1_000_000, 6000);
+            assert!(near(slots_of(learnt), slots), "{slots}: {:?}", learnt.room(Now::from_ms(1_030_000)));
         });
     }
 }

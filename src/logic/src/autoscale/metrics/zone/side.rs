@@ -38,7 +38,8 @@ pub mod of_peer {
 /// Ranges of an upstream's words.
 pub mod of_upstream {
     use super::Range;
-    pub const LIMIT: Range<usize> = 0..12;
+    /// What its peers have in common.
+    pub const ALIKE: usize = 0;
     pub const QUEUE: Range<usize> = 12..24;
     pub const EJECT: Range<usize> = 24..40;
     pub const BALANCE: Range<usize> = 40..48;
