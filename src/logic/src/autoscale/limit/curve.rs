@@ -3,6 +3,7 @@
 use super::alike::Alike;
 use super::fit::Fit;
 use super::levels::{level_of, Level, Levels, LEVELS, LN_LEVELS, WORDS};
+use super::shift::slower;
 use crate::autoscale::metrics::word::{add, get, high, low, pair, put, Word};
 use crate::autoscale::metrics::Now;
 use std::sync::atomic::Ordering::Relaxed;
@@ -11,7 +12,11 @@ use std::sync::atomic::Ordering::Relaxed;
 const VERDICT: usize = 0;
 /// Samples in the low half, when they last faded in the high half.
 const TALLY: usize = 1;
-const LEVELS_AT: usize = 2;
+/// Whether it has become slower.
+const SHIFT: usize = 2;
+const LEVELS_AT: usize = 3;
+/// What is known of a peer that has become slower counts for so much.
+const DOUBT: f32 = 0.1;
 
 /// Slots of whom nothing is known.
 const FIRST: usize = 3;
@@ -204,9 +209,20 @@ impl<'a> Learnt<'a> {
         if !tells {
             return;
         }
+        let verdict = Verdict::of(get(&self.0[VERDICT]));
+        let slower = if verdict.service_us > 0.0 {
+            let busy = (inflight as f32 / f32::from(LEVELS[verdict.slots])).max(1.0);
+            slower(&self.0[SHIFT], us / (verdict.service_us * busy))
+        } else {
+            None
+        };
+        if let Some(times) = slower {
+            self.levels().slow_down(times);
+            self.levels().fade(DOUBT);
+        }
         self.levels().change(i, |level| level.fed(us));
         add(&self.0[TALLY], 1);
-        if low(get(&self.0[TALLY])).is_multiple_of(EVERY) {
+        if slower.is_some() || low(get(&self.0[TALLY])).is_multiple_of(EVERY) {
             self.decide(now, alike());
         }
     }

@@ -8,6 +8,9 @@
 //! never pins the traffic to measure the unloaded latency: what was answered at few in flight is remembered as such, and what is not known
 //! is tried in short windows, one more in flight for a sixteenth of the time, one less for a hundredth.
 //!
+//! Peers of one upstream are taken for alike until there is evidence against it ([`Alike`]), and a peer that becomes slower is believed
+//! after some fifteen answers.
+//!
 //! Streams count by their time to first byte, and as in flight until then.
 //!
 //! It cannot tell a peer whose service time grows with its load from one with fewer slots, nor see what other gateways have in flight.
@@ -17,6 +20,7 @@ mod curve;
 mod fit;
 mod levels;
 mod settings;
+mod shift;
 
 pub use alike::Alike;
 pub use curve::{Learnt, Outcome, Room};

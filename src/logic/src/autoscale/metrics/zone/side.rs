@@ -23,7 +23,7 @@ impl Sided for Upstream {
 }
 
 impl Sided for Peer {
-    const SIDE_WORDS: usize = 35;
+    const SIDE_WORDS: usize = 36;
 }
 
 /// Ranges of a peer's words.
@@ -31,8 +31,8 @@ pub mod of_peer {
     use super::Range;
     pub const BALANCE: Range<usize> = 0..8;
     pub const EJECT: Range<usize> = 8..20;
-    pub const LIMIT: Range<usize> = 20..32;
-    pub const MEMBER: Range<usize> = 32..35;
+    pub const LIMIT: Range<usize> = 20..33;
+    pub const MEMBER: Range<usize> = 33..36;
 }
 
 /// Ranges of an upstream's words.
