@@ -3,7 +3,7 @@
 use super::alike::Alike;
 use super::fit::Fit;
 use super::levels::{level_of, Level, Levels, LEVELS, LN_LEVELS, WORDS};
-use super::shift::slower;
+use super::shift::{is_slower, TIMES};
 use crate::autoscale::metrics::word::{add, get, high, low, pair, put, Word};
 use crate::autoscale::metrics::Now;
 use std::sync::atomic::Ordering::Relaxed;
@@ -210,19 +210,16 @@ impl<'a> Learnt<'a> {
             return;
         }
         let verdict = Verdict::of(get(&self.0[VERDICT]));
-        let slower = if verdict.service_us > 0.0 {
-            let busy = (inflight as f32 / f32::from(LEVELS[verdict.slots])).max(1.0);
-            slower(&self.0[SHIFT], us / (verdict.service_us * busy))
-        } else {
-            None
-        };
-        if let Some(times) = slower {
-            self.levels().slow_down(times);
+        let busy = (inflight as f32 / f32::from(LEVELS[verdict.slots])).max(1.0);
+        let is_slower =
+            verdict.service_us > 0.0 && is_slower(&self.0[SHIFT], us / (verdict.service_us * busy));
+        if is_slower {
+            self.levels().slow_down(TIMES);
             self.levels().fade(DOUBT);
         }
         self.levels().change(i, |level| level.fed(us));
         add(&self.0[TALLY], 1);
-        if slower.is_some() || low(get(&self.0[TALLY])).is_multiple_of(EVERY) {
+        if is_slower || low(get(&self.0[TALLY])).is_multiple_of(EVERY) {
             self.decide(now, alike());
         }
     }
