@@ -107,3 +107,30 @@ fn a_peer_of_which_little_is_known_is_like_the_others() {
         });
     }
 }
+
+#[test]
+fn what_all_were_like_does_not_hold_them() {
+    let word = Word::new(0);
+    let alike = Some(Alike::over(&word));
+    with_learnt(|learnt| {
+        let mut at_ms = 1_000_000;
+        for slots in [2, 8, 1, 4, 2] {
+            ask_beside(learnt, alike, slots, 20_000, at_ms, 6000);
+            at_ms += 30_000;
+            let room = learnt.room(Now::from_ms(at_ms));
+            assert!(near(room.slots, slots), "{slots}: {room:?}");
+        }
+    });
+}
+
+#[test]
+fn who_becomes_slower_is_known_as_slow_at_once() {
+    with_learnt(|learnt| {
+        ask(learnt, 2, 20_000, 1_000_000, 4000);
+        for (i, us) in (0..20).zip([60_000, 90_000, 20_000, 70_000].into_iter().cycle()) {
+            learnt.sample(Now::from_ms(1_020_000 + i * 20), us, 1, Outcome::Answered, || None);
+        }
+        let service_us = learnt.room(Now::from_ms(1_021_000)).service_us;
+        assert!((45_000.0..75_000.0).contains(&service_us), "{service_us}");
+    });
+}
