@@ -6,6 +6,7 @@ and once when all have.
 Memory of a peer: what a worker keeps for itself, from the difference between few peers and many; and what the zone sets
 aside, which is its size over the peers that it has room for, with their share of everything else in it.
 """
+import concurrent.futures
 import json
 import os
 import re
@@ -70,11 +71,11 @@ def speeds():
 
 
 def meet(count):
-    """Requests until all peers have answered; says how many have."""
+    """Requests, many at a time, until all peers have answered; says how many have."""
     known = 0
     for _ in range(30):
-        for _ in range(count):
-            get("/")
+        with concurrent.futures.ThreadPoolExecutor(16) as clients:
+            list(clients.map(get, ["/"] * max(count, 64)))
         peers = json.loads(get("/status"))["upstreams"][0]["peers"]
         known = sum(peer["totals"]["2xx"] > 0 for peer in peers)
         if known == count:
