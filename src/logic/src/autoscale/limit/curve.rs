@@ -211,15 +211,14 @@ impl<'a> Learnt<'a> {
         }
         let verdict = Verdict::of(get(&self.0[VERDICT]));
         let busy = (inflight as f32 / f32::from(LEVELS[verdict.slots])).max(1.0);
-        let is_slower =
+        let has_slowed =
             verdict.service_us > 0.0 && is_slower(&self.0[SHIFT], us / (verdict.service_us * busy));
-        if is_slower {
-            self.levels().slow_down(TIMES);
-            self.levels().fade(DOUBT);
+        if has_slowed {
+            self.levels().slow_down(TIMES, DOUBT);
         }
         self.levels().change(i, |level| level.fed(us));
         add(&self.0[TALLY], 1);
-        if is_slower || low(get(&self.0[TALLY])).is_multiple_of(EVERY) {
+        if has_slowed || low(get(&self.0[TALLY])).is_multiple_of(EVERY) {
             self.decide(now, alike());
         }
     }

@@ -95,20 +95,16 @@ impl Levels<'_> {
         core::array::from_fn(|i| self.get(i))
     }
 
-    /// Everything takes so many times as long from now on.
-    pub fn slow_down(&self, times: f32) {
-        for i in 0..LEVELS.len() {
-            if self.get(i).samples > 0.0 {
-                self.change(i, |level| Level { us: level.us * times, ..level });
-            }
-        }
-    }
-
     /// Makes what is known count for less.
     pub fn fade(&self, by: f32) {
+        self.slow_down(1.0, by);
+    }
+
+    /// Everything takes so many times as long from now on, which counts for less.
+    pub fn slow_down(&self, times: f32, by: f32) {
         for i in 0..LEVELS.len() {
             if self.get(i).samples > 0.0 {
-                self.change(i, |level| Level { samples: level.samples * by, ..level });
+                self.change(i, |level| Level { us: level.us * times, samples: level.samples * by });
             }
         }
     }
