@@ -437,3 +437,31 @@ GET /row?n=6
 once=6
 --- error_log
 upstream prematurely closed connection
+
+
+=== TEST 26: a weight that is set counts at once, too, where what peers cost is kept from the choice before
+--- modes: plain
+--- once
+--- app
+    server ONE; server TWO;
+    autoscale_balance peak_ewma slow_start=0;
+--- config
+    location = /picks {
+        content_by_lua_block {
+            local as = require "ngx.autoscale"
+            local ports = { one = "127.0.0.1:$TEST_NGINX_RAND_PORT_1", two = "127.0.0.1:$TEST_NGINX_RAND_PORT_2" }
+            for _, heavy in ipairs { "two", "one", "two" } do
+                local light = heavy == "one" and "two" or "one"
+                assert(as.set("app", ports[heavy], { weight = 100 }) and as.set("app", ports[light], { weight = 1 }))
+                local right = 0
+                for _ = 1, 20 do
+                    if as.pick("app") == ports[heavy] then right = right + 1 end
+                end
+                ngx.say(heavy, " ", right)
+            end
+        }
+    }
+--- request eval
+["GET /many?n=8&work=0.05", "GET /picks"]
+--- response_body eval
+["one=4 two=4\n", "two 20\none 20\ntwo 20\n"]
