@@ -6,8 +6,10 @@
 //!
 //! *In which order* ([`order`]). By urgency, then between flows (the values of `fair=`) by start-time fair queueing (Goyal, Vin, Cheng 1996)
 //! over a bounded number of hashed flows (McKenney, "Stochastic fairness queueing", 1990): a flow that is alone has everything, one
-//! that comes now and then is served at once. Only what is served is charged, so it does not matter how much a flow asks for. One grant
-//! in sixteen goes round the urgencies that wait, so that none starves.
+//! that comes now and then is served soon. Only what is served is charged, so it does not matter how much a flow asks for. As long as no
+//! queue has stood of late, whoever waits longest goes first unless its flow is ahead by as many as are served in a service's time:
+//! flows that ask for less than there is differ by chance, and to take turns strictly makes a healthy upstream's longest waits half as
+//! long again. One grant in sixteen goes round the urgencies that wait, so that none starves.
 //!
 //! *For how long* ([`pace`]). A short queue is good, a standing one is not (Nichols, Jacobson, "Controlling queue delay", 2012). A flow whose
 //! first one has waited for a tenth of a second, or for some services' time, stands until it is empty again: it is served newest first,

@@ -4,6 +4,7 @@ use super::entry::{Phase, State, Urgency, LANES, MOST_FLOWS};
 use super::trend::Trend;
 use super::Pace;
 use crate::autoscale::metrics::word::{get, put, Word};
+use std::cmp::Reverse;
 use std::sync::atomic::Ordering::Acquire;
 
 /// Words of a flow: when what it was served last ends in virtual time, and whether its queue stands. Both are marked with the number of
@@ -16,8 +17,10 @@ const STOOD_UNIT: u32 = 17;
 const MARK: u32 = 64 - LANES.ilog2();
 /// One grant of so many goes round the urgencies that wait.
 const ROUND_EVERY: u64 = 16;
-/// A flow is one ahead of its queue, and a little more while several workers let go at the same moment.
+/// A flow is no further ahead of its queue than its start, and a little more while several workers let go at the same moment.
 const FAR_AHEAD: u64 = 64;
+/// Whoever waits longest goes first, as long as its flow has not had so many more than the others.
+const HEAD_START: u64 = 32;
 
 /// All states, and all flows, as one queue sees them.
 #[derive(Clone, Copy)]
@@ -46,6 +49,8 @@ pub(super) struct Choice {
     pub state: State,
     /// When its service starts in virtual time.
     pub start: u64,
+    /// The first service of all that wait starts then.
+    pub virtual_time: u64,
 }
 
 impl<'a> View<'a> {
@@ -125,9 +130,7 @@ impl<'a> View<'a> {
         if age_us < pace.stands_us() {
             return false;
         }
-        let stood_us = get(self.stood);
-        let stood_lately = stood_us != 0 && now_us.saturating_sub(stood_us) < pace.once_us();
-        stood_lately || age_us >= pace.burst_us() || self.trend.is_overload(pace, now_us)
+        self.stood_lately(now_us, pace) || age_us >= pace.burst_us() || self.trend.is_overload(pace, now_us)
     }
 
     /// When the flow's next service starts. One that is far ahead of its queue is what an upstream with the same number had left behind.
@@ -140,7 +143,22 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The next one: of the most urgent level, of the flow that has had least, its oldest or, where that flow's queue stands, its newest.
+    /// How far ahead of the others a flow may get. As long as nobody asks for more than there is, flows differ by chance: to take turns then
+    /// lets those wait that came in a cluster, and nobody is better off. For the others it is a service's time at most.
+    fn head_start(&self, now_us: u64, pace: &Pace) -> u64 {
+        if self.stood_lately(now_us, pace) {
+            0
+        } else {
+            u64::from(pace.inflight).min(HEAD_START)
+        }
+    }
+
+    fn stood_lately(&self, now_us: u64, pace: &Pace) -> bool {
+        let stood_us = get(self.stood);
+        stood_us != 0 && now_us.saturating_sub(stood_us) < pace.once_us()
+    }
+
+    /// The next one: of the most urgent level, of the flows that have had least, the oldest or, where its flow's queue stands, its newest.
     pub fn choose(
         &self,
         survey: &Survey,
@@ -150,15 +168,16 @@ impl<'a> View<'a> {
         pace: &Pace,
     ) -> Option<Choice> {
         let level = next_level(survey.levels, turn)?;
-        let mut best: Option<(Choice, u64)> = None;
-        for (slot, state) in self.waiting().filter(|(_, state)| state.level() == level) {
-            let start = self.start(state.flow(), virtual_time);
-            let age = state.age_us(now_us);
-            if best.is_none_or(|(b, oldest)| start < b.start || start == b.start && age > oldest) {
-                best = Some((Choice { slot, state, start }, age));
-            }
-        }
-        let (best, age) = best?;
+        let of_level = || {
+            let waiting = self.waiting().filter(|(_, state)| state.level() == level);
+            waiting.map(|(slot, state)| (slot, state, self.start(state.flow(), virtual_time)))
+        };
+        let least = of_level().map(|(_, _, start)| start).min()?;
+        let last = least + self.head_start(now_us, pace);
+        let (slot, state, start) = of_level()
+            .filter(|(_, _, start)| *start <= last)
+            .min_by_key(|(_, state, start)| (Reverse(state.age_us(now_us)), *start))?;
+        let (best, age) = (Choice { slot, state, start, virtual_time: least }, state.age_us(now_us));
         let flow = best.state.flow();
         if !self.stands(flow, age, now_us, pace) {
             return Some(best);

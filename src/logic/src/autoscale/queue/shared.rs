@@ -268,7 +268,7 @@ impl<'a> Queues<'a> {
                 continue;
             }
             view.charge(&choice);
-            lane.words[VIRTUAL].fetch_max(choice.start, Relaxed);
+            lane.words[VIRTUAL].fetch_max(choice.virtual_time, Relaxed);
             return Some(self.grant_of(slot));
         }
     }

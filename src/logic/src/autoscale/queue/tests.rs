@@ -251,6 +251,40 @@ fn flows_take_turns_and_a_new_one_is_served_at_once() {
     assert!(order[14..].iter().all(|tenant| *tenant == 1), "who is left has everything: {order:?}");
 }
 
+/// Whose are let go in which order, where the first of two came a little earlier with 30 and the second with five.
+fn order_of_two(memory: &Memory, now_us: u64) -> Vec<u64> {
+    let (queues, lane) = (memory.queues(), memory.lane(2));
+    let mut whose = std::collections::HashMap::new();
+    for (tenant, n) in [(1, 30), (2, 5)] {
+        for _ in 0..n {
+            let came = now_us + tenant * 1000;
+            let (slot, _) = queues.enter(&lane, ME, &entry(b"", tenant), BOUNDS, came).unwrap();
+            whose.insert(slot, tenant);
+        }
+    }
+    drain(&queues, &lane, now_us + 10_000).iter().map(|slot| whose[slot]).collect()
+}
+
+#[test]
+fn whoever_waits_longest_goes_first_unless_others_have_had_much_less() {
+    let order = order_of_two(&Memory::new(4096), T);
+    // 16 ahead, and then one each
+    assert_eq!(order[..17], [1; 17]);
+    assert_eq!(order[17..27], [2, 1, 2, 1, 2, 1, 2, 1, 2, 1]);
+    assert_eq!(order[27..], [1; 8]);
+}
+
+#[test]
+fn after_an_overload_they_take_turns_from_the_first_on() {
+    let memory = Memory::new(4096);
+    let (queues, lane) = (memory.queues(), memory.lane(2));
+    queues.enter(&lane, ME, &entry(b"", 3), BOUNDS, T - 200_000).unwrap();
+    assert_eq!(drain(&queues, &lane, T).len(), 1, "it stood");
+    assert_eq!(order_of_two(&memory, T)[..10], [1, 2, 1, 2, 1, 2, 1, 2, 1, 2]);
+    // three seconds later nobody speaks of it
+    assert_eq!(order_of_two(&memory, T + 3_100_000)[..16], [1; 16]);
+}
+
 #[test]
 fn queues_of_different_upstreams_do_not_see_each_other() {
     let memory = Memory::new(4096);
