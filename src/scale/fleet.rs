@@ -38,7 +38,7 @@ pub struct Fleet {
     asleep: Cell<bool>,
     /// What was learnt of how many requests a peer takes is to hold.
     heeds_limits: bool,
-    /// Whom [`Fleet::should_wait`] has found for a request that need not, and in which turn of the event loop.
+    /// Whom [`Fleet::foresee`] has found for a request that need not, and in which turn of the event loop.
     found: Cell<Option<(usize, u64)>>,
 }
 
@@ -332,18 +332,30 @@ impl Fleet {
 
     /// Whether the next request must wait for a peer with room or, behind the `ahead` of it, had better wait for a faster one. Whom it goes
     /// to otherwise is kept for it.
+    #[inline]
     pub fn should_wait(&self, zone: &Zone<'static>, ahead: Option<u32>, random: u64, now: Now) -> bool {
-        let (team, tried) = (self.team(zone, || now), Tried::default());
-        let mut view = self.view(&team, zone, &tried, (Worker::NONE, now));
+        self.foresee(&self.team(zone, || now), zone, ahead, (random, now)) == Verdict::Wait
+    }
+
+    /// What becomes of the next request, behind the `ahead` of it: the number of a peer, in its team, is kept for it.
+    pub fn foresee(
+        &self,
+        team: &Team,
+        zone: &Zone<'static>,
+        ahead: Option<u32>,
+        (random, now): (u64, Now),
+    ) -> Verdict {
+        let tried = Tried::default();
+        let mut view = self.view(team, zone, &tried, (Worker::NONE, now));
         view.heeds_limits = true;
         let verdict = choose(&view, view.rule, ahead, random);
         if let Verdict::Peer(i) = verdict {
             self.found.set(Some((i, clock::msec())));
         }
-        verdict == Verdict::Wait
+        verdict
     }
 
-    /// Whom [`Fleet::should_wait`] has just found, once.
+    /// Whom [`Fleet::foresee`] has just found, once.
     #[inline]
     pub fn found(&self, team: &Team) -> Option<usize> {
         let (i, turn) = self.found.take()?;

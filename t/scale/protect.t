@@ -581,3 +581,32 @@ has spent its retry budget
 2 body 0 4
 up
 nothing left
+
+
+
+=== TEST 22: when a place at a fast peer becomes free, one goes there, and nobody to a slow one that has places all the time
+--- protect: limit=auto queue=10 timeout=9s
+--- server: autoscale_balance peak_ewma slow_start=0; server 127.0.0.1:$TEST_NGINX_RAND_PORT_1 max_conns=1; server 127.0.0.1:$TEST_NGINX_RAND_PORT_2 max_conns=2;
+--- http_config
+    server {
+        listen 127.0.0.1:$TEST_NGINX_RAND_PORT_2;
+        location / { content_by_lua_block { ngx.shared.seen:incr("slow", 1, 0) ngx.sleep(0.3) ngx.say("slow") } }
+    }
+--- lua
+    local function four()
+        ngx.shared.seen:set("slow", 0)
+        local r = all{ {0, "/p/?s=0.02"}, {0, "/p/?s=0.02"}, {0, "/p/?s=0.02"}, {0, "/p/?s=0.02"} }
+        assert(statuses(r) == "200 200 200 200", statuses(r))
+        return ngx.shared.seen:get("slow")
+    end
+    -- the first ones are for getting to know both; a machine that stands still may make one of the others think that the fast one hangs
+    local slow = {}
+    for i = 1, 15 do
+        slow[i] = four()
+        if i > 4 and slow[i] == 0 then break end
+    end
+    ngx.say("to the slow one ", slow[1], " at first, then ", slow[#slow])
+    ngx.say(left())
+--- response_body_like
+^to the slow one [1-9] at first, then 0
+nothing left$

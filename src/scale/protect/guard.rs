@@ -2,8 +2,9 @@
 
 use core::cell::Cell;
 
+use logic::autoscale::balance::Choice;
 use logic::autoscale::limit::Learnt;
-use logic::autoscale::metrics::series::{Series, Time, Upstream as Group};
+use logic::autoscale::metrics::series::{Peer, Series, Time, Upstream as Group};
 use logic::autoscale::metrics::table::Ref;
 use logic::autoscale::metrics::zone::{of_peer, of_upstream, Tenant, Zone};
 use logic::autoscale::metrics::Now;
@@ -121,13 +122,26 @@ impl Guard {
             }
             return limit.saturating_sub(active.saturating_sub(streams));
         }
-        if self.is_choosy(shell, fleet, now) && fleet.should_wait(zone, Some(ahead), shell.random(), now) {
-            return 0;
+        let team = fleet.team(zone, || now);
+        // where it does not pay to go to a slow peer, its room is none: it would be given to somebody while the room of a fast one, given to
+        // somebody else a moment ago, still seems to be there
+        let mut slowest = f32::INFINITY;
+        if self.is_choosy(shell, fleet, now) {
+            match fleet.foresee(&team, zone, Some(ahead), (shell.random(), now)) {
+                Choice::Wait => return 0,
+                Choice::Peer(i) => {
+                    let us = service_us(zone, team.entry(i, zone), now);
+                    slowest = us.map_or(f32::INFINITY, |us| us * UNEVEN);
+                }
+                Choice::Nobody => {}
+            }
         }
         let (mut any, mut room) = (false, 0u32);
-        fleet.team(zone, || now).each_eligible(zone, now, 0, |peer, most| {
+        team.each_eligible(zone, now, 0, |peer, most| {
             any = true;
-            room = room.saturating_add(room_at(zone, peer, most, now));
+            if peer.is_none_or(|peer| peer.learnt().room(now).service_us <= slowest) {
+                room = room.saturating_add(room_at(zone, peer, most, now));
+            }
             true
         });
         // where nobody takes requests, nobody is to be protected: nginx answers
@@ -167,9 +181,7 @@ impl Guard {
         let Some(fleet) = shell.fleet(number) else { return 1.0 };
         let (mut least, mut most) = (f32::MAX, 0f32);
         fleet.team(&shell.zone, || now).each(&shell.zone, |peer| {
-            let learnt =
-                shell.zone.side(peer).map(|side| Learnt::over(&side[of_peer::LIMIT]).room(now).service_us);
-            if let Some(us) = learnt.filter(|us| *us > 0.0) {
+            if let Some(us) = service_us(&shell.zone, peer, now) {
                 (least, most) = (least.min(us), most.max(us));
             }
         });
@@ -210,6 +222,12 @@ impl Guard {
         }
         allowed
     }
+}
+
+/// How long one takes there, in microseconds, as far as that was learnt.
+fn service_us(zone: &Zone<'_>, peer: Ref<Peer>, now: Now) -> Option<f32> {
+    let us = Learnt::over(&zone.side(peer)?[of_peer::LIMIT]).room(now).service_us;
+    (us > 0.0).then_some(us)
 }
 
 /// For how many more there is room at a peer; `most` is how many it may have in flight, 0 any number. Streams count there, as they do when
