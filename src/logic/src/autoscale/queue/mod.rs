@@ -7,7 +7,7 @@
 //! *In which order* ([`order`]). By urgency, then between flows (the values of `fair=`) by start-time fair queueing (Goyal, Vin, Cheng 1996)
 //! over a bounded number of hashed flows (McKenney, "Stochastic fairness queueing", 1990): a flow that is alone has everything, one
 //! that comes now and then is served soon. Only what is served is charged, so it does not matter how much a flow asks for. As long as no
-//! queue has stood of late, whoever waits longest goes first unless its flow is ahead by as many as are served in half a service's time:
+//! queue has stood of late, whoever waits longest goes first unless its flow is ahead by as many as are served in most of a service's time:
 //! flows that ask for less than there is differ by chance, and to take turns strictly makes a healthy upstream's longest waits half as
 //! long again. One grant in sixteen goes round the urgencies that wait, so that none starves.
 //!

@@ -144,12 +144,12 @@ impl<'a> View<'a> {
     }
 
     /// How far ahead of the others a flow may get. As long as nobody asks for more than there is, flows differ by chance: to take turns then
-    /// lets those wait that came in a cluster, and nobody is better off. For the others it is half a service's time at most.
+    /// lets those wait that came in a cluster, and nobody is better off. For the others it is three quarters of a service's time at most.
     fn head_start(&self, now_us: u64, pace: &Pace) -> u64 {
         if self.stood_lately(now_us, pace) {
             0
         } else {
-            u64::from(pace.inflight / 2).min(HEAD_START)
+            (u64::from(pace.inflight) * 3 / 4).min(HEAD_START)
         }
     }
 
