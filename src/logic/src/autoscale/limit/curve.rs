@@ -211,8 +211,10 @@ impl<'a> Learnt<'a> {
         }
         let verdict = Verdict::of(get(&self.0[VERDICT]));
         let busy = (inflight as f32 / f32::from(LEVELS[verdict.slots])).max(1.0);
-        let has_slowed =
-            verdict.service_us > 0.0 && is_slower(&self.0[SHIFT], us / (verdict.service_us * busy));
+        let has_slowed = verdict.service_us > 0.0 && {
+            let known = self.levels().get(i).samples;
+            is_slower(&self.0[SHIFT], us / (verdict.service_us * busy), known)
+        };
         if has_slowed {
             self.levels().slow_down(TIMES, DOUBT);
         }
