@@ -8,9 +8,9 @@ use crate::autoscale::metrics::word::{get, put, Word};
 
 /// What it looks for, and what is believed then: by how much the answers were slower that led to it says too much.
 pub(super) const TIMES: f32 = 3.0;
-/// So many times as likely, as a logarithm,
+/// So many times as likely, as a logarithm.
 const SURE: f32 = 9.0;
-/// and more where what is expected stands on few answers: twice as much where it stands on so many.
+/// Where what is expected stands on so few answers, it takes twice as much: they may have been quick by chance.
 const FEW: f32 = 6.0;
 /// A single answer says no more than this, in expected times: services have slow answers for reasons of their own.
 const MOST: f32 = 6.0;

@@ -19,7 +19,7 @@ const MARK: u32 = 64 - LANES.ilog2();
 const ROUND_EVERY: u64 = 16;
 /// A flow is no further ahead of its queue than its start, and a little more while several workers let go at the same moment.
 const FAR_AHEAD: u64 = 64;
-/// Whoever waits longest goes first, as long as its flow has not had so many more than the others.
+/// Whoever waits longest goes first, as long as its flow has not had so many more than the others, or fewer: see [`View::head_start`].
 const HEAD_START: u64 = 32;
 
 /// All states, and all flows, as one queue sees them.
