@@ -11,7 +11,7 @@ pub const DIRECTIVES: &[Directive] = &[Directive {
     contexts: MAIN,
     args: Args::TwoOrMore,
     set: Setter::Main(limit),
-    doc: "`NAME rate=N/s [burst=N] | window=TIME limit=N | concurrency=N [global=redis:HOST[:PORT]/PREFIX [on_failure=local|allow|deny] [ca_file=FILE] [secret_file=FILE]]`: a limit by key, for `as.admit{limit=NAME, key=…}`.",
+    doc: "`NAME rate=N/s [burst=N] | window=TIME limit=N [global=redis:HOST[:PORT]/PREFIX [on_failure=local|allow|deny] [ca_file=FILE] [secret_file=FILE]] | concurrency=N`: a limit by key, for `as.admit{limit=NAME, key=…}`.",
 }];
 
 /// What `http {}` says about limits by key.

@@ -8,8 +8,8 @@ use crate::autoscale::admit::rate::Rate;
 use crate::autoscale::admit::window::{self, Window};
 use crate::autoscale::admit::{Declared, Failure, Kind, Shared};
 
-const USAGE: &str = "autoscale_limit NAME rate=N/s|N/m|N/h [burst=N] | window=TIME limit=N | concurrency=N \
-                     [global=redis:HOST[:PORT]/PREFIX [on_failure=local|allow|deny] [ca_file=FILE] [secret_file=FILE]]";
+const USAGE: &str = "autoscale_limit NAME rate=N/s|N/m|N/h [burst=N] | window=TIME limit=N \
+                     [global=redis:HOST[:PORT]/PREFIX [on_failure=local|allow|deny] [ca_file=FILE] [secret_file=FILE]] | concurrency=N";
 const OPTIONS: &[&str] =
     &["rate", "burst", "window", "limit", "concurrency", "global", "on_failure", "ca_file", "secret_file"];
 /// Places of a worker are counted in sixteen bits.
