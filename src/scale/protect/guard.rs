@@ -2,7 +2,7 @@
 
 use core::cell::Cell;
 
-use logic::autoscale::balance::Choice;
+use logic::autoscale::balance::{Choice, CLEARLY};
 use logic::autoscale::limit::Learnt;
 use logic::autoscale::metrics::series::{Peer, Series, Time, Upstream as Group};
 use logic::autoscale::metrics::table::Ref;
@@ -19,8 +19,6 @@ use crate::scale::fleet::Fleet;
 
 /// What is measured is looked at so often.
 const PACE_US: u64 = 100_000;
-/// Peers whose services differ by so much are told apart (as [`logic::autoscale::balance`] does).
-const UNEVEN: f32 = 1.5;
 /// A pause in which nothing is done is none if it is shorter.
 const GRACE_US: f64 = 10_000.0;
 /// Seconds over which the drain is measured.
@@ -131,7 +129,7 @@ impl Guard {
                 Choice::Wait => return 0,
                 Choice::Peer(i) => {
                     let us = service_us(zone, team.entry(i, zone), now);
-                    slowest = us.map_or(f32::INFINITY, |us| us * UNEVEN);
+                    slowest = us.map_or(f32::INFINITY, |us| us * CLEARLY);
                 }
                 Choice::Nobody => {}
             }
@@ -172,7 +170,7 @@ impl Guard {
         let inflight = shell.zone.levels(self.entry).active;
         let pace = Pace { service_us: service_us.map_or(0.0, f64::from), inflight };
         self.pace.set((now.us, pace));
-        self.is_uneven.set(self.learns() && self.unevenness(shell, number, now) > UNEVEN);
+        self.is_uneven.set(self.learns() && self.unevenness(shell, number, now) > CLEARLY);
         pace
     }
 

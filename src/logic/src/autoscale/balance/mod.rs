@@ -21,6 +21,7 @@ pub use memory::{Ended, Memory};
 pub use pick::{choose, pick, Choice, Peers, Race, FEW};
 pub use settings::{Rule, Settings};
 pub use standing::Standing;
+pub use wait::CLEARLY;
 
 #[cfg(test)]
 mod tests;

@@ -16,7 +16,7 @@ pub fn pays(peers: &[Candidate], chosen: usize, ahead: u32) -> bool {
     let (mut rate, mut faster) = (0.0, 0.0);
     for peer in peers.iter().filter(|peer| peer.is_up() && !peer.has_room()) {
         let (Some(us), Some(room)) = (service(peer), peer.room) else { continue };
-        if us * CLEARLY < service_us {
+        if us * f64::from(CLEARLY) < service_us {
             let slots = f64::from(room.slots);
             rate += slots / us;
             faster += slots;
@@ -26,7 +26,7 @@ pub fn pays(peers: &[Candidate], chosen: usize, ahead: u32) -> bool {
 }
 
 /// Who is not clearly faster is not worth waiting for.
-const CLEARLY: f64 = 1.5;
+pub const CLEARLY: f32 = 1.5;
 
 fn service(peer: &Candidate) -> Option<f64> {
     let known = peer.room.is_some_and(|room| room.service_us > 0.0);
